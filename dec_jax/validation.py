@@ -1,0 +1,86 @@
+"""What a public function checks before anything is compiled: one clear line for each."""
+
+import difflib
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_traced(x: object) -> bool:
+    """True inside `jit`, `vmap` or `grad`, where values cannot be looked at."""
+    return isinstance(x, jax.core.Tracer)
+
+
+def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
+    """Checks that `x` is a numeric, finite, non-empty array of rows.
+
+    Args:
+      x: samples, shape [n, d].
+      name: what the message calls it.
+
+    Raises:
+      TypeError: `x` is not an array of numbers.
+      ValueError: `x` is not of rank 2, is empty, or holds NaN or infinity; the
+        message names the first such column.
+    """
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        raise TypeError(
+            f"{name} must be an array, got {type(x).__name__}; use numpy.asarray({name})."
+        )
+    dtype = np.dtype(x.dtype)
+    # bfloat16 is a number to jax and an unknown type to NumPy's own hierarchy.
+    if not (jnp.issubdtype(dtype, jnp.number) or dtype == np.bool_):
+        raise TypeError(
+            f"{name} must be numeric, got dtype {dtype}; encode text and categories first."
+        )
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must be real, got dtype {dtype}.")
+    if x.ndim != 2:
+        raise ValueError(
+            f"{name} must have shape [n, d], got shape {tuple(x.shape)}; "
+            f"flatten each sample with {name}.reshape(len({name}), -1)."
+        )
+    if 0 in x.shape:
+        raise ValueError(f"{name} is empty: its shape is {tuple(x.shape)}.")
+    if is_traced(x) or not jnp.issubdtype(dtype, jnp.inexact):
+        return
+    array_module = jnp if isinstance(x, jax.Array) else np
+    finite = np.asarray(array_module.isfinite(x).all(axis=0))
+    if not finite.all():
+        columns = np.flatnonzero(~finite)
+        count = int((~np.isfinite(np.asarray(x[:, columns[0]], np.float32))).sum())
+        others = f" and {len(columns) - 1} more columns" if len(columns) > 1 else ""
+        raise ValueError(
+            f"{name} must be finite: column {columns[0]}{others} "
+            f"holds NaN or infinity ({count} of {len(x)} rows in column {columns[0]})."
+        )
+
+
+def check_n_clusters(n_clusters: int, n_samples: int) -> None:
+    """Raises ValueError unless 1 <= `n_clusters` <= `n_samples`."""
+    check_positive_int("n_clusters", n_clusters)
+    if n_clusters > n_samples:
+        raise ValueError(
+            f"Cannot place {n_clusters} centroids on {n_samples} samples: "
+            "n_clusters must be <= the number of samples."
+        )
+
+
+def check_positive_int(name: str, value: int) -> None:
+    """Raises unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raises ValueError, with the nearest name, unless `value` is one of `choices`."""
+    choices = list(choices)
+    if value in choices:
+        return
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"Unknown {name} {value!r}{hint} Known: {', '.join(choices)}.")
