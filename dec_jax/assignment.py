@@ -1,0 +1,131 @@
+"""Soft assignment q, target distribution p and hard labels: the maths of section 3.1.
+
+Xie, Girshick and Farhadi, `Unsupervised Deep Embedding for Clustering Analysis
+<https://arxiv.org/abs/1511.06335>`_, ICML 2016.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def squared_distances(
+    z: Float[Array, "n d"], centroids: Float[Array, "k d"]
+) -> Float[Array, "n k"]:
+    """Squared Euclidean distance of each embedding to every centroid.
+
+    ||z||^2 + ||mu||^2 - 2 z.mu, around the mean of the centroids, so that neither an
+    n x k x d array nor a large common offset costs memory or digits. Always float32
+    products, and never below 0.
+
+    Args:
+      z: embeddings.
+      centroids: cluster centroids, in the space of `z`.
+
+    Returns:
+      Distances in float32, at least 0.
+
+    Raises:
+      ValueError: the widths of `z` and `centroids` differ.
+    """
+    if z.ndim != 2 or centroids.ndim != 2 or z.shape[1] != centroids.shape[1]:
+        raise ValueError(
+            "z and centroids must be matrices of the same width, got z of shape "
+            f"{tuple(z.shape)} and centroids of shape {tuple(centroids.shape)}."
+        )
+    # Cancellation in the expansion grows with the distance from the origin.
+    origin = jax.lax.stop_gradient(centroids.mean(axis=0, keepdims=True))
+    z = (z - origin).astype(jnp.float32)
+    centroids = (centroids - origin).astype(jnp.float32)
+    products = jnp.matmul(z, centroids.T, precision=jax.lax.Precision.HIGHEST)
+    squares = (z**2).sum(axis=1)[:, None] + (centroids**2).sum(axis=1)[None, :]
+    return jnp.maximum(squares - 2 * products, 0)
+
+
+def log_soft_assignment(
+    z: Float[Array, "n d"], centroids: Float[Array, "k d"], *, alpha: float = 1.0
+) -> Float[Array, "n k"]:
+    """log q, the logarithm of `soft_assignment`, with no loss far from all centroids.
+
+    Args:
+      z: embeddings.
+      centroids: cluster centroids, in the space of `z`.
+      alpha: degrees of freedom of the Student's t kernel, above 0.
+
+    Returns:
+      log q, whose rows exponentiate to distributions over the clusters.
+
+    Raises:
+      ValueError: the widths differ, or `alpha` is not above 0.
+    """
+    if not isinstance(alpha, jax.Array) and not alpha > 0:
+        raise ValueError(f"alpha must be above 0, got {alpha}.")
+    distances = squared_distances(z, centroids)
+    return jax.nn.log_softmax(-0.5 * (alpha + 1) * jnp.log1p(distances / alpha), axis=1)
+
+
+def soft_assignment(
+    z: Float[Array, "n d"], centroids: Float[Array, "k d"], *, alpha: float = 1.0
+) -> Float[Array, "n k"]:
+    """Assigns each embedding to every centroid with a Student's t kernel.
+
+    Equation 1 of Xie et al. (2016), computed in log space so that an embedding far
+    from all centroids gives a valid row instead of 0 / 0.
+
+    Args:
+      z: embeddings.
+      centroids: cluster centroids, in the space of `z`.
+      alpha: degrees of freedom of the kernel, above 0; the paper fixes it to 1.
+
+    Returns:
+      q, whose row i is the distribution of sample i over the clusters.
+
+    Raises:
+      ValueError: the widths differ, or `alpha` is not above 0.
+    """
+    return jnp.exp(log_soft_assignment(z, centroids, alpha=alpha))
+
+
+def target_distribution(
+    q: Float[Array, "n k"], *, axis_name: str | None = None
+) -> Float[Array, "n k"]:
+    """Sharpens q into the target p that training pulls it to.
+
+    Equation 3 of Xie et al. (2016): p_ij is proportional to q_ij^2 / f_j with
+    f_j = sum_i q_ij over *all* samples. A cluster that nobody belongs to gets no
+    weight, and no NaN. No gradient flows through p: it is held fixed.
+
+    Args:
+      q: soft assignments of all samples (with `axis_name`: of this device's share).
+      axis_name: mapped axis over which the samples are spread (`pmap`, `shard_map`);
+        f is then summed over it.
+
+    Returns:
+      p, whose rows are distributions over the clusters.
+    """
+    frequency = q.sum(axis=0, keepdims=True)
+    if axis_name is not None:
+        frequency = jax.lax.psum(frequency, axis_name)
+    # Dividing before squaring: q^2 alone would underflow where q < 1e-19.
+    weight = q * (q / jnp.maximum(frequency, jnp.finfo(q.dtype).tiny))
+    total = weight.sum(axis=1, keepdims=True)
+    return jax.lax.stop_gradient(weight / total)
+
+
+def hard_assignment(q: Float[Array, "n k"]) -> Int[Array, " n"]:
+    """The cluster of largest q of each sample, int32; the lowest index where they tie."""
+    return q.argmax(axis=1).astype(jnp.int32)
+
+
+def label_change(
+    labels: Int[Array, " n"],
+    previous: Int[Array, " n"],
+    *,
+    axis_name: str | None = None,
+) -> Float[Array, ""]:
+    """Fraction of samples whose label differs from the previous one, in [0, 1].
+
+    With `axis_name`, over the samples of all devices on that mapped axis.
+    """
+    change = (labels != previous).mean(dtype=jnp.float32)
+    return change if axis_name is None else jax.lax.pmean(change, axis_name)

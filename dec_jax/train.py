@@ -1,0 +1,448 @@
+"""The clustering phase: refresh the target p, pull q to it for a while, look again.
+
+Section 3 of Xie, Girshick and Farhadi, `Unsupervised Deep Embedding for Clustering
+Analysis <https://arxiv.org/abs/1511.06335>`_, ICML 2016:
+
+    refresh_targets   x -> z -> q -> p, labels, label_change   (all samples)
+    train_step        p[batch], q -> loss -> gradients -> params    (one minibatch)
+    train_interval    one refresh, then `update_interval` steps
+    train             intervals, until labels stop changing
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Num
+
+from dec_jax.architecture import Architecture
+from dec_jax.assignment import (
+    hard_assignment,
+    label_change,
+    soft_assignment,
+    target_distribution,
+)
+from dec_jax.augment import Augmentation, augment
+from dec_jax.autoencoder import Params, encode, scale_input
+from dec_jax.loop import map_blocks, minibatch_plan, scan_minibatches
+from dec_jax.objectives import DEC, Losses, Objective
+from dec_jax.optimizer import Optimizer
+from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the clustering phase runs; the defaults are the paper's for MNIST.
+
+    Attributes:
+      update_interval: steps between two refreshes of p, at least 1.
+      max_intervals: most intervals before the end, at least 1.
+      batch_size: samples in a step, at least 1.
+      tolerance: training stops once a smaller fraction of labels than this has
+        changed between two refreshes; 0 never stops.
+      optimizer: see `Optimizer`; it trains the centroids with the network.
+      augmentation: distortion of what the steps see, drawn anew in each; p and the
+        labels always come from the samples as they are.
+    """
+
+    update_interval: int = 140
+    max_intervals: int = 143
+    batch_size: int = 256
+    tolerance: float = 1e-3
+    optimizer: Optimizer = Optimizer("sgd", 0.01)
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        for name in ("update_interval", "max_intervals", "batch_size"):
+            check_positive_int(name, getattr(self, name))
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
+
+
+class TrainState(NamedTuple):
+    """All that changes during clustering; a pytree of arrays."""
+
+    params: Params  # {"encoder", "decoder", "centroids": [k, d]}
+    opt_state: optax.OptState  # of the entries that the objective trains
+    targets: jax.Array  # [n, k] p, held fixed between two refreshes
+    labels: jax.Array  # [n] int32, of the last refresh
+    label_change: jax.Array  # [] fraction changed at the last refresh
+    converged: jax.Array  # [] bool: that fraction was below the tolerance
+    step: jax.Array  # [] int32, steps taken
+    key: (
+        jax.Array
+    )  # [] of the phase: shuffles and distortions come from it and the step
+
+
+class History(NamedTuple):
+    """What each interval reports, one row an interval (a scalar each inside the loop)."""
+
+    loss: jax.Array  # mean over the interval's steps; NaN where training had converged
+    clustering: jax.Array  # KL(P || Q), likewise
+    reconstruction: jax.Array  # mean squared error, likewise; 0 for DEC
+    label_change: jax.Array  # at the refresh before the interval's steps
+    cluster_sizes: jax.Array  # [k] at that refresh
+    converged: jax.Array  # the interval took no step, labels had stopped changing
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The end of a clustering phase; everything belongs to the same parameters.
+
+    Attributes:
+      state: the final state; `state.params` holds network and centroids.
+      labels: [n] int32, the cluster of each sample under `state.params`.
+      q: [n, k] its soft assignment.
+      centroids: [k, d].
+      history: one row an interval run here.
+      n_steps: steps taken, those before a resume counted.
+      stop_reason: why training ended, in words.
+    """
+
+    state: TrainState
+    labels: np.ndarray
+    q: np.ndarray
+    centroids: np.ndarray
+    history: History
+    n_steps: int
+    stop_reason: str
+
+
+def init_state(
+    key: jax.Array,
+    params: Params,
+    centroids: Float[Array, "k d"],
+    labels: Int[Array, " n"],
+    *,
+    objective: Objective = DEC(),
+    config: TrainConfig = TrainConfig(),
+) -> TrainState:
+    """The state before the first refresh.
+
+    Args:
+      key: a `jax.random.key`, for shuffling and augmentation.
+      params: of the pretrained autoencoder.
+      centroids: where the clusters start, usually from `k_means` of z.
+      labels: the clusters that the samples start in, int32.
+      objective: the method, `DEC()` or `IDEC()`.
+      config: the settings of the phase.
+
+    Returns:
+      The state; `params` and `centroids` are copied into it.
+
+    Raises:
+      ValueError: more centroids than samples.
+    """
+    check_n_clusters(len(centroids), len(labels))
+    params = {
+        "encoder": params["encoder"],
+        "decoder": params["decoder"],
+        "centroids": jnp.asarray(centroids, jnp.float32),
+    }
+    params = jax.tree.map(jnp.copy, params)
+    return TrainState(
+        params=params,
+        opt_state=_optimizer(config).init(_split(params, objective)[0]),
+        targets=jnp.zeros((len(labels), len(centroids)), jnp.float32),
+        labels=jnp.array(labels, jnp.int32),
+        label_change=jnp.ones((), jnp.float32),
+        converged=jnp.zeros((), bool),
+        step=jnp.zeros((), jnp.int32),
+        key=jnp.copy(key),
+    )
+
+
+def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    return config.optimizer.build(config.max_intervals * config.update_interval)
+
+
+def _split(params: Params, objective: Objective) -> tuple[Params, Params]:
+    """The entries that the objective trains, and the rest."""
+    frozen = set() if objective.trains_decoder else {"decoder"}
+    trained = {name: value for name, value in params.items() if name not in frozen}
+    return trained, {name: params[name] for name in frozen}
+
+
+def assign(
+    params: Params,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    alpha: float = 1.0,
+) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
+    """q and the hard labels of all samples, embedded a block at a time.
+
+    Args:
+      params: parameters with entries "encoder" and "centroids".
+      x: samples, in their own type.
+      architecture: the network.
+      alpha: degrees of freedom of the Student's t kernel.
+
+    Returns:
+      q and the labels.
+    """
+
+    def block(x: Num[Array, "b d"]) -> Float[Array, "b k"]:
+        z = encode(params, x, architecture=architecture)
+        return soft_assignment(z, params["centroids"], alpha=alpha)
+
+    q = map_blocks(block, x)
+    return q, hard_assignment(q)
+
+
+def refresh_targets(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> TrainState:
+    """Computes p and the labels of all samples, and whether labels stopped changing.
+
+    The very first refresh never stops training: its labels are those of k-means.
+    """
+    q, labels = assign(
+        state.params, x, architecture=architecture, alpha=objective.alpha
+    )
+    change = label_change(labels, state.labels)
+    return state._replace(
+        targets=target_distribution(q),
+        labels=labels,
+        label_change=change,
+        converged=(state.step > 0) & (change < config.tolerance),
+    )
+
+
+def train_step(
+    state: TrainState,
+    x: Num[Array, "b d"],
+    p: Float[Array, "b k"],
+    weights: Float[Array, " b"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Losses]:
+    """One gradient step of network and centroids on a minibatch.
+
+    Args:
+      state: where training stands.
+      x: the samples of this step, in their own type.
+      p: their targets.
+      weights: share of each sample in the mean loss, summing to 1 for a whole batch.
+      architecture: the network.
+      objective: the method.
+      config: the settings of the phase.
+      axis_name: mapped axis over which the batch is spread; gradients are averaged.
+
+    Returns:
+      The next state and the terms of the loss.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
+    if axis_name is not None:
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    seen = augment(key, scale_input(x, architecture), config.augmentation)
+    trained, frozen = _split(state.params, objective)
+
+    def loss_of(trained: Params) -> tuple[jax.Array, Losses]:
+        losses = objective.loss(
+            {**trained, **frozen}, seen, p, weights, architecture=architecture
+        )
+        return losses.total, losses
+
+    gradients, losses = jax.grad(loss_of, has_aux=True)(trained)
+    if axis_name is not None:
+        gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
+    updates, opt_state = _optimizer(config).update(gradients, state.opt_state, trained)
+    params = {**optax.apply_updates(trained, updates), **frozen}
+    return (
+        state._replace(params=params, opt_state=opt_state, step=state.step + 1),
+        losses,
+    )
+
+
+def train_interval(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> tuple[TrainState, History]:
+    """One refresh of p, then `update_interval` steps; no step once converged.
+
+    Args:
+      state: where training stands.
+      x: all samples, in their own type.
+      architecture: the network.
+      objective: the method.
+      config: the settings of the phase.
+
+    Returns:
+      The next state, and this interval's row of the history.
+    """
+
+    def step(
+        state: TrainState, indices: jax.Array, weights: jax.Array
+    ) -> tuple[TrainState, tuple[Losses, jax.Array]]:
+        state, losses = train_step(
+            state,
+            x[indices],
+            state.targets[indices],
+            weights,
+            architecture=architecture,
+            objective=objective,
+            config=config,
+        )
+        return state, (losses, weights.sum())
+
+    def run(state: TrainState) -> tuple[TrainState, Losses]:
+        plan = minibatch_plan(
+            jax.random.fold_in(state.key, 0),
+            state.step,
+            num_steps=config.update_interval,
+            n_samples=len(x),
+            batch_size=config.batch_size,
+        )
+        state, (losses, weights) = scan_minibatches(step, state, plan)
+        return state, Losses(*(loss.sum() / weights.sum() for loss in losses))
+
+    def skip(state: TrainState) -> tuple[TrainState, Losses]:
+        return state, Losses(*(jnp.full((), jnp.nan, jnp.float32) for _ in range(3)))
+
+    state = refresh_targets(
+        state, x, architecture=architecture, objective=objective, config=config
+    )
+    change, converged = state.label_change, state.converged
+    sizes = jnp.bincount(state.labels, length=state.targets.shape[1])
+    state, losses = jax.lax.cond(converged, skip, run, state)
+    return state, History(*losses, change, sizes, converged)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("architecture", "objective", "config", "num_intervals"),
+    donate_argnames="state",
+)
+def _train_intervals(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+    num_intervals: int,
+) -> tuple[TrainState, History]:
+    """Some intervals in one program."""
+
+    def interval(state: TrainState, _: None) -> tuple[TrainState, History]:
+        return train_interval(
+            state, x, architecture=architecture, objective=objective, config=config
+        )
+
+    return jax.lax.scan(interval, state, length=num_intervals)
+
+
+_assign = jax.jit(assign, static_argnames=("architecture", "alpha"))
+
+
+def train(
+    state: TrainState,
+    x: Num[Array, "n d"] | np.ndarray,
+    *,
+    architecture: Architecture,
+    objective: Objective = DEC(),
+    config: TrainConfig = TrainConfig(),
+    intervals_per_call: int = 1,
+    on_interval: Callable[[TrainState, History], bool | None] | None = None,
+) -> TrainResult:
+    """Clusters: intervals of refresh and steps until labels stop changing.
+
+    The same state gives the same result on the same machine: in one program or in
+    many, unbroken or resumed from any state that `on_interval` has seen.
+
+    Args:
+      state: from `init_state`, or where an earlier run stopped. It stays usable.
+      x: all samples, in their own type; bytes stay bytes on the device.
+      architecture: the network.
+      objective: the method, `DEC()` or `IDEC()`.
+      config: the settings of the phase.
+      intervals_per_call: intervals in one compiled program; more of them save host
+        round trips, fewer let `on_interval` see more.
+      on_interval: called after each program with the state (to save, not to keep: the
+        next program takes its memory) and the history's new rows; True stops.
+
+    Returns:
+      Labels, q and centroids of the final parameters, history, and why it stopped.
+
+    Raises:
+      TypeError, ValueError: `x` is not finite numbers of shape [n, d], or does not fit
+        the architecture or the state; `intervals_per_call` is below 1.
+    """
+    check_samples(x)
+    check_positive_int("intervals_per_call", intervals_per_call)
+    if x.shape != (len(state.labels), architecture.input_dim):
+        raise ValueError(
+            f"x must have shape {(len(state.labels), architecture.input_dim)}, the "
+            f"state's samples and the architecture's input, got {tuple(x.shape)}."
+        )
+    x = jnp.asarray(x)
+    # The compiled program takes over its argument's memory; the caller's stays.
+    state = jax.tree.map(jnp.copy, state)
+    settings = {"architecture": architecture, "objective": objective, "config": config}
+    rows: list[History] = []
+    stopped = False
+    while not (done := _stop_reason(state, config)) and not stopped:
+        left = config.max_intervals - int(state.step) // config.update_interval
+        count = min(intervals_per_call, left)
+        state, new = _train_intervals(state, x, num_intervals=count, **settings)
+        new = jax.tree.map(np.asarray, new)
+        # Intervals after the one that found convergence did nothing.
+        kept = count if not new.converged.any() else int(new.converged.argmax()) + 1
+        rows.append(jax.tree.map(lambda column, kept=kept: column[:kept], new))
+        if on_interval is not None:
+            stopped = bool(on_interval(state, rows[-1]))
+    q, labels = _assign(
+        state.params, x, architecture=architecture, alpha=objective.alpha
+    )
+    return TrainResult(
+        state=state,
+        labels=np.asarray(labels),
+        q=np.asarray(q),
+        centroids=np.asarray(state.params["centroids"]),
+        history=_join(rows, n_clusters=q.shape[1]),
+        n_steps=int(state.step),
+        stop_reason=done or "stopped by the caller",
+    )
+
+
+def _stop_reason(state: TrainState, config: TrainConfig) -> str:
+    """Why training is over, or an empty string if it is not."""
+    if bool(state.converged):
+        return (
+            f"{float(state.label_change):.4%} of labels changed between two refreshes, "
+            f"below the tolerance of {config.tolerance:.4%}"
+        )
+    if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
+        return "the centroids are no longer finite; lower the learning rate"
+    intervals = int(state.step) // config.update_interval
+    if intervals >= config.max_intervals:
+        return f"max_intervals = {config.max_intervals} reached"
+    return ""
+
+
+def _join(rows: list[History], n_clusters: int) -> History:
+    """The rows of all calls as one history; none at all gives empty columns."""
+    if not rows:
+        empty = np.zeros(0, np.float32)
+        sizes = np.zeros((0, n_clusters), np.int32)
+        return History(empty, empty, empty, empty, sizes, np.zeros(0, bool))
+    return jax.tree.map(lambda *columns: np.concatenate(columns), *rows)
