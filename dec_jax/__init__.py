@@ -1,0 +1,92 @@
+"""Deep Embedded Clustering and its family in JAX, as pure functions.
+
+In the order in which data flow: x -> z -> q -> p -> update. `plots`, `checkpoint` and
+`recipes` are imported as modules.
+"""
+
+from dec_jax.architecture import Architecture, Dense, dense_architecture
+from dec_jax.assignment import (
+    hard_assignment,
+    label_change,
+    log_soft_assignment,
+    soft_assignment,
+    squared_distances,
+    target_distribution,
+)
+from dec_jax.augment import Augmentation, augment
+from dec_jax.autoencoder import decode, encode, init_params, reconstruct
+from dec_jax.data import Dataset, load_dataset
+from dec_jax.kmeans import KMeansResult, k_means, kmeans_plus_plus
+from dec_jax.metrics import (
+    adjusted_rand_index,
+    clustering_accuracy,
+    normalized_mutual_info,
+    purity,
+)
+from dec_jax.objectives import DEC, IDEC, clustering_loss, reconstruction_loss
+from dec_jax.optimizer import Optimizer
+from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.train import (
+    History,
+    TrainConfig,
+    TrainResult,
+    TrainState,
+    assign,
+    init_state,
+    train,
+    train_interval,
+    train_step,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # data
+    "Dataset",
+    "load_dataset",
+    # network
+    "Architecture",
+    "Dense",
+    "dense_architecture",
+    "init_params",
+    "encode",
+    "decode",
+    "reconstruct",
+    # pretraining
+    "Augmentation",
+    "augment",
+    "Optimizer",
+    "PretrainConfig",
+    "pretrain_end_to_end",
+    # centroids
+    "KMeansResult",
+    "k_means",
+    "kmeans_plus_plus",
+    # q and p
+    "squared_distances",
+    "log_soft_assignment",
+    "soft_assignment",
+    "target_distribution",
+    "hard_assignment",
+    "label_change",
+    # objectives
+    "DEC",
+    "IDEC",
+    "clustering_loss",
+    "reconstruction_loss",
+    # training
+    "History",
+    "TrainConfig",
+    "TrainResult",
+    "TrainState",
+    "assign",
+    "init_state",
+    "train",
+    "train_interval",
+    "train_step",
+    # evaluation
+    "adjusted_rand_index",
+    "clustering_accuracy",
+    "normalized_mutual_info",
+    "purity",
+]

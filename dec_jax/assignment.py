@@ -4,6 +4,8 @@ Xie, Girshick and Farhadi, `Unsupervised Deep Embedding for Clustering Analysis
 <https://arxiv.org/abs/1511.06335>`_, ICML 2016.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -33,6 +35,10 @@ def squared_distances(
             "z and centroids must be matrices of the same width, got z of shape "
             f"{tuple(z.shape)} and centroids of shape {tuple(centroids.shape)}."
         )
+    # Short floats would lose digits in the subtraction, before the products.
+    z, centroids = (
+        a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (z, centroids)
+    )
     # Cancellation in the expansion grows with the distance from the origin.
     origin = jax.lax.stop_gradient(centroids.mean(axis=0, keepdims=True))
     z = (z - origin).astype(jnp.float32)
@@ -43,7 +49,10 @@ def squared_distances(
 
 
 def log_soft_assignment(
-    z: Float[Array, "n d"], centroids: Float[Array, "k d"], *, alpha: float = 1.0
+    z: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    *,
+    alpha: float | jax.Array = 1.0,
 ) -> Float[Array, "n k"]:
     """log q, the logarithm of `soft_assignment`, with no loss far from all centroids.
 
@@ -56,16 +65,19 @@ def log_soft_assignment(
       log q, whose rows exponentiate to distributions over the clusters.
 
     Raises:
-      ValueError: the widths differ, or `alpha` is not above 0.
+      ValueError: the widths differ, or `alpha` is not finite and above 0.
     """
-    if not isinstance(alpha, jax.Array) and not alpha > 0:
-        raise ValueError(f"alpha must be above 0, got {alpha}.")
+    if not isinstance(alpha, jax.Array) and not 0 < alpha < math.inf:
+        raise ValueError(f"alpha must be finite and above 0, got {alpha}.")
     distances = squared_distances(z, centroids)
     return jax.nn.log_softmax(-0.5 * (alpha + 1) * jnp.log1p(distances / alpha), axis=1)
 
 
 def soft_assignment(
-    z: Float[Array, "n d"], centroids: Float[Array, "k d"], *, alpha: float = 1.0
+    z: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    *,
+    alpha: float | jax.Array = 1.0,
 ) -> Float[Array, "n k"]:
     """Assigns each embedding to every centroid with a Student's t kernel.
 
@@ -81,7 +93,7 @@ def soft_assignment(
       q, whose row i is the distribution of sample i over the clusters.
 
     Raises:
-      ValueError: the widths differ, or `alpha` is not above 0.
+      ValueError: the widths differ, or `alpha` is not finite and above 0.
     """
     return jnp.exp(log_soft_assignment(z, centroids, alpha=alpha))
 

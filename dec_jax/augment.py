@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dec_jax.validation import check_positive_int
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -37,7 +39,15 @@ class Augmentation:
             value = getattr(self, name)
             if not 0 <= value < limit:
                 raise ValueError(f"{name} must be in [0, {limit}), got {value}.")
-        if self.moves_pixels and self.image_shape is None:
+        if self.image_shape is not None:
+            if len(self.image_shape) != 3:
+                raise ValueError(
+                    "image_shape must be (height, width, channels), got "
+                    f"{self.image_shape}."
+                )
+            for size in self.image_shape:
+                check_positive_int("image_shape", size)
+        elif self.moves_pixels:
             raise ValueError(
                 "rotation, shift, scale and shear need the shape of an image: "
                 "give image_shape=(height, width, channels), or only masking for a table."

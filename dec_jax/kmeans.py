@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, Real
 
@@ -53,7 +54,7 @@ class _LloydState(NamedTuple):
 
 def kmeans_plus_plus(
     key: Key[Array, ""],
-    z: Real[Array, "n d"],
+    z: Real[Array | np.ndarray, "n d"],
     n_clusters: int,
     *,
     n_local_trials: int | None = None,
@@ -90,7 +91,7 @@ def kmeans_plus_plus(
 
 def k_means(
     key: Key[Array, ""],
-    z: Real[Array, "n d"],
+    z: Real[Array | np.ndarray, "n d"],
     n_clusters: int,
     *,
     n_init: int = 20,
@@ -152,13 +153,13 @@ def _kmeans_plus_plus(
     return _seed(samples, n_clusters, n_trials, key) + samples.mean[None, :]
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4, 6, 7))
+@partial(jax.jit, static_argnums=(2, 3, 6, 7))
 def _k_means(
     key: Array,
     z: Array,
     n_clusters: int,
     n_init: int,
-    max_iter: int,
+    max_iter: Array | int,
     tolerance: Array | float,
     at_once: int,
     block_size: int,
@@ -264,27 +265,24 @@ def _seed(
     samples: _Samples, n_clusters: int, n_trials: int, key: Array
 ) -> Float[Array, "k d"]:
     """Greedy k-means++ for one restart, relative to the mean of the samples."""
-    first_key, draws_key = jax.random.split(key)
-    first = jax.random.randint(first_key, (1,), 0, samples.real.sum())
-    centroids = jnp.repeat(_sample(samples, first), n_clusters, axis=0)
-    closest = _closest(samples, centroids[:1])
-    add = partial(_add_centroid, samples, n_trials, draws_key)
-    return lax.fori_loop(1, n_clusters, add, (centroids, closest))[0]
+    levels = 1 - jax.random.uniform(key, (n_clusters, 2, n_trials))
+    uniform = samples.real.astype(jnp.float32)
+    first = _draw(samples, levels[0, :, :1], uniform)
+    add = partial(_add_centroid, samples)
+    others = lax.scan(add, _closest(samples, first), levels[1:])[1]
+    return jnp.concatenate([first, others])
 
 
 def _add_centroid(
-    samples: _Samples, n_trials: int, key: Array, i: Array, state: tuple[Array, Array]
-) -> tuple[Array, Array]:
+    samples: _Samples, closest: Float[Array, "m b"], levels: Float[Array, "2 t"]
+) -> tuple[Float[Array, "m b"], Float[Array, " d"]]:
     """Draws candidates, and keeps the one that leaves the lowest inertia."""
-    centroids, closest = state
-    index = _draw(jax.random.fold_in(key, i), closest, n_trials)
-    # Rounding of the cumulative sums may point past the last sample.
-    candidates = _sample(samples, jnp.minimum(index, samples.real.sum() - 1))
+    candidates = _draw(samples, levels, closest)
+    zero = jnp.zeros(len(candidates))
     inertias = partial(_block_inertias, candidates)
-    inertias = _sum_over_blocks(samples, jnp.zeros(n_trials), inertias, closest)
-    chosen = candidates[inertias.argmin()]
-    closest = jnp.minimum(closest, _closest(samples, chosen[None, :]))
-    return centroids.at[i].set(chosen), closest
+    best = _sum_over_blocks(samples, zero, inertias, closest).argmin()
+    centroid = candidates[best]
+    return jnp.minimum(closest, _closest(samples, centroid[None, :])), centroid
 
 
 def _block_inertias(
@@ -295,26 +293,28 @@ def _block_inertias(
     return jnp.minimum(closest[None, :], distances).sum(axis=1)
 
 
-def _draw(key: Array, weights: Float[Array, "m b"], n_draws: int) -> Int[Array, " t"]:
-    """Draws indices in proportion to their weight: the block, then the row in it."""
-    block_key, row_key = jax.random.split(key)
-    block = _draw_column(block_key, weights.sum(axis=1)[None, :], n_draws)
-    return block * weights.shape[1] + _draw_column(row_key, weights[block], n_draws)
+def _draw(
+    samples: _Samples, levels: Float[Array, "2 t"], weights: Float[Array, "m b"]
+) -> Float[Array, "t d"]:
+    """Draws samples in proportion to their weight: the block, then the row in it."""
+    block = _reached(levels[0], weights.sum(axis=1)[None, :])
+    index = block * weights.shape[1] + _reached(levels[1], weights[block])
+    # Rounding of the cumulative sums may point past the last sample.
+    return _sample(samples, jnp.minimum(index, samples.real.sum() - 1))
 
 
-def _draw_column(
-    key: Array, weights: Float[Array, "t w"], n_draws: int
+def _reached(
+    levels: Float[Array, " t"], weights: Float[Array, "#t w"]
 ) -> Int[Array, " t"]:
+    """Where the cumulative weight reaches a share of the total: never on a weight of 0."""
     cumulative = jnp.cumsum(weights, axis=1)
-    # A level above 0 is never reached on a weight of 0: no centroid is drawn twice.
-    levels = (1 - jax.random.uniform(key, (n_draws, 1))) * cumulative[:, -1:]
-    return (cumulative < levels).sum(axis=1)
+    return (cumulative < levels[:, None] * cumulative[:, -1:]).sum(axis=1)
 
 
 def _lloyd(
     samples: _Samples,
     centroids: Float[Array, "r k d"],
-    max_iter: int,
+    max_iter: Array | int,
     tolerance: Array | float,
     at_once: int,
 ) -> _LloydState:
@@ -326,12 +326,16 @@ def _lloyd(
     return lax.while_loop(partial(_unfinished, max_iter), step, state)
 
 
-def _unfinished(max_iter: int, state: _LloydState) -> Bool[Array, ""]:
+def _unfinished(max_iter: Array | int, state: _LloydState) -> Bool[Array, ""]:
     return (~state.converged & (state.n_iter < max_iter)).any()
 
 
 def _lloyd_step(
-    samples: _Samples, max_iter: int, threshold: Array, at_once: int, state: _LloydState
+    samples: _Samples,
+    max_iter: Array | int,
+    threshold: Array,
+    at_once: int,
+    state: _LloydState,
 ) -> _LloydState:
     """Moves the first `at_once` restarts still to finish; a finished one is frozen."""
     finished = state.converged | (state.n_iter >= max_iter)
@@ -339,7 +343,10 @@ def _lloyd_step(
     frozen = finished[chosen]
     old = state.centroids[chosen]
     new = jnp.where(frozen[:, None, None], old, _moved(samples, old))
-    still = ((new - old) ** 2).sum(axis=(1, 2)) <= threshold
+    shift = ((new - old) ** 2).sum(axis=(1, 2))
+    # Compiled, a mean may be rounded in two ways: standing still is not always shift 0.
+    rounding = (4 * _EPS) ** 2 * (new**2).sum(axis=(1, 2))
+    still = shift <= jnp.maximum(threshold, rounding)
     return _LloydState(
         centroids=state.centroids.at[chosen].set(new),
         n_iter=state.n_iter.at[chosen].add(~frozen),

@@ -5,7 +5,7 @@ may be of any kind that sorts: integers with gaps, negative numbers, floats, str
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike
 _SILHOUETTE_ROWS = 512
 
 
-class _Cells(NamedTuple):
-    """The cells of a contingency matrix that hold at least one sample."""
-
-    counts: np.ndarray  # [cells]
-    rows: np.ndarray  # [cells], the class of each cell
-    columns: np.ndarray  # [cells], the cluster of each cell
-    class_sizes: np.ndarray  # [n_classes]
-    cluster_sizes: np.ndarray  # [n_clusters]
+# The means that `normalized_mutual_info` may divide by.
+_MEANS: dict[str, Callable[[float, float], float]] = {
+    "arithmetic": lambda a, b: (a + b) / 2,
+    "geometric": lambda a, b: math.sqrt(a * b),
+    "min": min,
+    "max": max,
+}
 
 
 def contingency_matrix(
@@ -43,10 +42,7 @@ def contingency_matrix(
       TypeError: labels of one array cannot be sorted, as numbers beside None.
       ValueError: an array is empty, not of rank 1, or holds NaN, or the lengths differ.
     """
-    classes, rows, clusters, columns = _factorise_pair(labels_true, labels_pred)
-    shape = (len(classes), len(clusters))
-    cells = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return cells.reshape(shape).astype(np.int64)
+    return _table(_cells(labels_true, labels_pred))
 
 
 def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
@@ -57,14 +53,10 @@ def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
     count as wrong; with fewer, those of the classes left over do.
 
     Args:
-      labels_true: class of each sample, shape [n]; any labels that sort.
-      labels_pred: cluster of each sample, shape [n]; any labels that sort.
+      labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       ACC in [0, 1]; 1 is a perfect match.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -81,26 +73,20 @@ def match_clusters(labels_true: ArrayLike, labels_pred: ArrayLike) -> dict[Any, 
     is the best one overall: a cluster may be given a class that it holds no sample of.
 
     Args:
-      labels_true: class of each sample, shape [n]; any labels that sort.
-      labels_pred: cluster of each sample, shape [n]; any labels that sort.
+      labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       {cluster: class or None}, one entry for each cluster that occurs, in sorted order.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`.
     """
     from scipy.optimize import linear_sum_assignment
 
-    table = contingency_matrix(labels_true, labels_pred)
-    classes = np.unique(np.asarray(labels_true)).tolist()
-    clusters = np.unique(np.asarray(labels_pred)).tolist()
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    matched = dict(zip(columns.tolist(), rows.tolist(), strict=True))
-    return {
-        cluster: classes[matched[column]] if column in matched else None
-        for column, cluster in enumerate(clusters)
-    }
+    cells = _cells(labels_true, labels_pred)
+    rows, columns = linear_sum_assignment(_table(cells), maximize=True)
+    classes, clusters = cells.classes.tolist(), cells.clusters.tolist()
+    matched = dict.fromkeys(clusters)
+    for row, column in zip(rows, columns, strict=True):
+        matched[clusters[column]] = classes[row]
+    return matched
 
 
 def normalized_mutual_info(
@@ -113,25 +99,16 @@ def normalized_mutual_info(
     arithmetic mean is its default, as here. Compare a paper's number with its own mean.
 
     Args:
-      labels_true: class of each sample, shape [n]; any labels that sort.
-      labels_pred: cluster of each sample, shape [n]; any labels that sort.
+      labels_true, labels_pred: as in `contingency_matrix`.
       average: the mean of the two entropies: "arithmetic", "geometric", "min" or "max".
 
     Returns:
       NMI in [0, 1]; 1 is a perfect match, and so are one class and one cluster; one
       class and several clusters give 0.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`, or `average` is unknown.
     """
-    means = {
-        "arithmetic": lambda a, b: (a + b) / 2,
-        "geometric": lambda a, b: math.sqrt(a * b),
-        "min": min,
-        "max": max,
-    }
-    if average not in means:
-        raise ValueError(f"average must be one of {', '.join(means)}, got {average!r}.")
+    if average not in _MEANS:
+        known = ", ".join(_MEANS)
+        raise ValueError(f"average must be one of {known}, got {average!r}.")
     cells = _cells(labels_true, labels_pred)
     n_samples = int(cells.counts.sum())
     if len(cells.class_sizes) == len(cells.cluster_sizes) == 1:
@@ -144,10 +121,8 @@ def normalized_mutual_info(
     # Independent labellings leave a rounding error here, which min() would blow up.
     if mutual_info <= np.finfo(np.float64).eps:
         return 0.0
-    normalizer = means[average](
-        _entropy(cells.class_sizes), _entropy(cells.cluster_sizes)
-    )
-    return min(mutual_info / normalizer, 1.0)
+    entropies = _entropy(cells.class_sizes), _entropy(cells.cluster_sizes)
+    return min(mutual_info / _MEANS[average](*entropies), 1.0)
 
 
 def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
@@ -157,14 +132,10 @@ def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
     is exact to the last bit of its float for any n.
 
     Args:
-      labels_true: class of each sample, shape [n]; any labels that sort.
-      labels_pred: cluster of each sample, shape [n]; any labels that sort.
+      labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       ARI in [-0.5, 1]: 1 is a perfect match, 0 is expected of random labels.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`.
     """
     cells = _cells(labels_true, labels_pred)
     together = _count_pairs(cells.counts)
@@ -183,18 +154,14 @@ def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
 def purity(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
     """Share of samples that belong to the largest class of their cluster.
 
-    Several clusters may stand for one class, so that more clusters never lower it: compare
-    purities at equal numbers of clusters only. Not symmetric in its arguments.
+    Several clusters may stand for one class, and splitting a cluster never lowers it:
+    compare purities at equal numbers of clusters. Not symmetric in its arguments.
 
     Args:
-      labels_true: class of each sample, shape [n]; any labels that sort.
-      labels_pred: cluster of each sample, shape [n]; any labels that sort.
+      labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       Purity in (0, 1]; 1 if each cluster holds samples of one class.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`.
     """
     cells = _cells(labels_true, labels_pred)
     largest = np.zeros(len(cells.cluster_sizes), np.int64)
@@ -228,8 +195,7 @@ def cluster_sizes(labels: ArrayLike, n_clusters: int) -> Int[np.ndarray, " k"]:
             raise ValueError(
                 f"labels must be from 0 to n_clusters - 1 = {n_clusters - 1}, got {bound}."
             )
-    sizes = np.bincount(values.astype(np.int64), minlength=n_clusters)
-    return sizes.astype(np.int64)
+    return np.bincount(values.astype(np.int64), minlength=n_clusters).astype(np.int64)
 
 
 def size_entropy(labels: ArrayLike, n_clusters: int) -> float:
@@ -242,9 +208,6 @@ def size_entropy(labels: ArrayLike, n_clusters: int) -> float:
     Returns:
       A share in [0, 1], not nats: 1 if all clusters are of one size, 0 if all samples
       lie in one of several clusters; 1 for `n_clusters` = 1.
-
-    Raises:
-      TypeError, ValueError: as `cluster_sizes`.
     """
     sizes = cluster_sizes(labels, n_clusters)
     if n_clusters == 1:
@@ -272,9 +235,8 @@ def silhouette(
       The mean in [-1, 1]; higher is better separated.
 
     Raises:
-      TypeError: labels cannot be sorted, or `max_samples` is not an integer.
-      ValueError: a shape is wrong, a value is not finite, or the samples used lie in
-        fewer than 2 clusters or each in its own.
+      ValueError: a shape or a value is wrong, or the samples used lie in fewer than 2
+        clusters or each in its own.
     """
     _check_at_least("max_samples", max_samples, 3)
     values = _checked_labels("labels", labels)
@@ -311,9 +273,6 @@ def stability(labellings: Sequence[ArrayLike]) -> float:
 
     Returns:
       The mean ARI; 1 if all runs found the same clusters, about 0 if they share nothing.
-
-    Raises:
-      TypeError, ValueError: as `contingency_matrix`, or there are fewer than two.
     """
     if len(labellings) < 2:
         raise ValueError(
@@ -356,23 +315,20 @@ def _silhouette_samples(z: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return result
 
 
+class _Cells(NamedTuple):
+    """The cells of a contingency matrix that hold a sample: n singletons need only n."""
+
+    classes: np.ndarray  # [n_classes], distinct labels, sorted
+    clusters: np.ndarray  # [n_clusters], distinct labels, sorted
+    class_sizes: np.ndarray  # [n_classes]
+    cluster_sizes: np.ndarray  # [n_clusters]
+    rows: np.ndarray  # [cells], index of the cell's class
+    columns: np.ndarray  # [cells], index of the cell's cluster
+    counts: np.ndarray  # [cells], samples in the cell
+
+
 def _cells(labels_true: ArrayLike, labels_pred: ArrayLike) -> _Cells:
-    """The contingency matrix without its zeros: n singletons need n cells, not n ** 2."""
-    classes, rows, clusters, columns = _factorise_pair(labels_true, labels_pred)
-    pairs, counts = np.unique(rows * len(clusters) + columns, return_counts=True)
-    return _Cells(
-        counts=counts,
-        rows=pairs // len(clusters),
-        columns=pairs % len(clusters),
-        class_sizes=np.bincount(rows),
-        cluster_sizes=np.bincount(columns),
-    )
-
-
-def _factorise_pair(
-    labels_true: ArrayLike, labels_pred: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct labels and the index of each sample's, for classes and for clusters."""
+    """Checks two labellings and counts the samples that they have in common."""
     classes, rows = _factorise("labels_true", labels_true)
     clusters, columns = _factorise("labels_pred", labels_pred)
     if len(rows) != len(columns):
@@ -380,7 +336,23 @@ def _factorise_pair(
             "labels_true and labels_pred must have the same length, "
             f"got {len(rows)} and {len(columns)}."
         )
-    return classes, rows, clusters, columns
+    pairs, counts = np.unique(rows * len(clusters) + columns, return_counts=True)
+    return _Cells(
+        classes=classes,
+        clusters=clusters,
+        class_sizes=np.bincount(rows),
+        cluster_sizes=np.bincount(columns),
+        rows=pairs // len(clusters),
+        columns=pairs % len(clusters),
+        counts=counts,
+    )
+
+
+def _table(cells: _Cells) -> np.ndarray:
+    """The whole contingency matrix, [n_classes, n_clusters]."""
+    table = np.zeros((len(cells.classes), len(cells.clusters)), np.int64)
+    table[cells.rows, cells.columns] = cells.counts
+    return table
 
 
 def _factorise(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

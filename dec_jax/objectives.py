@@ -1,7 +1,8 @@
 """What a clustering step minimises: the losses, and the methods as settings."""
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -64,6 +65,7 @@ class Losses(NamedTuple):
     reconstruction: jax.Array
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What the training loop asks of a method."""
 
@@ -131,9 +133,10 @@ class IDEC:
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
-        if not self.clustering_weight >= 0:
+        if not 0 <= self.clustering_weight < math.inf:
             raise ValueError(
-                f"clustering_weight must be at least 0, got {self.clustering_weight}."
+                "clustering_weight must be finite and at least 0, got "
+                f"{self.clustering_weight}."
             )
 
     def loss(
@@ -156,5 +159,5 @@ class IDEC:
 
 
 def _check_alpha(alpha: float) -> None:
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0, got {alpha}.")
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"alpha must be finite and above 0, got {alpha}.")

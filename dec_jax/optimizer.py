@@ -1,5 +1,6 @@
 """The optimiser of a phase, as settings that hash by value."""
 
+import math
 from dataclasses import dataclass
 
 import optax
@@ -30,9 +31,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         check_choice("optimizer", self.name, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(
-                f"learning_rate must be above 0, got {self.learning_rate}."
+                f"learning_rate must be finite and above 0, got {self.learning_rate}."
             )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}.")

@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import jax
@@ -38,22 +39,28 @@ def lloyd_by_loops(x, centroids, num_steps):
     return centroids
 
 
-def lloyd(x, centroids, *, num_steps, block_size=64):
+@partial(jax.jit, static_argnames="block_size")
+def lloyd(x, centroids, num_steps, *, block_size=64):
     """The library's iterations, from given centroids in the coordinates of `x`."""
-    samples = kmeans._in_blocks(jnp.asarray(x), block_size)
-    initial = jnp.asarray(centroids) - samples.mean[None, :]
+    samples = kmeans._in_blocks(x, block_size)
+    initial = centroids - samples.mean[None, :]
     state = kmeans._lloyd(samples, initial[None], num_steps, 0.0, 1)
     return state.centroids[0] + samples.mean[None, :], state.n_iter[0]
 
 
-def sizes_of_intermediates(jaxpr):
-    """Sizes of all arrays of a jaxpr and of the jaxprs inside it."""
+def sizes_of_arrays(jaxpr):
+    """Sizes of all the arrays of a jaxpr and of the jaxprs inside it."""
     sizes = []
     for equation in jaxpr.eqns:
-        sizes += [v.aval.size for v in equation.outvars if hasattr(v.aval, "size")]
-        for inner in jax.core.jaxprs_in_params(equation.params):
-            sizes += sizes_of_intermediates(inner)
+        sizes += [math.prod(v.aval.shape) for v in equation.outvars]
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=is_jaxpr):
+            if is_jaxpr(inner):
+                sizes += sizes_of_arrays(getattr(inner, "jaxpr", inner))
     return sizes
+
+
+def is_jaxpr(parameter):
+    return hasattr(parameter, "eqns")
 
 
 def test_k_means_clusters_four_points():
@@ -67,7 +74,7 @@ def test_k_means_clusters_four_points():
 
 
 def test_k_means_returns_float32_and_int32():
-    result = k_means(KEY, np.arange(8.0).reshape(4, 2), 2, n_init=1)
+    result = k_means(KEY, blobs(), 6)
     assert result.centroids.dtype == result.inertia.dtype == jnp.float32
     assert result.labels.dtype == result.n_iter.dtype == jnp.int32
 
@@ -75,7 +82,7 @@ def test_k_means_returns_float32_and_int32():
 @pytest.mark.parametrize("num_steps", [1, 4])
 def test_lloyd_equals_lloyd_by_loops(num_steps):
     x = blobs()
-    centroids, n_iter = lloyd(x, x[:6], num_steps=num_steps)
+    centroids, n_iter = lloyd(x, x[:6], num_steps)
     np.testing.assert_allclose(
         centroids, lloyd_by_loops(x, x[:6], num_steps), atol=1e-4
     )
@@ -85,21 +92,23 @@ def test_lloyd_equals_lloyd_by_loops(num_steps):
 def test_lloyd_relocates_empty_clusters():
     x = blobs()
     initial = np.concatenate([x[:4], np.full((2, 4), 1e3, np.float32)])
-    centroids, _ = lloyd(x, initial, num_steps=1)
+    centroids, _ = lloyd(x, initial, 1)
     np.testing.assert_allclose(centroids, lloyd_by_loops(x, initial, 1), atol=1e-4)
 
 
 def test_lloyd_freezes_a_converged_restart():
-    x = jnp.asarray(blobs())
-    samples = kmeans._in_blocks(x, 64)
-    initial = jnp.stack([x[:6], x[6:12], x[12:18]]) - samples.mean[None, None, :]
-    together = kmeans._lloyd(samples, initial, 300, 1e-4, 2)
-    alone = [kmeans._lloyd(samples, c[None], 300, 1e-4, 1) for c in initial]
+    x = blobs()
+    samples = kmeans._in_blocks(jnp.asarray(x), 64)
+    initial = jnp.stack([x[:6], x[6:12], x[12:18]])
+    centred = initial - samples.mean[None, None, :]
+    run = jax.jit(kmeans._lloyd, static_argnums=4)
+    together = run(samples, centred, 300, 0.0, 2)
+    alone = [lloyd(x, c, 300) for c in initial]
     assert together.converged.all()
-    np.testing.assert_array_equal(together.n_iter, [s.n_iter[0] for s in alone])
-    np.testing.assert_allclose(
-        together.centroids, np.stack([s.centroids[0] for s in alone]), atol=1e-4
-    )
+    assert len(np.unique(together.n_iter)) > 1
+    np.testing.assert_array_equal(together.n_iter, [n_iter for _, n_iter in alone])
+    centroids = together.centroids + samples.mean[None, None, :]
+    np.testing.assert_allclose(centroids, np.stack([c for c, _ in alone]), atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -118,24 +127,24 @@ def test_k_means_labels_and_inertia_are_those_of_its_centroids():
     np.testing.assert_allclose(result.inertia, distances.min(axis=1).sum(), rtol=1e-5)
 
 
-def test_k_means_is_never_worse_with_more_restarts():
-    x = blobs(k=12)
-    one, three, nine = (k_means(KEY, x, 12, n_init=r).inertia for r in (1, 3, 9))
-    assert one * (1 + 1e-5) >= three
-    assert three * (1 + 1e-5) >= nine
+@pytest.mark.parametrize("seed", range(4))
+def test_k_means_is_never_worse_with_more_restarts(seed):
+    x, key = blobs(k=12), jax.random.key(seed)
+    one, twenty = k_means(key, x, 6, n_init=1), k_means(key, x, 6, n_init=20)
+    assert twenty.inertia <= one.inertia * (1 + 1e-6)
 
 
 def test_k_means_depends_on_the_key_only():
     x = blobs(k=12)
-    once, again = (k_means(KEY, x, 12, n_init=1) for _ in range(2))
-    other = k_means(jax.random.key(1), x, 12, n_init=1)
+    once, again = (k_means(KEY, x, 6, n_init=1) for _ in range(2))
+    other = k_means(jax.random.key(1), x, 6, n_init=1)
     np.testing.assert_array_equal(once.centroids, again.centroids)
     assert not np.array_equal(once.labels, other.labels)
 
 
 @pytest.mark.parametrize("max_iter", [1, 2])
 def test_k_means_stops_at_max_iter(max_iter):
-    result = k_means(KEY, blobs(k=12), 12, n_init=1, max_iter=max_iter, tolerance=0.0)
+    result = k_means(KEY, blobs(k=12), 6, n_init=1, max_iter=max_iter, tolerance=0.0)
     assert result.n_iter == max_iter
 
 
@@ -147,27 +156,27 @@ def test_k_means_of_one_cluster_is_the_mean():
 
 
 def test_k_means_with_a_cluster_a_sample_has_no_inertia():
-    x = blobs(n=12)
-    result = k_means(KEY, x, 12, n_init=2)
+    result = k_means(KEY, blobs(n=12), 12, n_init=1)
     np.testing.assert_array_equal(np.sort(result.labels), np.arange(12))
     assert result.inertia < 1e-9
 
 
 def test_k_means_of_fewer_distinct_samples_than_clusters_is_finite():
-    x = np.repeat(blobs(n=3), 10, axis=0)
-    result = k_means(KEY, x, 8, n_init=2)
+    x = np.resize(blobs(n=3), (500, 4))
+    result = k_means(KEY, x, 6)
     assert np.isfinite(result.centroids).all()
     assert len(np.unique(result.labels)) == 3
-    assert result.inertia < 1e-9
+    assert result.inertia < 1e-6
     assert result.n_iter < 5
 
 
 def test_k_means_ignores_a_constant_column():
     x = blobs()
-    constant = np.full((len(x), 1), 7.3, np.float32)
-    result = k_means(KEY, np.hstack([x, constant]), 6)
-    np.testing.assert_allclose(result.inertia, k_means(KEY, x, 6).inertia, rtol=1e-4)
-    np.testing.assert_allclose(result.centroids[:, 4], 7.3, rtol=1e-6)
+    x[:, 3] = 7.3
+    result = k_means(KEY, x, 6)
+    peer = KMeans(6, n_init=20, random_state=0).fit(x[:, :3])
+    np.testing.assert_allclose(result.inertia, peer.inertia_, rtol=5e-3)
+    np.testing.assert_allclose(result.centroids[:, 3], 7.3, rtol=1e-6)
 
 
 def test_k_means_is_accurate_far_from_the_origin():
@@ -181,32 +190,35 @@ def test_k_means_is_accurate_far_from_the_origin():
     np.testing.assert_allclose(far.inertia, distances.min(axis=1).sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float16])
-def test_k_means_of_other_dtypes_equals_float32(dtype):
-    x = np.random.default_rng(0).integers(0, 255, (300, 5)).astype(np.float32)
-    result = k_means(KEY, x.astype(dtype), 4, n_init=3)
-    jax.tree.map(np.testing.assert_array_equal, result, k_means(KEY, x, 4, n_init=3))
+def test_k_means_of_uint8_equals_float32():
+    x = np.random.default_rng(0).integers(0, 255, (500, 4), dtype=np.uint8)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        k_means(KEY, x, 6, n_init=1),
+        k_means(KEY, x.astype(np.float32), 6, n_init=1),
+    )
 
 
-@pytest.mark.parametrize("block_size", [64, 100, 512])
+@pytest.mark.parametrize("block_size", [64, 100])
 def test_k_means_does_not_depend_on_the_block_size(block_size):
-    # 500 samples: a padded last block, five blocks of exactly 100, less than a block.
+    # 500 samples: a padded last block, five blocks of exactly 100.
     x, initial = blobs(), blobs()[:6]
-    centroids, _ = lloyd(x, initial, num_steps=3, block_size=block_size)
+    centroids, _ = lloyd(x, initial, 3, block_size=block_size)
     np.testing.assert_allclose(centroids, lloyd_by_loops(x, initial, 3), atol=1e-4)
 
 
-@pytest.mark.parametrize("block_size", [100, 512])
-def test_k_means_labels_do_not_depend_on_the_block_size(block_size):
-    # Far blobs: a different draw finds the same clusters.
-    x = 10 * blobs(k=3)
-    result = kmeans._k_means(KEY, jnp.asarray(x), 3, 5, 300, 1e-4, 5, block_size)
-    np.testing.assert_allclose(result.inertia, k_means(KEY, x, 3).inertia, rtol=1e-5)
+def test_k_means_in_many_blocks_labels_every_sample():
+    # 500 samples in eight blocks of 63, the last one padded.
+    x = blobs()
+    result = kmeans._k_means(KEY, jnp.asarray(x), 6, 1, 300, 1e-4, 1, 64)
+    distances = squared_distances_by_differences(x, np.asarray(result.centroids))
+    np.testing.assert_array_equal(result.labels, distances.argmin(axis=1))
+    np.testing.assert_allclose(result.inertia, distances.min(axis=1).sum(), rtol=1e-5)
 
 
 def test_k_means_is_the_same_under_jit_and_vmap():
     x = blobs()
-    fit = partial(k_means, z=x, n_clusters=6, n_init=3)
+    fit = partial(k_means, z=x, n_clusters=6, n_init=1)
     keys = jax.random.split(KEY, 2)
     expected = [fit(key) for key in keys]
     jitted = [jax.jit(fit)(key) for key in keys]
@@ -222,11 +234,10 @@ def test_k_means_has_no_array_of_samples_by_clusters_by_columns(dtype):
     n, d, k = 50_000, 64, 100
     x = jax.ShapeDtypeStruct((n, d), dtype)
     jaxpr = jax.make_jaxpr(lambda x: k_means(KEY, x, k))(x)
-    sizes = sizes_of_intermediates(jaxpr.jaxpr)
+    sizes = sizes_of_arrays(jaxpr.jaxpr)
     assert len(sizes) > 100
-    # Nothing larger than the samples with their padding, less than one row a block.
-    assert max(sizes) < 1.01 * n * d
-    assert max(sizes) < n * d * k / 50
+    # Nothing is larger than the samples with their padding, some rows.
+    assert n * d <= max(sizes) < 1.01 * n * d
 
 
 def test_kmeans_plus_plus_draws_distinct_samples():
@@ -237,26 +248,29 @@ def test_kmeans_plus_plus_draws_distinct_samples():
     assert len(np.unique(distances.argmin(axis=0))) == 6
 
 
-def test_kmeans_plus_plus_is_better_than_random():
-    x = blobs(k=12)
-    random = [x[np.random.default_rng(s).choice(500, 12)] for s in range(8)]
-    keys = jax.random.split(KEY, 8)
-    drawn = jax.vmap(lambda key: kmeans_plus_plus(key, x, 12))(keys)
-    inertia = lambda c: squared_distances_by_differences(x, c).min(axis=1).sum()  # noqa: E731
-    assert np.mean([inertia(c) for c in np.asarray(drawn)]) < 0.8 * np.mean(
-        [inertia(c) for c in random]
-    )
-
-
 def test_kmeans_plus_plus_draws_in_proportion_to_the_squared_distance():
-    # From 0 (or any start), one trial: 3 is 9 times as likely as 1 after a start at 0.
+    # With one trial: after a start at 0, the sample 3 is 9 times as likely as 1.
     x = np.array([[0.0], [1.0], [3.0]], np.float32)
-    keys = jax.random.split(KEY, 6000)
-    draw = lambda key: kmeans_plus_plus(key, x, 2, n_local_trials=1)[:, 0]  # noqa: E731
-    first, second = np.asarray(jax.vmap(draw)(keys)).T
+    draw = partial(kmeans_plus_plus, z=x, n_clusters=2, n_local_trials=1)
+    first, second = np.asarray(jax.vmap(draw)(jax.random.split(KEY, 6000)))[:, :, 0].T
     np.testing.assert_allclose((first == 0).mean(), 1 / 3, atol=0.03)
     np.testing.assert_allclose((second[first == 0] == 3).mean(), 9 / 10, atol=0.03)
     np.testing.assert_allclose((second[first == 3] == 0).mean(), 9 / 13, atol=0.05)
+
+
+def test_kmeans_plus_plus_keeps_the_best_of_its_trials():
+    x = blobs()
+    inertias = np.array(
+        [
+            squared_distances_by_differences(x, np.asarray(c)).min(axis=1).sum()
+            for key in jax.random.split(KEY, 32)
+            for c in (
+                kmeans_plus_plus(key, x, 6),
+                kmeans_plus_plus(key, x, 6, n_local_trials=1),
+            )
+        ]
+    ).reshape(32, 2)
+    assert inertias[:, 0].mean() < 0.95 * inertias[:, 1].mean()
 
 
 @pytest.mark.parametrize(

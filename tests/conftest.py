@@ -1,0 +1,69 @@
+"""Four fake CPU devices, strict ranks and shapes, warnings as errors, small fixtures."""
+
+from pathlib import Path
+
+import hypothesis
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from beartype import BeartypeConf, beartype
+
+# An int where a float is asked for is right, as it is to Python itself.
+typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+# Each before the first use of its subject: jax's devices, the import of the library.
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# `k_means` takes NumPy arrays too, which its signature does not say.
+MODULES = sorted(
+    f"dec_jax.{path.stem}"
+    for path in (Path(__file__).parents[1] / "dec_jax").glob("[a-z]*.py")
+    if path.stem != "kmeans"
+)
+jaxtyping.install_import_hook(MODULES, f"{__name__}.typechecker")
+
+hypothesis.settings.register_profile(
+    "dec_jax", deadline=None, derandomize=True, database=None, max_examples=50
+)
+hypothesis.settings.load_profile("dec_jax")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture(autouse=True)
+def own_checks_answer(request, monkeypatch):
+    """Where a test says `rejects`, the library itself must answer, not the test's types."""
+    if "_rejects_" in request.node.name:
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """200 samples of 8 columns in 4 far clusters, float32, and their labels, int32."""
+    rng = np.random.default_rng(0)
+    centres = 4 * np.eye(4, 8) @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    labels = np.arange(200, dtype=np.int32) % 4
+    noise = rng.normal(scale=0.5, size=(200, 8))
+    return (centres[labels] + noise).astype(np.float32), labels
+
+
+@pytest.fixture(scope="session")
+def architecture():
+    """8-16-3-16-8: what fits the blobs."""
+    from dec_jax.architecture import dense_architecture
+
+    return dense_architecture(8, hidden=(16,), embedding_dim=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_images():
+    """6 random images of 5 x 7 pixels and 2 channels, flattened, float32 in [0, 1]."""
+    return np.random.default_rng(0).random((6, 5 * 7 * 2), np.float32)
