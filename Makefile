@@ -11,7 +11,7 @@ EXTRAS =
 ARGS =
 
 comma = ,
-install = @tools/install.sh "$(VENV)" $(1)$(EXTRAS:%=$(comma)%) "$(PYTHON)"
+install = @sh tools/install.sh "$(VENV)" $(1)$(EXTRAS:%=$(comma)%) "$(PYTHON)"
 python = "$(VENV)/bin/python"
 
 .PHONY: help mnist test test-slow lint install-experiments install-test clean

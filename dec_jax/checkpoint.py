@@ -142,9 +142,13 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
             f"{folder} is damaged or incomplete ({type(error).__name__})."
         ) from error
     found = _digests(state)
-    wrong = [name for name, digest in manifest["sha256"].items() if found[name] != digest]
+    wrong = [
+        name for name, digest in manifest["sha256"].items() if found[name] != digest
+    ]
     if wrong:
-        raise CheckpointError(f"{folder} is damaged: the checksum of {wrong[0]} is wrong.")
+        raise CheckpointError(
+            f"{folder} is damaged: the checksum of {wrong[0]} is wrong."
+        )
     return state
 
 
@@ -188,7 +192,9 @@ def _first_difference(saved: Any, wanted: Any, path: str = "") -> str:
     if isinstance(saved, dict) and isinstance(wanted, dict):
         for name in [*saved, *(name for name in wanted if name not in saved)]:
             inner = f"{path}.{name}" if path else name
-            if difference := _first_difference(saved.get(name), wanted.get(name), inner):
+            if difference := _first_difference(
+                saved.get(name), wanted.get(name), inner
+            ):
                 return difference
         return ""
     if saved == wanted:

@@ -277,7 +277,7 @@ def train_interval(
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, History]:
-    """One refresh of p, then `update_interval` steps; no step once converged.
+    """One refresh of p, then `update_interval` steps; neither once converged.
 
     Args:
       state: where training stands.
@@ -318,9 +318,13 @@ def train_interval(
     def skip(state: TrainState) -> tuple[TrainState, Losses]:
         return state, Losses(*(jnp.full((), jnp.nan, jnp.float32) for _ in range(3)))
 
-    state = refresh_targets(
-        state, x, architecture=architecture, objective=objective, config=config
-    )
+    def refresh(state: TrainState) -> TrainState:
+        return refresh_targets(
+            state, x, architecture=architecture, objective=objective, config=config
+        )
+
+    # A second look at labels that cannot change would overwrite what ended training.
+    state = jax.lax.cond(state.converged, lambda state: state, refresh, state)
     change, converged = state.label_change, state.converged
     sizes = jnp.bincount(state.labels, length=state.targets.shape[1])
     state, losses = jax.lax.cond(converged, skip, run, state)
@@ -426,13 +430,14 @@ def train(
 
 def _stop_reason(state: TrainState, config: TrainConfig) -> str:
     """Why training is over, or an empty string if it is not."""
+    # NaN gives every sample the same label: it would look like convergence.
+    if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
+        return "the centroids are no longer finite; lower the learning rate"
     if bool(state.converged):
         return (
             f"{float(state.label_change):.4%} of labels changed between two refreshes, "
             f"below the tolerance of {config.tolerance:.4%}"
         )
-    if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
-        return "the centroids are no longer finite; lower the learning rate"
     intervals = int(state.step) // config.update_interval
     if intervals >= config.max_intervals:
         return f"max_intervals = {config.max_intervals} reached"

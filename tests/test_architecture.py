@@ -6,7 +6,12 @@ from dec_jax.architecture import Architecture, Dense, dense_architecture
 def test_dense_architecture_is_the_papers_by_default():
     architecture = dense_architecture(784)
     assert [layer.features for layer in architecture.layers] == [500, 500, 2000, 10]
-    assert [layer.features for layer in architecture.mirrored()] == [2000, 500, 500, 784]
+    assert [layer.features for layer in architecture.mirrored()] == [
+        2000,
+        500,
+        500,
+        784,
+    ]
 
 
 def test_dense_architecture_has_a_linear_embedding_and_reconstruction():

@@ -22,7 +22,9 @@ N, D, K = 20, 3, 4
 
 
 def draw(*shape, seed=0, scale=1.0):
-    return jnp.asarray(scale * np.random.default_rng(seed).normal(size=shape), "float32")
+    return jnp.asarray(
+        scale * np.random.default_rng(seed).normal(size=shape), "float32"
+    )
 
 
 Z, CENTROIDS = draw(N, D), draw(K, D, seed=1)
@@ -80,9 +82,7 @@ class TestUnderTransforms(chex.TestCase):
     @transforms
     def test_soft_assignment_matches_equation_1(self):
         q = self.variant(soft_assignment)(Z, CENTROIDS)
-        np.testing.assert_allclose(
-            q, soft_assignment_by_loops(Z, CENTROIDS), rtol=1e-5
-        )
+        np.testing.assert_allclose(q, soft_assignment_by_loops(Z, CENTROIDS), rtol=1e-5)
 
     @transforms
     def test_log_soft_assignment_is_the_logarithm_of_q(self):
@@ -120,9 +120,7 @@ def test_soft_assignment_follows_alpha(alpha):
 
 def test_soft_assignment_takes_a_traced_alpha():
     q = jax.jit(lambda alpha: soft_assignment(Z, CENTROIDS, alpha=alpha))(2.0)
-    np.testing.assert_allclose(
-        q, soft_assignment(Z, CENTROIDS, alpha=2.0), rtol=1e-6
-    )
+    np.testing.assert_allclose(q, soft_assignment(Z, CENTROIDS, alpha=2.0), rtol=1e-6)
 
 
 def test_soft_assignment_under_vmap_equals_each():

@@ -177,5 +177,7 @@ def test_augmentation_rejects_a_value(options, message):
 
 
 def test_random_affine_rejects_another_width():
-    with pytest.raises(ValueError, match=r"\(5, 7, 2\) needs 70 columns, got x of shap"):
+    with pytest.raises(
+        ValueError, match=r"\(5, 7, 2\) needs 70 columns, got x of shap"
+    ):
         random_affine(KEY, jnp.zeros((6, 35)), ALL)

@@ -64,7 +64,7 @@ def test_plan_depends_on_the_key():
     assert not np.array_equal(once[0], other)
 
 
-@pytest.mark.parametrize("num_steps", [1, 4, 5, 7])
+@pytest.mark.parametrize("num_steps", [1, 5, 7])
 @pytest.mark.parametrize("n", [23, 20, 3])
 def test_plan_is_a_slice_of_a_longer_plan(n, num_steps):
     # Starts in one epoch, ends in it, at its end, or in a later one.

@@ -50,10 +50,7 @@ def clustering_loss_by_loops(p, q, weights):
 
 
 def gradients_by_loops(z, centroids, p, alpha):
-    """Equations 4 and 5 of Xie et al. (2016), divided by n: the loss is a mean.
-
-    The paper's factor (alpha + 1) / alpha stands for 2 (alpha + 1) / (2 alpha).
-    """
+    """Equations 4 and 5 of Xie et al. (2016), divided by n: the loss is a mean."""
     z, centroids = z.astype(np.float64), centroids.astype(np.float64)
     z_gradient, centroid_gradient = np.zeros_like(z), np.zeros_like(centroids)
     for i in range(len(z)):

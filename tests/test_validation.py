@@ -30,7 +30,10 @@ def with_value(value, *positions):
         (jnp.full((5, 4), jnp.nan), r"column 0 and 3 more columns .*\(5 of 5 rows"),
         (jnp.full((5, 4), jnp.nan, jnp.bfloat16), "column 0 and 3 more columns"),
         (np.zeros(5), r"x must have shape \[n, d\], got shape \(5,\); flatten"),
-        (np.zeros((5, 4, 4)), r"got shape \(5, 4, 4\); flatten each sample with x.resh"),
+        (
+            np.zeros((5, 4, 4)),
+            r"got shape \(5, 4, 4\); flatten each sample with x.resh",
+        ),
         (np.zeros(()), r"x must have shape \[n, d\], got shape \(\)"),
         (np.zeros((0, 4)), r"x is empty: its shape is \(0, 4\)"),
         (np.zeros((5, 0)), r"x is empty: its shape is \(5, 0\)"),
@@ -63,7 +66,8 @@ def test_check_samples_rejects_by_the_name_it_is_given():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "int32", "int64", "float16", "float32", "float64", "bool"]
+    "dtype",
+    ["uint8", "int8", "int32", "int64", "float16", "float32", "float64", "bool"],
 )
 @pytest.mark.parametrize("array", [np.zeros, jnp.zeros], ids=["numpy", "jax"])
 def test_check_samples_takes_any_real_dtype(array, dtype):

@@ -1,0 +1,1 @@
+"""One runnable file per published result or tutorial: `python -m experiments.<name>`."""

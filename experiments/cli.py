@@ -1,0 +1,139 @@
+"""The command line of an experiment: arguments, the lines it prints, how it ends.
+
+Only the standard library is imported before the arguments are read, so that `--help`
+and a mistyped option answer at once.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+# Listed here because asking dec_jax would load jax; a test holds them equal.
+RECIPES = ("dec", "dec-keras")
+DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
+DEFAULTS: dict[str, Any] = {
+    "recipe": "dec",
+    "dataset": None,
+    "n_clusters": None,
+    "seeds": 1,
+    "seed": 0,
+    "epochs": None,
+    "max_intervals": None,
+    "batch_size": None,
+}
+STOPPED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+class UsageError(Exception):
+    """A mistake in what was asked for, in one line for people."""
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """The options; one that is not given leaves no trace, so that --resume can tell."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    out = argparse.ArgumentParser(
+        prog=program,
+        description="Clusters a data set with Deep Embedded Clustering: pretrains an "
+        "autoencoder,\nplaces centroids by k-means, trains both, and scores the clusters "
+        "where there are labels.",
+        epilog=f"recipes: {', '.join(RECIPES)}\n"
+        f"data sets: {', '.join(DATASETS)}, or the path of a .npz or .npy file\n"
+        "Ctrl-C stops a run so that --resume can go on with it.",
+        formatter_class=formatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = out.add_argument
+    add("--recipe", metavar="NAME", help="settings of a published method (default dec)")
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="data set or file (default mnist, or digits where MNIST cannot be had)",
+    )
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with data sets (default $DEC_JAX_DATA)",
+    )
+    add(
+        "--n-clusters",
+        metavar="K",
+        type=int,
+        help="number of clusters (default: of classes, where there are labels)",
+    )
+    add("--seeds", metavar="N", type=int, help="how many seeds to run (default 1)")
+    add("--seed", metavar="S", type=int, help="the first seed (default 0)")
+    add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
+    add(
+        "--max-intervals",
+        metavar="N",
+        type=int,
+        help="cluster for at most N intervals between target updates",
+    )
+    add("--batch-size", metavar="N", type=int, help="samples in a step")
+    add(
+        "--out",
+        metavar="DIR",
+        help="folder for the results (default runs/<data set>-<recipe>)",
+    )
+    add("--resume", metavar="DIR", help="go on with the run in this folder")
+    return out
+
+
+def resolve(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the run: what was given, what a resumed run had, the defaults.
+
+    Raises:
+      UsageError: options that contradict each other or the run to be resumed.
+    """
+    given = {name: value for name, value in options.items() if name in DEFAULTS}
+    if "resume" not in options:
+        settings = {**DEFAULTS, **given}
+        for name in ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters"):
+            if settings[name] is not None and settings[name] < 1:
+                raise UsageError(
+                    f"{flag(name)} must be at least 1, got {settings[name]}."
+                )
+        return settings
+    if "out" in options:
+        raise UsageError("--out and --resume name two folders; give only --resume.")
+    folder = Path(options["resume"])
+    try:
+        stored = json.loads((folder / "config.json").read_text())["command"]
+    except OSError:
+        raise UsageError(
+            f"--resume {folder}: there is no config.json in it, so it is not the folder "
+            "of a run."
+        ) from None
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"--resume {folder}: config.json is damaged.") from error
+    for name, value in given.items():
+        if value != stored[name]:
+            raise UsageError(
+                f"--resume {folder}: that run has {flag(name)} {stored[name]}, not "
+                f"{value}; leave the option out, or start a new run."
+            )
+    return stored
+
+
+def flag(name: str) -> str:
+    """The option as it is typed."""
+    return "--" + name.replace("_", "-")
+
+
+def main(arguments: list[str], *, program: str) -> int:
+    """Runs the experiment; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    options = vars(parser(program).parse_args(arguments))
+    try:
+        settings = resolve(options)
+        # Only now, because it loads jax.
+        from experiments import runner
+
+        return runner.run(settings, options, program=program)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped before there was anything to resume.", file=sys.stderr)
+        return STOPPED

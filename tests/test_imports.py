@@ -1,0 +1,91 @@
+"""Imports run one way: from the loops and programs down to the maths."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = sorted((ROOT / "dec_jax").glob("*.py"))
+
+# What each module of the maths and of the loops may import of ours.
+ALLOWED = {
+    "validation": set(),
+    "loop": set(),
+    "architecture": {"validation"},
+    "assignment": {"validation"},
+    "augment": {"validation"},
+    "checkpoint": {"validation"},
+    "data": {"idx", "tfds_sets", "validation"},
+    "idx": {"validation"},
+    "kmeans": {"validation"},
+    "metrics": {"validation"},
+    "optimizer": {"validation"},
+    "plots": {"metrics", "validation"},
+    "autoencoder": {"architecture"},
+    "objectives": {"architecture", "assignment", "autoencoder"},
+    "tfds_sets": {"data", "idx", "validation"},
+}
+ALLOWED["pretrain"] = {
+    *("architecture", "augment", "autoencoder", "loop", "objectives", "optimizer"),
+    "validation",
+}
+ALLOWED["train"] = ALLOWED["pretrain"] | {"assignment"}
+
+OPTIONAL = (
+    "tensorflow",
+    "tensorflow_datasets",
+    "sklearn",
+    "matplotlib",
+    "umap",
+    "orbax",
+)
+
+
+def imported_modules(path):
+    """Full names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import"
+            names |= {node.module}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def our_modules(path):
+    """Modules of dec_jax that a file imports, without the prefix."""
+    return {
+        name.split(".")[1]
+        for name in imported_modules(path)
+        if name.startswith("dec_jax.")
+    } & {module.stem for module in LIBRARY}
+
+
+def test_imported_modules_finds_both_forms(tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text("import dec_jax.loop\ndef f():\n    from dec_jax import train\n")
+    assert our_modules(file) == {"loop", "train"}
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED))
+def test_module_imports_only_what_stands_below_it(module):
+    assert our_modules(ROOT / "dec_jax" / f"{module}.py") <= ALLOWED[module]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_library_imports_no_program(path):
+    packages = {name.split(".")[0] for name in imported_modules(path)}
+    assert not packages & {"experiments", "benchmarks", "tests"}
+
+
+def test_importing_the_library_loads_no_optional_package():
+    program = f"import sys, dec_jax; print(set({OPTIONAL}) & set(sys.modules))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (answer.stdout, answer.returncode) == ("set()\n", 0), answer.stderr
