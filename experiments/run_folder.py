@@ -1,0 +1,136 @@
+"""What a run leaves behind: config.json, results.json, tables of numbers, figures."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dec_jax import plots
+from dec_jax.data import Dataset
+from experiments.cli import UsageError
+
+
+def prepare(out: Path, *, explicit: bool) -> Path:
+    """Makes a new folder for results; never one that holds something already.
+
+    Args:
+      out: the folder that is wanted.
+      explicit: the user named it, so that no other may stand in for it.
+
+    Raises:
+      UsageError: it cannot be written to, or is not empty.
+    """
+    folder, number = out, 1
+    while folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        if explicit:
+            raise UsageError(
+                f"--out {out} is not an empty folder; take another, or go on with the run "
+                f"in it by --resume {out}."
+            )
+        number += 1
+        folder = out.with_name(f"{out.name}-{number}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--out {folder} cannot be written to: {error.strerror}."
+        ) from error
+    return folder
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def write_history(path: Path, pretraining: Sequence[float], rows: Mapping) -> None:
+    """One line an epoch of pretraining and an interval of clustering."""
+    names = ["loss", "clustering", "reconstruction", "label_change", "acc"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["phase", "number", *names, "largest_cluster", "smallest_cluster"]
+        )
+        for epoch, loss in enumerate(pretraining, start=1):
+            writer.writerow(["pretrain", epoch, loss, "", loss, "", "", "", ""])
+        for index, sizes in enumerate(rows.get("cluster_sizes", [])):
+            # An interval that only found convergence has no loss.
+            cells = [_cell(rows[name][index]) for name in names]
+            writer.writerow(["train", index + 1, *cells, max(sizes), min(sizes)])
+
+
+def _cell(value: float | None) -> float | str:
+    return "" if value is None or np.isnan(value) else value
+
+
+def write_labels(
+    path: Path, labels: np.ndarray, q: np.ndarray, classes: np.ndarray | None
+) -> None:
+    """One line a sample: its row, its cluster, q of that cluster, its class if known."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "cluster", "q"] + ["class"] * (classes is not None))
+        confidence = q.max(axis=1)
+        for index, (label, share) in enumerate(zip(labels, confidence, strict=True)):
+            row = [index, int(label), f"{share:.6f}"]
+            writer.writerow(row if classes is None else [*row, int(classes[index])])
+
+
+def write_figures(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    z_before: np.ndarray,
+    labels_before: np.ndarray,
+    z_after: np.ndarray,
+    labels: np.ndarray,
+    q: np.ndarray,
+    decoded: np.ndarray,
+    pretraining: Sequence[float],
+    rows: Mapping[str, Sequence],
+    tolerance: float,
+) -> list[str]:
+    """Draws what can be drawn for the data; returns the names of the files."""
+    known = dataset.labels is not None
+    colours = dataset.labels if dataset.labels is not None else None
+    figures = {
+        "latent.png": plots.latent_before_after(
+            z_before,
+            labels_before if colours is None else colours,
+            z_after,
+            labels if colours is None else colours,
+            titles=(
+                f"After pretraining, by {'class' if known else 'cluster'}",
+                f"After clustering, by {'class' if known else 'cluster'}",
+            ),
+        ),
+        "curves.png": plots.training_curves(
+            pretraining,
+            rows["loss"],
+            rows["label_change"],
+            tolerance=tolerance,
+            accuracy=rows["acc"] if known else None,
+        ),
+    }
+    if dataset.labels is not None:
+        figures["confusion.png"] = plots.confusion_matrix(dataset.labels, labels)
+    if dataset.image_shape is not None:
+        sizes = np.bincount(labels, minlength=q.shape[1])
+        figures["centroids.png"] = plots.decoded_centroids(
+            decoded.reshape(-1, *dataset.image_shape), sizes
+        )
+        figures["members.png"] = plots.cluster_members(
+            dataset.x, q, labels, dataset.image_shape
+        )
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=120)
+    return list(figures)
