@@ -1,5 +1,6 @@
 """Where a number was measured: device, versions, commit."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -44,6 +45,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def commit() -> str | None:
     """The commit of this checkout, with "-dirty" if files differ; None outside git."""
     root = Path(__file__).resolve().parent.parent

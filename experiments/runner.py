@@ -131,6 +131,8 @@ class SeedRun:
         self.dataset, self.recipe, self.n_clusters = dataset, recipe, n_clusters
         self.seed, self.folder, self.command, self.stop = seed, folder, settings, stop
         self.x = jnp.asarray(dataset.x)
+        # Asked now: the checkout may move on while the run goes on with what it loaded.
+        self.commit = environment.commit()
         self.identity = {"seed": seed, **_identity(recipe, dataset, n_clusters)}
         keys = jax.random.split(jax.random.key(seed), 4)
         self.pixel_key, self.pretrain_key, self.z_key, self.train_key = keys
@@ -294,7 +296,7 @@ class SeedRun:
             "seed": self.seed,
             "device": environment.device(),
             "versions": environment.versions(),
-            "commit": environment.commit(),
+            "commit": self.commit,
             "seconds": {**seconds, "total": sum(seconds.values())},
             "stages": self.progress["stages"],
             "n_iter": result.n_steps,
