@@ -59,6 +59,12 @@ class Architecture:
     input_scale: float = 1 / 255
 
     def __post_init__(self) -> None:
+        for name in ("input_shape", "layers"):
+            if not isinstance(getattr(self, name), tuple):
+                raise TypeError(
+                    f"{name} must be a tuple, so that settings hash by value, got "
+                    f"{type(getattr(self, name)).__name__}."
+                )
         if not self.input_shape:
             raise ValueError("input_shape must have at least one axis, got ().")
         for size in self.input_shape:

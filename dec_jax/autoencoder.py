@@ -5,11 +5,12 @@ such as the centroids of a training state, are passed over, so that the paramete
 a trained model go in as they are.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num
 
 from dec_jax.architecture import Architecture, Dense
@@ -61,6 +62,11 @@ def decoder_module(architecture: Architecture) -> DenseStack:
     return DenseStack(architecture.mirrored(), architecture.initializer)
 
 
+def _apply(module: DenseStack, params: Params, x: jax.Array) -> jax.Array:
+    # Flax's own type also covers modules that change state, which these do not.
+    return cast(jax.Array, module.apply({"params": params}, x))
+
+
 def init_params(key: jax.Array, architecture: Architecture) -> Params:
     """Draws the parameters of an autoencoder.
 
@@ -89,16 +95,17 @@ _init_params = jax.jit(_init_params_eagerly, static_argnames="architecture")
 
 
 def scale_input(
-    x: Num[Array, "n d"], architecture: Architecture
+    x: Num[Array | np.ndarray, "n d"], architecture: Architecture
 ) -> Float[Array, "n d"]:
     """Network input: integers times `architecture.input_scale`, floats as they are."""
+    scaled = jnp.asarray(x, jnp.float32)
     if jnp.issubdtype(x.dtype, jnp.floating):
-        return x.astype(jnp.float32)
-    return x.astype(jnp.float32) * architecture.input_scale
+        return scaled
+    return scaled * architecture.input_scale
 
 
 def encode(
-    params: Params, x: Num[Array, "n d"], *, architecture: Architecture
+    params: Params, x: Num[Array | np.ndarray, "n d"], *, architecture: Architecture
 ) -> Float[Array, "n e"]:
     """Embeds samples: z = f(x).
 
@@ -120,7 +127,7 @@ def encode(
             f"input, got shape {tuple(x.shape)}."
         )
     x = scale_input(x, architecture)
-    return encoder_module(architecture).apply({"params": params["encoder"]}, x)
+    return _apply(encoder_module(architecture), params["encoder"], x)
 
 
 def decode(
@@ -144,11 +151,11 @@ def decode(
             f"z must have shape [n, {architecture.embedding_dim}], the architecture's "
             f"embedding, got shape {tuple(z.shape)}."
         )
-    return decoder_module(architecture).apply({"params": params["decoder"]}, z)
+    return _apply(decoder_module(architecture), params["decoder"], z)
 
 
 def reconstruct(
-    params: Params, x: Num[Array, "n d"], *, architecture: Architecture
+    params: Params, x: Num[Array | np.ndarray, "n d"], *, architecture: Architecture
 ) -> Float[Array, "n d"]:
     """x_hat = g(f(x)): `decode` of `encode`, in the units of the network's input."""
     z = encode(params, x, architecture=architecture)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
@@ -69,8 +70,11 @@ class Losses(NamedTuple):
 class Objective(Protocol):
     """What the training loop asks of a method."""
 
-    alpha: float
     trains_decoder: ClassVar[bool]
+
+    @property
+    def alpha(self) -> float:
+        """Degrees of freedom of the Student's t kernel."""
 
     def loss(
         self,
@@ -111,7 +115,7 @@ class DEC:
         z = encode(params, x, architecture=architecture)
         log_q = log_soft_assignment(z, params["centroids"], alpha=self.alpha)
         clustering = clustering_loss(p, log_q, weights=weights)
-        return Losses(clustering, clustering, jax.numpy.zeros_like(clustering))
+        return Losses(clustering, clustering, jnp.zeros_like(clustering))
 
 
 @dataclass(frozen=True)

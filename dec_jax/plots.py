@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 # Ten colours that stay apart for colour-blind readers (Petroff 2021, arXiv:2107.02270).
-_COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
+_COLOURS = [
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+]
 # More classes or clusters than these get no number in each cell, or no legend.
 _MOST_CELLS = 25
 _MOST_LEGEND = 20

@@ -89,7 +89,8 @@ def pretrain_step(
     Args:
       state: where training stands.
       x: the samples of this step, in their own type.
-      weights: share of each sample in the mean loss, summing to 1 for a whole batch.
+      weights: share of each sample in the mean loss, summing to 1 for a whole batch
+        (with `axis_name`: for this device's part, whose means are then averaged).
       architecture: the network.
       config: the settings of the phase.
       n_samples: samples in all of the data, which sets the length of the schedule.
@@ -199,6 +200,7 @@ def pretrain_end_to_end(
     Raises:
       TypeError, ValueError: `x` is not finite numbers of shape [n, d] with the
         architecture's d.
+      FloatingPointError: the loss is no longer finite; the learning rate is too large.
     """
     check_samples(x)
     if x.shape[1] != architecture.input_dim:
@@ -221,6 +223,11 @@ def pretrain_end_to_end(
             state, x, architecture=architecture, config=config, num_epochs=1
         )
         losses.append(float(loss[0]))
+        if not np.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"The pretraining loss is {losses[-1]} after epoch {done + len(losses)}; "
+                f"lower the learning rate, now {config.optimizer.learning_rate}."
+            )
         if on_epoch is not None and on_epoch(state, losses[-1]):
             break
     return state.params, np.asarray(losses, np.float32)

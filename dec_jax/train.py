@@ -35,6 +35,8 @@ from dec_jax.objectives import DEC, Losses, Objective
 from dec_jax.optimizer import Optimizer
 from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
 
+AnyArray = jax.Array | np.ndarray
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -83,12 +85,12 @@ class TrainState(NamedTuple):
 class History(NamedTuple):
     """What each interval reports, one row an interval (a scalar each inside the loop)."""
 
-    loss: jax.Array  # mean over the interval's steps; NaN where training had converged
-    clustering: jax.Array  # KL(P || Q), likewise
-    reconstruction: jax.Array  # mean squared error, likewise; 0 for DEC
-    label_change: jax.Array  # at the refresh before the interval's steps
-    cluster_sizes: jax.Array  # [k] at that refresh
-    converged: jax.Array  # the interval took no step, labels had stopped changing
+    loss: AnyArray  # mean over the interval's steps; NaN where training had converged
+    clustering: AnyArray  # KL(P || Q), likewise
+    reconstruction: AnyArray  # mean squared error, likewise; 0 for DEC
+    label_change: AnyArray  # at the refresh before the interval's steps
+    cluster_sizes: AnyArray  # [k] at that refresh
+    converged: AnyArray  # the interval took no step, labels had stopped changing
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _split(params: Params, objective: Objective) -> tuple[Params, Params]:
 
 def assign(
     params: Params,
-    x: Num[Array, "n d"],
+    x: Num[Array | np.ndarray, "n d"],
     *,
     architecture: Architecture,
     alpha: float = 1.0,
@@ -192,7 +194,7 @@ def assign(
         z = encode(params, x, architecture=architecture)
         return soft_assignment(z, params["centroids"], alpha=alpha)
 
-    q = map_blocks(block, x)
+    q = map_blocks(block, jnp.asarray(x))
     return q, hard_assignment(q)
 
 
@@ -237,7 +239,8 @@ def train_step(
       state: where training stands.
       x: the samples of this step, in their own type.
       p: their targets.
-      weights: share of each sample in the mean loss, summing to 1 for a whole batch.
+      weights: share of each sample in the mean loss, summing to 1 for a whole batch
+        (with `axis_name`: for this device's part, whose means are then averaged).
       architecture: the network.
       objective: the method.
       config: the settings of the phase.
@@ -328,7 +331,15 @@ def train_interval(
     change, converged = state.label_change, state.converged
     sizes = jnp.bincount(state.labels, length=state.targets.shape[1])
     state, losses = jax.lax.cond(converged, skip, run, state)
-    return state, History(*losses, change, sizes, converged)
+    history = History(
+        loss=losses.total,
+        clustering=losses.clustering,
+        reconstruction=losses.reconstruction,
+        label_change=change,
+        cluster_sizes=sizes,
+        converged=converged,
+    )
+    return state, history
 
 
 @partial(

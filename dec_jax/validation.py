@@ -31,7 +31,11 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
         )
     dtype = np.dtype(x.dtype)
     # bfloat16 is a number to jax and an unknown type to NumPy's own hierarchy.
-    if not (jnp.issubdtype(dtype, jnp.number) or dtype == np.bool_):
+    if dtype == np.bool_:
+        raise TypeError(
+            f"{name} must be numeric, got bool; use {name}.astype('float32')."
+        )
+    if not jnp.issubdtype(dtype, jnp.number):
         raise TypeError(
             f"{name} must be numeric, got dtype {dtype}; encode text and categories first."
         )
@@ -44,13 +48,26 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
         )
     if 0 in x.shape:
         raise ValueError(f"{name} is empty: its shape is {tuple(x.shape)}.")
-    if is_traced(x) or not jnp.issubdtype(dtype, jnp.inexact):
+    if is_traced(x):
         return
-    array_module = jnp if isinstance(x, jax.Array) else np
-    finite = np.asarray(array_module.isfinite(x).all(axis=0))
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        if dtype.itemsize > 4 and np.abs(np.asarray(x, np.float64)).max() >= 2**31:
+            raise ValueError(
+                f"{name} must fit 32-bit integers, got values of 2**31 or more; use "
+                f"{name}.astype('float32')."
+            )
+        return
+    # What overflows float32, in which all is computed, is infinite here too.
+    if isinstance(x, jax.Array):
+        finite = np.asarray(jnp.isfinite(x.astype(jnp.float32)).all(axis=0))
+    else:
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x.astype(np.float32, copy=False)).all(axis=0)
     if not finite.all():
         columns = np.flatnonzero(~finite)
-        count = int((~np.isfinite(np.asarray(x[:, columns[0]], np.float32))).sum())
+        with np.errstate(over="ignore"):
+            column = np.asarray(x[:, columns[0]]).astype(np.float32)
+        count = int((~np.isfinite(column)).sum())
         others = f" and {len(columns) - 1} more columns" if len(columns) > 1 else ""
         raise ValueError(
             f"{name} must be finite: column {columns[0]}{others} "

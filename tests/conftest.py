@@ -15,11 +15,9 @@ typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 # Each before the first use of its subject: jax's devices, the import of the library.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# `k_means` takes NumPy arrays too, which its signature does not say.
 MODULES = sorted(
     f"dec_jax.{path.stem}"
     for path in (Path(__file__).parents[1] / "dec_jax").glob("[a-z]*.py")
-    if path.stem != "kmeans"
 )
 jaxtyping.install_import_hook(MODULES, f"{__name__}.typechecker")
 
