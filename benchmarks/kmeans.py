@@ -7,9 +7,7 @@ same tolerance, in alternating rounds with the seeds 0, 1, ...; compile time is 
 import argparse
 import json
 import statistics
-import subprocess
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from dec_jax.kmeans import k_means
+from experiments import environment
 
 # kind, n, d, k; uint8 rows have the size of MNIST pixels.
 CASES = [
@@ -103,15 +102,13 @@ def main() -> None:
 
 def save(device: str, rows: list[dict[str, Any]]) -> None:
     """Writes the rows with what they depend on."""
-    root = Path(__file__).parent
-    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
     result = {
-        "device": device,
-        "versions": {p: version(p) for p in ("jax", "jaxlib", "numpy", "scikit-learn")},
-        "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
+        "device": environment.device(),
+        "versions": environment.versions(),
+        "commit": environment.commit(),
         "rows": rows,
     }
-    path = root / "results" / f"kmeans-{device}.json"
+    path = Path(__file__).parent / "results" / f"kmeans-{device}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"wrote {path}")

@@ -1,0 +1,1 @@
+"""One runnable file per speed question: `python -m benchmarks.<name>`."""
