@@ -26,16 +26,13 @@ from dec_jax.metrics import (
 from dec_jax.objectives import DEC, IDEC, clustering_loss, reconstruction_loss
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.train import (
+from dec_jax.train import assign, train, train_interval, train_step
+from dec_jax.train_state import (
     History,
     TrainConfig,
     TrainResult,
     TrainState,
-    assign,
     init_state,
-    train,
-    train_interval,
-    train_step,
 )
 
 __version__ = "0.1.0"

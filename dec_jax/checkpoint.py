@@ -2,7 +2,7 @@
 
 Each checkpoint is a folder `<phase>-<step>` with the arrays as Orbax writes them and a
 `manifest.json`, written last, that holds the settings of the run, its progress and the
-SHA-256 of every array: Orbax loads a flipped bit without a word.
+SHA-256 of every array and of itself: Orbax loads a flipped bit without a word.
 """
 
 import hashlib
@@ -67,20 +67,21 @@ def save(
     if target.exists():
         shutil.rmtree(target)
     ocp.save(target / ARRAYS, state)
-    order = max((entry["order"] for entry in _manifests(directory).values()), default=0)
-    manifest = {
-        "order": order + 1,
+    earlier = _manifests(directory)[0].values()
+    manifest: dict[str, Any] = {
+        "order": 1 + max((entry["order"] for entry in earlier), default=0),
         "phase": phase,
         "step": step,
         "settings": settings,
         "progress": progress,
         "sha256": _digests(state),
     }
+    manifest["manifest_sha256"] = _digest(manifest)
     # A folder without a manifest does not count, and a rename is atomic.
     partial = target / f"{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=1))
     os.replace(partial, target / MANIFEST)
-    for old in _newest_first(directory)[keep:]:
+    for old in list(_manifests(directory)[0])[keep:]:
         shutil.rmtree(old)
     return target
 
@@ -109,11 +110,11 @@ def restore(
         names the first that differs), or none of the checkpoints is whole.
     """
     directory = Path(directory).resolve()
-    manifests = _manifests(directory)
-    reasons = []
-    for folder in _newest_first(directory):
-        manifest = manifests[folder]
-        difference = _first_difference(manifest["settings"], _as_json(settings))
+    manifests, reasons = _manifests(directory)
+    for reason in reasons:
+        warnings.warn(reason, stacklevel=2)
+    for folder, manifest in manifests.items():
+        difference = first_difference(manifest["settings"], settings)
         if difference:
             raise CheckpointError(f"{folder} was made by another run: {difference}")
         try:
@@ -152,21 +153,27 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
     return state
 
 
-def _manifests(directory: Path) -> dict[Path, dict[str, Any]]:
-    """The manifests of all complete checkpoints."""
-    found = {}
+def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """The manifests of all complete checkpoints, newest first, and what is damaged."""
+    found, damaged = {}, []
     for folder in sorted(directory.glob("*-*")):
         if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file():
             try:
-                found[folder] = json.loads((folder / MANIFEST).read_text())
-            except ValueError:
-                warnings.warn(f"{folder / MANIFEST} is damaged.", stacklevel=3)
-    return found
+                manifest = json.loads((folder / MANIFEST).read_text())
+                whole = manifest.pop("manifest_sha256") == _digest(manifest)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                whole = False
+            if whole:
+                found[folder] = manifest
+            else:
+                damaged.append(f"{folder / MANIFEST} is damaged.")
+    newest_first = sorted(found, key=lambda folder: -found[folder]["order"])
+    return {folder: found[folder] for folder in newest_first}, damaged
 
 
-def _newest_first(directory: Path) -> list[Path]:
-    manifests = _manifests(directory)
-    return sorted(manifests, key=lambda folder: -manifests[folder]["order"])
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's content, in one spelling."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(state: Any) -> dict[str, str]:
@@ -182,19 +189,24 @@ def _digests(state: Any) -> dict[str, str]:
     return digests
 
 
-def _as_json(settings: Mapping[str, Any]) -> Any:
-    """The settings as they come back from a file: tuples as lists, and so on."""
-    return json.loads(json.dumps(settings))
+def first_difference(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Names the first setting in which two runs differ; empty if there is none.
+
+    Args:
+      saved: settings as they were read from a file.
+      wanted: settings of the run that wants to go on; tuples equal lists.
+
+    Returns:
+      One sentence with the setting and both values.
+    """
+    return _difference(saved, json.loads(json.dumps(wanted)))
 
 
-def _first_difference(saved: Any, wanted: Any, path: str = "") -> str:
-    """Names the first setting in which two runs differ; empty if there is none."""
+def _difference(saved: Any, wanted: Any, path: str = "") -> str:
     if isinstance(saved, dict) and isinstance(wanted, dict):
         for name in [*saved, *(name for name in wanted if name not in saved)]:
             inner = f"{path}.{name}" if path else name
-            if difference := _first_difference(
-                saved.get(name), wanted.get(name), inner
-            ):
+            if difference := _difference(saved.get(name), wanted.get(name), inner):
                 return difference
         return ""
     if saved == wanted:

@@ -246,12 +246,12 @@ def silhouette(
             f"z must have shape [n, d] with n = {len(values)}, the number of labels, "
             f"got shape {z.shape}."
         )
+    if not np.isfinite(z).all():
+        raise ValueError("z must be finite, got NaN or infinity.")
     if len(z) > max_samples:
         chosen = np.random.default_rng(seed).permutation(len(z))[:max_samples]
         z, values = z[chosen], values[chosen]
     z = z.astype(np.float64)
-    if not np.isfinite(z).all():
-        raise ValueError("z must be finite, got NaN or infinity.")
     clusters, codes = _factorise("labels", values)
     if not 2 <= len(clusters) < len(z):
         raise ValueError(
@@ -395,8 +395,9 @@ def _check_at_least(name: str, value: int, lowest: int) -> None:
 
 def _entropy(sizes: np.ndarray) -> float:
     """Entropy in nats of a sample drawn at random, from the positive sizes of groups."""
-    shares = sizes / sizes.sum()
-    return float(-np.sum(shares * np.log(shares)))
+    # The log of the inverse, as one group has entropy 0 and not -0.
+    total = sizes.sum()
+    return float(np.sum(sizes / total * np.log(total / sizes)))
 
 
 def _count_pairs(sizes: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""Figures of a run: the embedding, the training, the clusters and their members.
+"""Figures of a run: the embedding, the training, the classes and the clusters.
 
 Each function returns a matplotlib Figure that no window and no global state knows of:
 save it with `figure.savefig(path, dpi=...)`, or let a notebook show it.
@@ -11,12 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dec_jax.metrics import (
-    cluster_sizes,
-    clustering_accuracy,
-    contingency_matrix,
-    match_clusters,
-)
+from dec_jax.metrics import clustering_accuracy, contingency_matrix, match_clusters
 from dec_jax.validation import check_positive_int, check_samples
 
 if TYPE_CHECKING:
@@ -47,6 +42,13 @@ class PrincipalAxes(NamedTuple):
     mean: np.ndarray  # [d]
     components: np.ndarray  # [2, d], orthonormal rows
     explained: np.ndarray  # [2], share of the variance along each row
+
+
+def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
+    """An empty figure of so many inches that no pyplot state holds."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def principal_axes(z: jax.Array | np.ndarray) -> PrincipalAxes:
@@ -103,7 +105,7 @@ def latent_scatter(
     Raises:
       TypeError, ValueError: a shape or a value does not fit.
     """
-    figure = _figure(6.4, 5.4)
+    figure = new_figure(6.4, 5.4)
     colours = _label_colours(labels)
     panel = figure.subplots()
     _draw_latent(panel, z, labels, colours, title, centroids, axes, max_points)
@@ -138,29 +140,16 @@ def latent_before_after(
     Raises:
       TypeError, ValueError: a shape or a value does not fit.
     """
-    figure = _figure(11.4, 5.2)
+    figure = new_figure(11.4, 5.2)
     colours = _label_colours(labels_before, labels_after)
-    before, after = figure.subplots(1, 2)
-    _draw_latent(
-        before,
-        z_before,
-        labels_before,
-        colours,
-        titles[0],
-        centroids_before,
-        None,
-        max_points,
+    sides = (
+        (z_before, labels_before, titles[0], centroids_before),
+        (z_after, labels_after, titles[1], centroids_after),
     )
-    _draw_latent(
-        after,
-        z_after,
-        labels_after,
-        colours,
-        titles[1],
-        centroids_after,
-        None,
-        max_points,
-    )
+    for panel, (z, labels, title, centroids) in zip(
+        figure.subplots(1, 2), sides, strict=True
+    ):
+        _draw_latent(panel, z, labels, colours, title, centroids, None, max_points)
     _draw_legend(figure, colours)
     return figure
 
@@ -198,15 +187,14 @@ def training_curves(
     given = [curve for curve in curves if curve[3] is not None and len(curve[3])]
     if not given:
         raise ValueError("training_curves needs at least one curve that is not empty.")
-    figure = _figure(3.9 * len(given), 3.2)
+    figure = new_figure(3.9 * len(given), 3.2)
     panels = figure.subplots(1, len(given), squeeze=False)[0]
     for panel, (title, x_label, y_label, values) in zip(panels, given, strict=True):
         y = np.asarray(values, np.float64)
-        steps = np.arange(1, len(y) + 1)
-        if values is label_change:
-            _draw_label_change(panel, steps, y, tolerance)
+        if title == "Labels that changed":
+            _draw_label_change(panel, y, tolerance)
         else:
-            _draw_curve(panel, steps, y)
+            _draw_curve(panel, y)
         panel.set_title(title, loc="left")
         panel.set_xlabel(x_label)
         panel.set_ylabel(y_label)
@@ -243,33 +231,25 @@ def confusion_matrix(
     classes = [_plain(label) for label in np.unique(np.asarray(labels_true)).tolist()]
     match = match_clusters(labels_true, labels_pred)
     names = [_class_name(class_names, label) for label in classes]
-    row_of = {label: row for row, label in enumerate(classes)}
-    targets = [
-        len(classes) if label is None else row_of[_plain(label)]
-        for label in match.values()
-    ]
+    # Clusters left over come last.
+    row_of = {None: len(classes)} | {label: row for row, label in enumerate(classes)}
+    targets = [row_of[_plain(label)] for label in match.values()]
     order = np.argsort(targets, kind="stable")
     table = table[:, order]
     clusters = [str(_plain(label)) for label in match]
 
     height, width = table.shape
     cell = 0.55 if max(height, width) <= _MOST_CELLS else 0.22
-    figure = _figure(max(2.2 + cell * width, 4.2), max(1.4 + cell * height, 2.8))
+    figure = new_figure(max(2.2 + cell * width, 4.2), max(1.4 + cell * height, 2.8))
     panel = figure.subplots()
     shares = table / table.sum(axis=1, keepdims=True)
     image = panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=panel, label="share of the class", shrink=0.8)
     if max(height, width) <= _MOST_CELLS:
         for row, column in np.argwhere(table):
-            panel.text(
-                column,
-                row,
-                f"{table[row, column]}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if shares[row, column] > 0.5 else "0.15",
-            )
+            colour = "white" if shares[row, column] > 0.5 else "0.15"
+            text = panel.text(column, row, f"{table[row, column]}", color=colour)
+            text.set(ha="center", va="center", fontsize=7.5)
     for column, index in enumerate(order):
         if targets[index] < height:
             _draw_frame(panel, targets[index], column)
@@ -280,153 +260,6 @@ def confusion_matrix(
     accuracy = clustering_accuracy(labels_true, labels_pred)
     panel.set_title(f"Classes and clusters, ACC {accuracy:.3f}", loc="left")
     return figure
-
-
-def decoded_centroids(
-    images: jax.Array | np.ndarray,
-    sizes: ArrayLike | None = None,
-    *,
-    value_range: tuple[float, float] | None = None,
-) -> "matplotlib.figure.Figure":
-    """Draws the image that the decoder makes of each centroid, up to ten in a row.
-
-    Args:
-      images: shape [k, h, w], [k, h, w, 1] or [k, h, w, 3].
-      sizes: number of samples of each cluster, shape [k], written above its image.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
-        the lowest and the highest of all images.
-
-    Returns:
-      The figure.
-
-    Raises:
-      ValueError: a shape does not fit.
-    """
-    pixels = np.asarray(images)
-    if pixels.ndim not in (3, 4):
-        raise ValueError(
-            "images must have shape [k, h, w] or [k, h, w, c], "
-            f"got shape {pixels.shape}."
-        )
-    counts = None if sizes is None else np.asarray(sizes)
-    if counts is not None and counts.shape != pixels.shape[:1]:
-        raise ValueError(
-            f"sizes must have shape ({len(pixels)},), one size for each image, "
-            f"got shape {counts.shape}."
-        )
-    pixels = _rgb(pixels, pixels.shape[1:], value_range)
-    columns = min(len(pixels), 10)
-    rows = -(-len(pixels) // columns)
-    figure = _figure(1.15 * columns + 0.2, (1.5 if sizes is None else 1.7) * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel in panels:
-        panel.axis("off")
-    for cluster, image in enumerate(pixels):
-        title = f"{cluster}"
-        if counts is not None:
-            share = counts[cluster] / max(counts.sum(), 1)
-            title += f"\n{counts[cluster]:,} ({share:.1%})"
-        panels[cluster].imshow(image)
-        panels[cluster].set_title(title, fontsize=9)
-    return figure
-
-
-def cluster_members(
-    x: jax.Array | np.ndarray,
-    confidence: jax.Array | np.ndarray,
-    labels: ArrayLike,
-    image_shape: Sequence[int],
-    *,
-    n_per_cluster: int = 10,
-    n_uncertain: int = 5,
-    n_clusters: int | None = None,
-    value_range: tuple[float, float] | None = None,
-) -> "matplotlib.figure.Figure":
-    """Draws the most and the least certain members of each cluster, one row for each.
-
-    Certainty falls from left to right through both groups. A cluster too small for both
-    fills the left one first; no member stands twice, and an empty cluster's row is empty.
-
-    Args:
-      x: samples that are images, shape [n, ...], h * w * c values each.
-      confidence: q of shape [n, k], or each sample's certainty of its label, shape [n].
-      labels: cluster of each sample, shape [n], integers from 0.
-      image_shape: (h, w), (h, w, 1) or (h, w, 3).
-      n_per_cluster: most certain members shown.
-      n_uncertain: least certain members shown; 0 for none.
-      n_clusters: number of rows; by default the width of q, or the highest label + 1.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
-        the lowest and the highest of the images shown.
-
-    Returns:
-      The figure, with the number and the size of each cluster beside its row.
-
-    Raises:
-      TypeError, ValueError: a shape, a label or a number does not fit.
-    """
-    check_positive_int("n_per_cluster", n_per_cluster)
-    check_positive_int("n_uncertain + 1", n_uncertain + 1)
-    clusters = np.asarray(labels)
-    certainty = np.asarray(confidence, np.float64)
-    if n_clusters is None:
-        highest = int(clusters.max(initial=0)) + 1
-        n_clusters = certainty.shape[1] if certainty.ndim == 2 else highest
-    sizes = cluster_sizes(clusters, n_clusters)
-    shape = tuple(image_shape)
-    if len(x) != len(clusters) or np.prod(x.shape[1:]) != np.prod(shape):
-        raise ValueError(
-            f"x must hold {len(clusters)} images of shape {shape}, one for each label, "
-            f"got shape {tuple(x.shape)}."
-        )
-    if certainty.ndim == 2 and len(certainty) == len(clusters):
-        certainty = np.take_along_axis(certainty, clusters[:, None], axis=1)[:, 0]
-    if certainty.shape != clusters.shape:
-        raise ValueError(
-            f"confidence must have shape [{len(clusters)}] or [{len(clusters)}, k], "
-            f"got shape {certainty.shape}."
-        )
-    tiles = _select_members(clusters, certainty, n_clusters, n_per_cluster, n_uncertain)
-    samples = np.array([sample for sample, _, _ in tiles])
-    images = _rgb(np.asarray(x[samples]), shape, value_range)
-
-    height, width = shape[:2]
-    gap = max(height // 14, 1)
-    split = 4 * gap if n_uncertain else 0
-    n_columns = n_per_cluster + n_uncertain
-    canvas_height = n_clusters * (height + gap) - gap
-    canvas_width = n_columns * (width + gap) - gap + split
-    canvas = np.ones((canvas_height, canvas_width, 3), np.float32)
-    for image, (_, row, column) in zip(images, tiles, strict=True):
-        top = row * (height + gap)
-        left = column * (width + gap) + split * (column >= n_per_cluster)
-        canvas[top : top + height, left : left + width] = image
-    inches = 0.6 / max(height, width)
-    figure = _figure(canvas.shape[1] * inches + 1.3, canvas.shape[0] * inches + 0.5)
-    panel = figure.subplots()
-    panel.imshow(canvas)
-    panel.set_yticks(
-        np.arange(n_clusters) * (height + gap) + (height - 1) / 2,
-        [f"{cluster}  ({size:,})" for cluster, size in enumerate(sizes)],
-        fontsize=8,
-    )
-    panel.set_xticks([])
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    panel.set_ylabel("cluster (size)")
-    panel.text(0, -2 * gap, "most certain", fontsize=9, va="bottom")
-    if n_uncertain:
-        right = canvas.shape[1]
-        panel.text(
-            right, -2 * gap, "least certain", fontsize=9, va="bottom", ha="right"
-        )
-    return figure
-
-
-def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
-    """An empty figure of so many inches that no pyplot state holds."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _plain(label: Any) -> Any:
@@ -440,10 +273,8 @@ def _class_name(
     """The name of a class; a negative label never counts from the end of the names."""
     if class_names is None:
         return str(label)
-    known = (
-        range(len(class_names)) if isinstance(class_names, Sequence) else class_names
-    )
-    if label not in known:
+    is_mapping = isinstance(class_names, Mapping)
+    if label not in (class_names if is_mapping else range(len(class_names))):
         raise ValueError(
             f"class_names must name each class, got no name for {label!r} "
             f"among {len(class_names)} names."
@@ -455,14 +286,21 @@ def _label_colours(*labellings: ArrayLike) -> dict[Any, Any]:
     """One colour for each label that occurs in any of the labellings."""
     import matplotlib
 
-    distinct = [np.unique(np.asarray(labels)) for labels in labellings]
-    labels = [_plain(label) for label in np.unique(np.concatenate(distinct)).tolist()]
+    found = {
+        _plain(label)
+        for labels in labellings
+        for label in np.unique(np.asarray(labels)).tolist()
+    }
+    if any(label != label for label in found):
+        raise ValueError("labels must not hold NaN.")
+    # Numbers before names, where one labelling has these and the other those.
+    labels = sorted(found, key=lambda label: (isinstance(label, str), label))
     if len(labels) <= len(_COLOURS):
-        colours: Sequence[Any] = _COLOURS
+        colours: list[Any] = _COLOURS
     elif len(labels) <= 20:
         colours = [matplotlib.colormaps["tab20"](i) for i in range(20)]
     else:
-        colours = matplotlib.colormaps["turbo"](np.linspace(0, 1, len(labels)))
+        colours = list(matplotlib.colormaps["turbo"](np.linspace(0, 1, len(labels))))
     return dict(zip(labels, colours, strict=False))
 
 
@@ -490,7 +328,8 @@ def _draw_latent(
     drawn = np.random.default_rng(0).permutation(len(z))[:max_points]
     points = _project(np.asarray(z)[drawn], axes)
     panel.scatter(
-        *points.T,
+        points[:, 0],
+        points[:, 1],
         s=max(2.0, min(14.0, 16000 / len(drawn))),
         c=[colours[_plain(label)] for label in values[drawn].tolist()],
         alpha=0.7,
@@ -499,11 +338,11 @@ def _draw_latent(
     )
     if centroids is not None:
         marks = _project(np.asarray(centroids), axes)
-        panel.scatter(*marks.T, s=90, c="white", edgecolors="black", zorder=3)
-        for cluster, (left, up) in enumerate(marks):
-            panel.text(
-                left, up, f"{cluster}", fontsize=7, ha="center", va="center", zorder=4
-            )
+        left, up = marks.T
+        panel.scatter(left, up, s=90, c="white", edgecolors="black", zorder=3)
+        centred: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
+        for cluster, (x, y) in enumerate(marks):
+            panel.text(x, y, f"{cluster}", fontsize=7, **centred)
     panel.set_title(title, loc="left")
     if len(drawn) < len(z):
         note = f"{len(drawn):,} of {len(z):,} samples"
@@ -533,52 +372,36 @@ def _draw_legend(
     if len(colours) > _MOST_LEGEND:
         return
     dots = [
-        Line2D(
-            [], [], linestyle="", marker="o", markersize=6, color=colour, label=label
-        )
-        for label, colour in colours.items()
+        Line2D([], [], linestyle="", marker="o", markersize=6, color=colour)
+        for colour in colours.values()
     ]
-    figure.legend(handles=dots, loc="outside right upper", frameon=False)
+    names = [str(label) for label in colours]
+    figure.legend(dots, names, loc="outside right upper", frameon=False)
 
 
-def _draw_curve(
-    panel: "matplotlib.axes.Axes", steps: np.ndarray, y: np.ndarray
-) -> None:
+def _draw_curve(panel: "matplotlib.axes.Axes", y: np.ndarray) -> None:
     """Draws one curve, with a marker at each value while they are few."""
     marker = "o" if len(y) <= 30 else ""
+    steps = np.arange(1, len(y) + 1)
     panel.plot(steps, y, color=_COLOURS[0], marker=marker, markersize=3.5)
 
 
 def _draw_label_change(
-    panel: "matplotlib.axes.Axes",
-    steps: np.ndarray,
-    y: np.ndarray,
-    tolerance: float | None,
+    panel: "matplotlib.axes.Axes", y: np.ndarray, tolerance: float | None
 ) -> None:
     """Draws the share of labels that changed on a log scale that also holds zeros."""
     lowest = min([*y[y > 0], tolerance or 1.0])
     floor = 10.0 ** np.floor(np.log10(lowest / 2))
-    _draw_curve(panel, steps, np.where(y == 0, np.nan, y))
+    _draw_curve(panel, np.where(y == 0, np.nan, y))
     panel.set_yscale("log")
     panel.set_ylim(floor, 2)
     panel.set_xlim(0.5, len(y) + 0.5)
-    zeros = steps[y == 0]
-    panel.plot(
-        zeros,
-        np.full(len(zeros), floor * 1.3),
-        linestyle="",
-        marker="v",
-        color=_COLOURS[0],
-        label="none changed",
-    )
+    zeros = np.flatnonzero(y == 0) + 1
+    heights = np.full(len(zeros), floor * 1.3)
+    panel.plot(zeros, heights, "v", color=_COLOURS[0], label="none changed")
     if tolerance:
-        panel.axhline(
-            tolerance,
-            color=_COLOURS[2],
-            linestyle="--",
-            linewidth=1,
-            label=f"tolerance {tolerance:g}",
-        )
+        name = f"tolerance {tolerance:g}"
+        panel.axhline(tolerance, color=_COLOURS[2], ls="--", lw=1, label=name)
     if tolerance or len(zeros):
         panel.legend(frameon=False, fontsize=8, loc="upper right")
 
@@ -589,43 +412,3 @@ def _draw_frame(panel: "matplotlib.axes.Axes", row: int, column: int) -> None:
 
     corner = (column - 0.5, row - 0.5)
     panel.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="0.2", linewidth=1))
-
-
-def _select_members(
-    labels: np.ndarray,
-    certainty: np.ndarray,
-    n_clusters: int,
-    n_certain: int,
-    n_uncertain: int,
-) -> list[tuple[int, int, int]]:
-    """Sample, row and column of each tile; certainty falls from left to right."""
-    tiles = []
-    for cluster in range(n_clusters):
-        members = np.flatnonzero(labels == cluster)
-        members = members[np.argsort(-certainty[members], kind="stable")].tolist()
-        rest = members[n_certain:]
-        uncertain = rest[max(len(rest) - n_uncertain, 0) :]
-        placed = [*enumerate(members[:n_certain]), *enumerate(uncertain, n_certain)]
-        tiles += [(sample, cluster, column) for column, sample in placed]
-    return tiles
-
-
-def _rgb(
-    images: np.ndarray,
-    image_shape: tuple[int, ...],
-    value_range: tuple[float, float] | None,
-) -> np.ndarray:
-    """Images as float32 colours in [0, 1], shape [n, h, w, 3]."""
-    if len(image_shape) == 2:
-        image_shape = (*image_shape, 1)
-    if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
-        raise ValueError(
-            f"An image must have shape (h, w), (h, w, 1) or (h, w, 3), got {image_shape}."
-        )
-    if value_range is None:
-        is_bytes = images.dtype == np.uint8
-        value_range = (0, 255) if is_bytes else (images.min(), images.max())
-    low, high = float(value_range[0]), float(value_range[1])
-    pixels = images.reshape(-1, *image_shape).astype(np.float32)
-    pixels = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
-    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))

@@ -11,9 +11,7 @@ Analysis <https://arxiv.org/abs/1511.06335>`_, ICML 2016:
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,147 +26,19 @@ from dec_jax.assignment import (
     soft_assignment,
     target_distribution,
 )
-from dec_jax.augment import Augmentation, augment
+from dec_jax.augment import augment
 from dec_jax.autoencoder import Params, encode, scale_input
 from dec_jax.loop import map_blocks, minibatch_plan, scan_minibatches
 from dec_jax.objectives import DEC, Losses, Objective
-from dec_jax.optimizer import Optimizer
-from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
-
-AnyArray = jax.Array | np.ndarray
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the clustering phase runs; the defaults are the paper's for MNIST.
-
-    Attributes:
-      update_interval: steps between two refreshes of p, at least 1.
-      max_intervals: most intervals before the end, at least 1.
-      batch_size: samples in a step, at least 1.
-      tolerance: training stops once a smaller fraction of labels than this has
-        changed between two refreshes; 0 never stops.
-      optimizer: see `Optimizer`; it trains the centroids with the network.
-      augmentation: distortion of what the steps see, drawn anew in each; p and the
-        labels always come from the samples as they are.
-    """
-
-    update_interval: int = 140
-    max_intervals: int = 143
-    batch_size: int = 256
-    tolerance: float = 1e-3
-    optimizer: Optimizer = Optimizer("sgd", 0.01)
-    augmentation: Augmentation = Augmentation()
-
-    def __post_init__(self) -> None:
-        for name in ("update_interval", "max_intervals", "batch_size"):
-            check_positive_int(name, getattr(self, name))
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
-
-
-class TrainState(NamedTuple):
-    """All that changes during clustering; a pytree of arrays."""
-
-    params: Params  # {"encoder", "decoder", "centroids": [k, d]}
-    opt_state: optax.OptState  # of the entries that the objective trains
-    targets: jax.Array  # [n, k] p, held fixed between two refreshes
-    labels: jax.Array  # [n] int32, of the last refresh
-    label_change: jax.Array  # [] fraction changed at the last refresh
-    converged: jax.Array  # [] bool: that fraction was below the tolerance
-    step: jax.Array  # [] int32, steps taken
-    key: (
-        jax.Array
-    )  # [] of the phase: shuffles and distortions come from it and the step
-
-
-class History(NamedTuple):
-    """What each interval reports, one row an interval (a scalar each inside the loop)."""
-
-    loss: AnyArray  # mean over the interval's steps; NaN where training had converged
-    clustering: AnyArray  # KL(P || Q), likewise
-    reconstruction: AnyArray  # mean squared error, likewise; 0 for DEC
-    label_change: AnyArray  # at the refresh before the interval's steps
-    cluster_sizes: AnyArray  # [k] at that refresh
-    converged: AnyArray  # the interval took no step, labels had stopped changing
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The end of a clustering phase; everything belongs to the same parameters.
-
-    Attributes:
-      state: the final state; `state.params` holds network and centroids.
-      labels: [n] int32, the cluster of each sample under `state.params`.
-      q: [n, k] its soft assignment.
-      centroids: [k, d].
-      history: one row an interval run here.
-      n_steps: steps taken, those before a resume counted.
-      stop_reason: why training ended, in words.
-    """
-
-    state: TrainState
-    labels: np.ndarray
-    q: np.ndarray
-    centroids: np.ndarray
-    history: History
-    n_steps: int
-    stop_reason: str
-
-
-def init_state(
-    key: jax.Array,
-    params: Params,
-    centroids: Float[Array, "k d"],
-    labels: Int[Array, " n"],
-    *,
-    objective: Objective = DEC(),
-    config: TrainConfig = TrainConfig(),
-) -> TrainState:
-    """The state before the first refresh.
-
-    Args:
-      key: a `jax.random.key`, for shuffling and augmentation.
-      params: of the pretrained autoencoder.
-      centroids: where the clusters start, usually from `k_means` of z.
-      labels: the clusters that the samples start in, int32.
-      objective: the method, `DEC()` or `IDEC()`.
-      config: the settings of the phase.
-
-    Returns:
-      The state; `params` and `centroids` are copied into it.
-
-    Raises:
-      ValueError: more centroids than samples.
-    """
-    check_n_clusters(len(centroids), len(labels))
-    params = {
-        "encoder": params["encoder"],
-        "decoder": params["decoder"],
-        "centroids": jnp.asarray(centroids, jnp.float32),
-    }
-    params = jax.tree.map(jnp.copy, params)
-    return TrainState(
-        params=params,
-        opt_state=_optimizer(config).init(_split(params, objective)[0]),
-        targets=jnp.zeros((len(labels), len(centroids)), jnp.float32),
-        labels=jnp.array(labels, jnp.int32),
-        label_change=jnp.ones((), jnp.float32),
-        converged=jnp.zeros((), bool),
-        step=jnp.zeros((), jnp.int32),
-        key=jnp.copy(key),
-    )
-
-
-def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    return config.optimizer.build(config.max_intervals * config.update_interval)
-
-
-def _split(params: Params, objective: Objective) -> tuple[Params, Params]:
-    """The entries that the objective trains, and the rest."""
-    frozen = set() if objective.trains_decoder else {"decoder"}
-    trained = {name: value for name, value in params.items() if name not in frozen}
-    return trained, {name: params[name] for name in frozen}
+from dec_jax.train_state import (
+    History,
+    TrainConfig,
+    TrainResult,
+    TrainState,
+    optimizer_of,
+    split_params,
+)
+from dec_jax.validation import check_positive_int, check_samples
 
 
 def assign(
@@ -253,7 +123,7 @@ def train_step(
     if axis_name is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     seen = augment(key, scale_input(x, architecture), config.augmentation)
-    trained, frozen = _split(state.params, objective)
+    trained, frozen = split_params(state.params, objective)
 
     def loss_of(trained: Params) -> tuple[jax.Array, Losses]:
         losses = objective.loss(
@@ -264,7 +134,9 @@ def train_step(
     gradients, losses = jax.grad(loss_of, has_aux=True)(trained)
     if axis_name is not None:
         gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
-    updates, opt_state = _optimizer(config).update(gradients, state.opt_state, trained)
+    updates, opt_state = optimizer_of(config).update(
+        gradients, state.opt_state, trained
+    )
     params = {**optax.apply_updates(trained, updates), **frozen}
     return (
         state._replace(params=params, opt_state=opt_state, step=state.step + 1),

@@ -100,13 +100,14 @@ def resolve(options: dict[str, Any]) -> dict[str, Any]:
         raise UsageError("--out and --resume name two folders; give only --resume.")
     folder = Path(options["resume"])
     try:
-        stored = json.loads((folder / "config.json").read_text())["command"]
+        config = json.loads((folder / "config.json").read_text())
+        stored = {name: config["command"][name] for name in DEFAULTS}
     except OSError:
         raise UsageError(
             f"--resume {folder}: there is no config.json in it, so it is not the folder "
             "of a run."
         ) from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--resume {folder}: config.json is damaged.") from error
     for name, value in given.items():
         if value != stored[name]:

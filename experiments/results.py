@@ -1,7 +1,7 @@
 """Keeps the numbers of a finished run, and makes the table of experiments/README.md.
 
-    python -m experiments.results runs/mnist-dec   # keeps a run of several seeds
-    python -m experiments.results                  # makes the table again
+python -m experiments.results runs/mnist-dec   # keeps a run of several seeds
+python -m experiments.results                  # makes the table again
 """
 
 import json

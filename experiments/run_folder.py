@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax import plots
+from dec_jax import image_plots, plots
 from dec_jax.data import Dataset
 from experiments.cli import UsageError
 
@@ -125,10 +125,10 @@ def write_figures(
         figures["confusion.png"] = plots.confusion_matrix(dataset.labels, labels)
     if dataset.image_shape is not None:
         sizes = np.bincount(labels, minlength=q.shape[1])
-        figures["centroids.png"] = plots.decoded_centroids(
+        figures["centroids.png"] = image_plots.decoded_centroids(
             decoded.reshape(-1, *dataset.image_shape), sizes
         )
-        figures["members.png"] = plots.cluster_members(
+        figures["members.png"] = image_plots.cluster_members(
             dataset.x, q, labels, dataset.image_shape
         )
     for name, figure in figures.items():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -29,7 +30,8 @@ from dec_jax.metrics import (
 )
 from dec_jax.pretrain import PretrainState, init_pretraining, pretrain_end_to_end
 from dec_jax.recipes import DataShape, Recipe, make_recipe
-from dec_jax.train import History, TrainState, init_state, train
+from dec_jax.train import train
+from dec_jax.train_state import History, TrainState, init_state
 from dec_jax.validation import check_n_clusters
 from experiments import environment, run_folder
 from experiments.cli import STOPPED, UsageError
@@ -73,6 +75,9 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         recipe = _recipe(settings, dataset)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
+    identity = _identity(recipe, dataset, n_clusters)
+    if folder is not None:
+        _check_same_run(folder, identity)
     if reason:
         print(reason)
     if folder is None:
@@ -82,7 +87,7 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         settings = {**settings, "dataset": settings["dataset"] or dataset.name}
         run_folder.write_json(
             folder / "config.json",
-            {"command": settings, **_identity(recipe, dataset, n_clusters)},
+            {"command": settings, **identity},
         )
     print(
         f"dec_jax on {environment.device()}, jax {jax.__version__}\n"
@@ -101,12 +106,15 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
                 results.append(one.run())
                 print(_table(results[-1]))
         except (Stopped, KeyboardInterrupt):
+            again = ["--resume", str(folder)]
+            if "data_dir" in options:
+                again += ["--data-dir", options["data_dir"]]
             print(
-                f"\nStopped. Go on with:\n  {program} --resume {folder}",
+                f"\nStopped. Go on with:\n  {program} {shlex.join(again)}",
                 file=sys.stderr,
             )
             return STOPPED
-        except checkpoint.CheckpointError as error:
+        except (checkpoint.CheckpointError, FloatingPointError) as error:
             raise UsageError(str(error)) from error
     if len(seeds) > 1:
         summary = _summary(results)
@@ -306,8 +314,9 @@ class SeedRun:
             "figures": figures,
         }
         if self.folder.joinpath("config.json").exists() is False:
+            command = {**self.command, "seeds": 1, "seed": self.seed}
             run_folder.write_json(
-                self.folder / "config.json", {"command": self.command, **self.identity}
+                self.folder / "config.json", {"command": command, **self.identity}
             )
         run_folder.write_json(self.folder / "results.json", results)
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
@@ -476,6 +485,15 @@ def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, An
             },
         },
     }
+
+
+def _check_same_run(folder: Path, identity: dict[str, Any]) -> None:
+    """Raises UsageError unless the run in the folder had these data and settings."""
+    stored = json.loads((folder / "config.json").read_text())
+    # The command was compared when it was read, the seed stands in it.
+    found = {name: stored.get(name) for name in identity}
+    if difference := checkpoint.first_difference(found, identity):
+        raise UsageError(f"--resume {folder}: that is another run: {difference}")
 
 
 def _bar(title: str, total: int, done: int, unit: str) -> tqdm:

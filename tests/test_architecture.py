@@ -76,3 +76,8 @@ def test_architecture_rejects_a_value(options, message):
 def test_dense_rejects_bad_settings(features, activation, error, message):
     with pytest.raises(error, match=message):
         Dense(features, activation)
+
+
+def test_architecture_rejects_settings_that_do_not_hash():
+    with pytest.raises(TypeError, match="layers must be a tuple, .* got list"):
+        Architecture((8,), [Dense(3, "linear")])

@@ -20,6 +20,7 @@ ALLOWED = {
     "checkpoint": {"validation"},
     "data": {"idx", "tfds_sets", "validation"},
     "idx": {"validation"},
+    "image_plots": {"metrics", "plots", "validation"},
     "kmeans": {"validation"},
     "metrics": {"validation"},
     "optimizer": {"validation"},
@@ -32,7 +33,14 @@ ALLOWED["pretrain"] = {
     *("architecture", "augment", "autoencoder", "loop", "objectives", "optimizer"),
     "validation",
 }
-ALLOWED["train"] = ALLOWED["pretrain"] | {"assignment"}
+ALLOWED["train_state"] = {
+    "augment",
+    "autoencoder",
+    "objectives",
+    "optimizer",
+    "validation",
+}
+ALLOWED["train"] = ALLOWED["pretrain"] | {"assignment", "train_state"} - {"optimizer"}
 
 OPTIONAL = (
     "tensorflow",

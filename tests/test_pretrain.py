@@ -300,3 +300,9 @@ def test_pretrain_end_to_end_rejects_samples(key, x, error, message):
 def test_pretrain_config_rejects_a_value(options, error, message):
     with pytest.raises(error, match=message):
         PretrainConfig(**options)
+
+
+def test_pretraining_says_where_the_loss_diverged(key, x):
+    config = replace(CONFIG, optimizer=Optimizer("sgd", 1e30))
+    with pytest.raises(FloatingPointError, match=r"after epoch 1; lower the learning rate"):
+        fit(key, 1e3 * x, config=config)

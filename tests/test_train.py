@@ -18,15 +18,14 @@ from dec_jax.objectives import DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.train import (
-    TrainConfig,
     _train_intervals,
     assign,
-    init_state,
     refresh_targets,
     train,
     train_interval,
     train_step,
 )
+from dec_jax.train_state import TrainConfig, init_state
 
 KEY = jax.random.key(0)
 TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)

@@ -1,0 +1,157 @@
+"""What the clustering phase starts from, carries along, reports and returns.
+
+`train.py` says how they change: arrays live here in NamedTuples, settings in frozen
+dataclasses.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from dec_jax.augment import Augmentation
+from dec_jax.autoencoder import Params
+from dec_jax.objectives import DEC, Objective
+from dec_jax.optimizer import Optimizer
+from dec_jax.validation import check_n_clusters, check_positive_int
+
+# Traced or on the device inside the loop, NumPy in a result.
+AnyArray = jax.Array | np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the clustering phase runs; the defaults are the paper's for MNIST.
+
+    Attributes:
+      update_interval: steps between two refreshes of p, at least 1.
+      max_intervals: most intervals before the end, at least 1.
+      batch_size: samples in a step, at least 1.
+      tolerance: training stops once a smaller fraction of labels than this has
+        changed between two refreshes; 0 never stops.
+      optimizer: see `Optimizer`; it trains the centroids with the network.
+      augmentation: distortion of what the steps see, drawn anew in each; p and the
+        labels always come from the samples as they are.
+    """
+
+    update_interval: int = 140
+    max_intervals: int = 143
+    batch_size: int = 256
+    tolerance: float = 1e-3
+    optimizer: Optimizer = Optimizer("sgd", 0.01)
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        for name in ("update_interval", "max_intervals", "batch_size"):
+            check_positive_int(name, getattr(self, name))
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
+
+
+class TrainState(NamedTuple):
+    """All that changes during clustering; a pytree of arrays."""
+
+    params: Params  # {"encoder", "decoder", "centroids": [k, d]}
+    opt_state: optax.OptState  # of the entries that the objective trains
+    targets: jax.Array  # [n, k] p, held fixed between two refreshes
+    labels: jax.Array  # [n] int32, of the last refresh
+    label_change: jax.Array  # [] fraction changed at the last refresh
+    converged: jax.Array  # [] bool: that fraction was below the tolerance
+    step: jax.Array  # [] int32, steps taken
+    key: (
+        jax.Array
+    )  # [] of the phase: shuffles and distortions come from it and the step
+
+
+class History(NamedTuple):
+    """What each interval reports, one row an interval (a scalar each inside the loop)."""
+
+    loss: AnyArray  # mean over the interval's steps; NaN where training had converged
+    clustering: AnyArray  # KL(P || Q), likewise
+    reconstruction: AnyArray  # mean squared error, likewise; 0 for DEC
+    label_change: AnyArray  # at the refresh before the interval's steps
+    cluster_sizes: AnyArray  # [k] at that refresh
+    converged: AnyArray  # the interval took no step, labels had stopped changing
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The end of a clustering phase; everything belongs to the same parameters.
+
+    Attributes:
+      state: the final state; `state.params` holds network and centroids.
+      labels: [n] int32, the cluster of each sample under `state.params`.
+      q: [n, k] its soft assignment.
+      centroids: [k, d].
+      history: one row an interval run here.
+      n_steps: steps taken, those before a resume counted.
+      stop_reason: why training ended, in words.
+    """
+
+    state: TrainState
+    labels: np.ndarray
+    q: np.ndarray
+    centroids: np.ndarray
+    history: History
+    n_steps: int
+    stop_reason: str
+
+
+def init_state(
+    key: jax.Array,
+    params: Params,
+    centroids: Float[Array, "k d"],
+    labels: Int[Array, " n"],
+    *,
+    objective: Objective = DEC(),
+    config: TrainConfig = TrainConfig(),
+) -> TrainState:
+    """The state before the first refresh.
+
+    Args:
+      key: a `jax.random.key`, for shuffling and augmentation.
+      params: of the pretrained autoencoder.
+      centroids: where the clusters start, usually from `k_means` of z.
+      labels: the clusters that the samples start in, int32.
+      objective: the method, `DEC()` or `IDEC()`.
+      config: the settings of the phase.
+
+    Returns:
+      The state; `params` and `centroids` are copied into it.
+
+    Raises:
+      ValueError: more centroids than samples.
+    """
+    check_n_clusters(len(centroids), len(labels))
+    params = {
+        "encoder": params["encoder"],
+        "decoder": params["decoder"],
+        "centroids": jnp.asarray(centroids, jnp.float32),
+    }
+    params = jax.tree.map(jnp.copy, params)
+    return TrainState(
+        params=params,
+        opt_state=optimizer_of(config).init(split_params(params, objective)[0]),
+        targets=jnp.zeros((len(labels), len(centroids)), jnp.float32),
+        labels=jnp.array(labels, jnp.int32),
+        label_change=jnp.ones((), jnp.float32),
+        converged=jnp.zeros((), bool),
+        step=jnp.zeros((), jnp.int32),
+        key=jnp.copy(key),
+    )
+
+
+def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:
+    """The phase's optimiser; its schedule covers the most steps there can be."""
+    return config.optimizer.build(config.max_intervals * config.update_interval)
+
+
+def split_params(params: Params, objective: Objective) -> tuple[Params, Params]:
+    """The entries that the objective trains, and the rest."""
+    frozen = set() if objective.trains_decoder else {"decoder"}
+    trained = {name: value for name, value in params.items() if name not in frozen}
+    return trained, {name: params[name] for name in frozen}
