@@ -304,5 +304,7 @@ def test_pretrain_config_rejects_a_value(options, error, message):
 
 def test_pretraining_says_where_the_loss_diverged(key, x):
     config = replace(CONFIG, optimizer=Optimizer("sgd", 1e30))
-    with pytest.raises(FloatingPointError, match=r"after epoch 1; lower the learning rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"after epoch 1; lower the learning rate"
+    ):
         fit(key, 1e3 * x, config=config)

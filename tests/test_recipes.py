@@ -19,7 +19,7 @@ def test_recipe_fits_the_data(name, shape):
     recipe = make_recipe(name, shape)
     assert recipe.architecture.input_dim == shape.input_dim
     assert recipe.architecture.input_scale == shape.input_scale
-    widths = [layer.features for layer in recipe.architecture.encoder]
+    widths = [layer.features for layer in recipe.architecture.layers]
     assert widths == [500, 500, 2000, 10]
     assert recipe.source and recipe.expected
 
@@ -90,9 +90,7 @@ def test_dec_keras_has_the_published_settings_of_mnist():
 def test_dec_keras_draws_mnist_uniformly_within_1_over_the_root_of_fan_in():
     recipe = make_recipe("dec-keras", MNIST)
     params = init_params(jax.random.key(0), recipe.architecture)
-    kernels = [
-        np.asarray(leaf) for leaf in jax.tree.leaves(params) if leaf.ndim == 2
-    ]
+    kernels = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
     assert len(kernels) == 8
     for kernel in kernels:
         limit = 1 / np.sqrt(len(kernel))

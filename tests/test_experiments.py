@@ -1,0 +1,663 @@
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import dec_jax.data
+import dec_jax.recipes
+from experiments import cli, environment, run_folder, runner
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = "python -m experiments.mnist_dec"
+# The same for all runs, so that they share what is compiled.
+SHORT = ["--epochs", "2", "--max-intervals", "3"]
+FIGURES = {"latent.png", "curves.png", "confusion.png", "centroids.png", "members.png"}
+TABLES = {"config.json", "results.json", "history.csv", "labels.csv"}
+
+
+def experiment(*arguments):
+    """The experiment in this process: its exit status and what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = cli.main([str(argument) for argument in arguments], program=PROGRAM)
+    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_mnist(monkeypatch, folder):
+    """No folder, no TFDS cache, and a proxy that refuses every connection."""
+    monkeypatch.delenv("DEC_JAX_DATA", raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def blob_images():
+    """90 images of 6 x 6 bytes: the upper, the lower or the left half is bright."""
+    shapes = np.zeros((3, 6, 6))
+    shapes[0, :3] = shapes[1, 3:] = shapes[2, :, :3] = 200
+    classes = np.arange(90) % 3
+    noise = np.random.default_rng(0).normal(0, 20, (90, 6, 6))
+    return np.clip(shapes[classes] + noise, 0, 255).astype(np.uint8), classes
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    x, y = blob_images()
+    np.savez(tmp_path / "blobs.npz", x=x, y=y)
+    return tmp_path / "blobs.npz"
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    np.savez(tmp_path / "blobs.npz", x=blob_images()[0])
+    return tmp_path / "blobs.npz"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An unbroken run of two seeds on labelled images."""
+    folder = tmp_path_factory.mktemp("finished")
+    x, y = blob_images()
+    np.savez(folder / "blobs.npz", x=x, y=y)
+    out = folder / "out"
+    run = experiment(
+        *("--dataset", folder / "blobs.npz", "--seeds", 2, "--seed", 3, "--out", out),
+        *SHORT,
+    )
+    return SimpleNamespace(folder=out, inner=out / "seed-3", **vars(run))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """An unbroken run of the default data set where no MNIST can be had."""
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_mnist(monkeypatch, folder)
+        run = experiment("--out", folder / "out", *SHORT)
+    return SimpleNamespace(folder=folder / "out", **vars(run))
+
+
+def interrupt_at(monkeypatch, title, count, seed=None):
+    """Sends Ctrl-C's signal once the bar of a phase has come to `count`."""
+    bar_of, first_bars = runner._bar, []
+
+    def watched(name, *arguments):
+        bar = bar_of(name, *arguments)
+        update = bar.update
+        first_bars.append(name == "k-means on pixels")
+        in_seed = seed is None or sum(first_bars) == seed
+
+        def update_and_signal(steps=1):
+            update(steps)
+            if in_seed and name == title and bar.n == count:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        bar.update = update_and_signal
+        return bar
+
+    monkeypatch.setattr(runner, "_bar", watched)
+
+
+# The command line.
+
+
+def test_cli_lists_the_recipes_of_the_library():
+    assert tuple(dec_jax.recipes.RECIPES) == cli.RECIPES
+
+
+def test_cli_lists_the_data_sets_of_the_library():
+    assert dec_jax.data.DATASETS == cli.DATASETS
+
+
+def test_help_lists_recipes_and_data_sets_without_loading_jax():
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['mnist_dec', '--help']\n"
+        "try: runpy.run_module('experiments.mnist_dec', run_name='__main__')\n"
+        "finally: print('loaded:', sorted({'jax', 'numpy', 'dec_jax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recipes: dec, dec-keras" in done.stdout
+    assert "mnist, fashion_mnist, usps, coil20, digits" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_module_answers_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.mnist_dec", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {PROGRAM}")
+
+
+def test_main_rejects_an_unknown_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--epoch-count", "3"], program=PROGRAM)
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --epoch-count" in capsys.readouterr().err
+
+
+def test_resolve_fills_in_the_defaults():
+    assert cli.resolve({"epochs": 3, "out": "x"}) == {**cli.DEFAULTS, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    "name", ["seeds", "epochs", "max_intervals", "batch_size", "n_clusters"]
+)
+def test_resolve_rejects_numbers_below_1(name):
+    with pytest.raises(cli.UsageError, match=f"{cli.flag(name)} must be at least 1"):
+        cli.resolve({name: 0})
+
+
+def write_config(folder, **command):
+    content = {"command": {**cli.DEFAULTS, **command}}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_resolve_takes_the_settings_of_the_run_to_be_resumed(tmp_path):
+    write_config(tmp_path, dataset="digits", seeds=3)
+    settings = cli.resolve({"resume": str(tmp_path), "seeds": 3})
+    assert settings == {**cli.DEFAULTS, "dataset": "digits", "seeds": 3}
+
+
+def test_resolve_rejects_a_setting_that_the_run_did_not_have(tmp_path):
+    write_config(tmp_path, batch_size=64)
+    message = "that run has --batch-size 64, not 32; leave the option out"
+    with pytest.raises(cli.UsageError, match=message):
+        cli.resolve({"resume": str(tmp_path), "batch_size": 32})
+
+
+def test_resolve_rejects_out_together_with_resume(tmp_path):
+    with pytest.raises(cli.UsageError, match="--out and --resume name two folders"):
+        cli.resolve({"resume": str(tmp_path), "out": str(tmp_path)})
+
+
+def test_resolve_rejects_a_folder_without_a_run(tmp_path):
+    with pytest.raises(cli.UsageError, match="there is no config.json in it"):
+        cli.resolve({"resume": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"command": 3}', '{"command": {"seed": 0}}']
+)
+def test_resolve_rejects_a_damaged_config(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(cli.UsageError, match="config.json is damaged"):
+        cli.resolve({"resume": str(tmp_path)})
+
+
+# What a run leaves behind.
+
+
+def test_run_ends_well_and_leaves_nothing_but_its_files(finished):
+    assert finished.status == 0
+    left = {path.name for path in finished.folder.iterdir()}
+    assert left == {"config.json", "summary.json", "seed-3", "seed-4"}
+    assert {path.name for path in finished.inner.iterdir()} == FIGURES | TABLES
+
+
+def test_figures_are_png_files(finished):
+    for name in FIGURES:
+        assert (finished.inner / name).read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_results_say_what_was_measured_and_where(finished):
+    results = json.loads((finished.inner / "results.json").read_text())
+    assert results["recipe"] == "dec"
+    assert results["dataset"] == "blobs"
+    assert len(results["dataset_sha256"]) == 64
+    assert (results["n_samples"], results["n_clusters"]) == (90, 3)
+    assert results["seed"] == 3
+    assert results["device"] == environment.device()
+    assert results["commit"] == environment.commit()
+    assert {"python", "jax", "numpy"} <= set(results["versions"])
+    phases = ["k-means on pixels", "pretraining", "k-means on z", "clustering"]
+    assert list(results["seconds"]) == [*phases, "total"]
+    assert results["n_iter"] >= 1
+    assert results["stop_reason"]
+    assert sum(results["cluster_sizes"]) == 90
+    assert set(results["figures"]) == FIGURES
+
+
+def test_results_score_every_stage(finished):
+    stages = json.loads((finished.inner / "results.json").read_text())["stages"]
+    names = [stage["name"] for stage in stages]
+    assert names == ["k-means on pixels", "k-means on z", "DEC"]
+    for stage in stages:
+        assert set(stage) == {"name", "acc", "nmi", "ari", "seconds"}
+    # Three far blobs: pixels alone tell them apart.
+    assert [stages[0][name] for name in ("acc", "nmi", "ari")] == [1, 1, 1]
+
+
+def test_config_holds_command_recipe_and_data(finished):
+    config = json.loads((finished.folder / "config.json").read_text())
+    assert config["command"]["seeds"] == 2
+    assert config["recipe"]["pretrain"]["epochs"] == 2
+    assert config["recipe"]["objective"]["name"] == "DEC"
+    assert config["dataset"]["name"] == "blobs"
+
+
+def test_history_has_a_row_for_each_epoch_and_interval(finished):
+    rows = read_csv(finished.inner / "history.csv")
+    pretraining = [row for row in rows if row["phase"] == "pretrain"]
+    intervals = [row for row in rows if row["phase"] == "train"]
+    assert [row["number"] for row in pretraining] == ["1", "2"]
+    assert 1 <= len(intervals) <= 3
+    assert len(rows) == len(pretraining) + len(intervals)
+    assert float(pretraining[0]["loss"]) > float(pretraining[1]["loss"])
+    largest, smallest = (
+        intervals[0]["largest_cluster"],
+        intervals[0]["smallest_cluster"],
+    )
+    assert 90 >= int(largest) >= int(smallest) >= 0
+
+
+def test_labels_hold_cluster_confidence_and_class_of_each_sample(finished):
+    rows = read_csv(finished.inner / "labels.csv")
+    assert list(rows[0]) == ["index", "cluster", "q", "class"]
+    assert [int(row["index"]) for row in rows] == list(range(90))
+    assert [int(row["class"]) for row in rows] == [0, 1, 2] * 30
+    sizes = json.loads((finished.inner / "results.json").read_text())["cluster_sizes"]
+    clusters = [int(row["cluster"]) for row in rows]
+    assert np.bincount(clusters, minlength=3).tolist() == sizes
+    assert all(1 / 3 <= float(row["q"]) <= 1 for row in rows)
+
+
+def test_run_says_where_it_computes_and_on_what(finished):
+    first, second, third = finished.out.splitlines()[:3]
+    assert first.startswith(f"dec_jax on {environment.device()}, jax ")
+    assert second.startswith("blobs: 90 samples of 36 values (npz file ")
+    assert second.endswith("; 3 clusters, recipe dec")
+    assert third == f"results: {finished.folder}"
+
+
+def test_run_prints_a_table_of_the_stages(finished):
+    lines = finished.out.splitlines()
+    header = next(index for index, line in enumerate(lines) if "ACC" in line)
+    assert lines[header].split() == ["ACC", "NMI", "ARI", "seconds"]
+    assert lines[header + 1].startswith("k-means on pixels    1.000   1.000   1.000")
+    assert lines[header + 2].startswith("k-means on z ")
+    assert lines[header + 3].startswith("DEC ")
+    assert "; ended because " in lines[header + 4]
+
+
+def test_run_shows_a_bar_for_each_phase(finished):
+    for title in ("k-means on pixels", "pretraining", "k-means on z", "clustering"):
+        assert f"\r{title:<17}   0% |" in finished.err
+    assert "\rpretraining       100% |" in finished.err
+
+
+def test_two_seeds_are_summed_up(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary["seeds"] == [3, 4]
+    inner = [
+        json.loads((finished.folder / f"seed-{seed}/results.json").read_text())
+        for seed in (3, 4)
+    ]
+    assert summary["acc"] == [one["stages"][-1]["acc"] for one in inner]
+    assert summary["seconds"] == [one["seconds"]["total"] for one in inner]
+    assert {"dataset", "recipe", "device", "versions", "commit"} <= set(summary)
+
+
+def test_two_seeds_print_mean_sd_least_and_most(finished):
+    lines = finished.out.splitlines()
+    header = lines.index(next(line for line in lines if line.startswith("2 seeds")))
+    assert lines[header].split()[2:] == ["mean", "sd", "min", "max"]
+    pixels = lines[header + 1].split()
+    assert pixels == [
+        "k-means",
+        "on",
+        "pixels",
+        "ACC",
+        "1.000",
+        "0.000",
+        "1.000",
+        "1.000",
+    ]
+    assert lines[-1].startswith("seconds a seed ")
+
+
+def test_unlabelled_images_need_a_number_of_clusters(unlabelled, tmp_path):
+    run = experiment("--dataset", unlabelled, "--out", tmp_path / "out")
+    assert run.status == 2
+    message = "error: blobs has no labels to count classes by; give --n-clusters.\n"
+    assert run.err == message
+    assert not (tmp_path / "out").exists()
+
+
+def test_unlabelled_images_are_scored_without_classes(unlabelled, tmp_path):
+    out = tmp_path / "out"
+    run = experiment("--dataset", unlabelled, "--n-clusters", 3, "--out", out, *SHORT)
+    assert run.status == 0
+    assert {path.name for path in out.iterdir()} == TABLES | FIGURES - {"confusion.png"}
+    header = next(line for line in run.out.splitlines() if "silhouette" in line)
+    scores = ["smallest", "largest", "size_entropy", "silhouette"]
+    assert header.split() == [*scores, "seconds"]
+    for stage in json.loads((out / "results.json").read_text())["stages"]:
+        assert set(stage) == {"name", "seconds", *scores}
+    assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q"]
+    assert read_csv(out / "history.csv")[-1]["acc"] == ""
+
+
+def test_a_table_has_no_pictures_of_samples(tmp_path):
+    x, y = blob_images()
+    np.savez(tmp_path / "table.npz", x=x.reshape(90, 36) / np.float32(255), y=y)
+    out = tmp_path / "out"
+    run = experiment("--dataset", tmp_path / "table.npz", "--out", out, *SHORT)
+    assert run.status == 0
+    pictures = {path.name for path in out.glob("*.png")}
+    assert pictures == {"latent.png", "curves.png", "confusion.png"}
+
+
+# Where no MNIST can be had.
+
+
+def test_digits_stand_in_for_mnist_and_the_first_line_says_so(digits):
+    assert digits.status == 0
+    first, second, third = digits.out.splitlines()[:3]
+    assert first.startswith("digits (embedded) stand in for MNIST: mnist was not found")
+    assert second.startswith("dec_jax on ")
+    assert third.startswith("digits: 1,797 samples of 64 values")
+
+
+def test_digits_that_stood_in_stand_in_the_results(digits):
+    results = json.loads((digits.folder / "results.json").read_text())
+    assert results["dataset"] == "digits"
+    config = json.loads((digits.folder / "config.json").read_text())
+    assert config["command"]["dataset"] == "digits"
+
+
+def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
+    without_mnist(monkeypatch, tmp_path)
+    run = experiment("--dataset", "mnist", "--out", tmp_path / "out")
+    assert run.status == 2
+    assert run.err.startswith("error: mnist was not found: no folder was given; TFDS")
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# Mistakes: one line, status 2, no folder.
+
+
+def with_nan(path):
+    x = blob_images()[0].reshape(90, 36).astype(np.float32)
+    x[5, 7] = np.nan
+    np.savez(path, x=x)
+
+
+MISTAKES = {
+    "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
+    "clusters": (["--n-clusters", "91"], "Cannot place 91 centroids on 90 samples"),
+    "epochs": (["--epochs", "0"], "--epochs must be at least 1, got 0."),
+    "data_dir": (["--data-dir", "."], "data_dir must not be given with a file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_run_rejects_an_option_in_one_line(labelled, tmp_path, mistake):
+    options, message = MISTAKES[mistake]
+    out = tmp_path / "out"
+    run = experiment("--dataset", labelled, "--out", out, *options)
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("fashion-mnist", "did you mean 'fashion_mnist'?"),
+        ("nowhere.npz", "The data file nowhere.npz does not exist."),
+        ("photos.zip", "A data file must end in .npz or .npy, got photos.zip"),
+    ],
+)
+def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):
+    run = experiment("--dataset", dataset, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_a_missing_folder_of_data(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    run = experiment("--data-dir", nowhere, "--out", tmp_path / "out")
+    message = f"error: data_dir must name an existing folder, got '{nowhere}'.\n"
+    assert (run.status, run.err) == (2, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_nan_and_names_the_column(tmp_path):
+    with_nan(tmp_path / "nan.npz")
+    run = experiment(
+        *("--dataset", tmp_path / "nan.npz", "--n-clusters", 3),
+        *("--out", tmp_path / "out"),
+    )
+    assert run.status == 2
+    assert "x must be finite: column 7 holds NaN" in run.err
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_a_folder_that_is_not_empty(labelled, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    run = experiment("--dataset", labelled, "--out", out)
+    assert run.status == 2
+    assert f"--out {out} is not an empty folder; take another" in run.err
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_run_rejects_a_folder_that_cannot_be_made(labelled, tmp_path, name):
+    (tmp_path / "file").write_text("in the way")
+    run = experiment("--dataset", labelled, "--out", tmp_path / name)
+    assert run.status == 2
+    assert run.err.startswith(f"error: --out {tmp_path / name} ")
+    assert run.err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_prepare_numbers_a_folder_that_nobody_named(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").touch()
+    assert run_folder.prepare(tmp_path / "run", explicit=False) == tmp_path / "run-2"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["old"]
+
+
+def test_pretraining_that_diverges_ends_in_one_line(tmp_path):
+    x = 1e9 * np.random.default_rng(0).random((90, 36), np.float32)
+    np.savez(tmp_path / "far.npz", x=x, y=np.arange(90) % 3)
+    run = experiment(
+        *("--dataset", tmp_path / "far.npz", "--recipe", "dec-keras"),
+        *("--out", tmp_path / "out"),
+        *SHORT,
+    )
+    assert run.status == 2
+    last = run.err.splitlines()[-1]
+    assert last.startswith("error: The pretraining loss is ")
+    assert "lower the learning rate" in last
+
+
+# Stop and resume.
+
+
+@pytest.mark.parametrize(
+    ("title", "count"),
+    [("pretraining", 1), ("pretraining", 2), ("clustering", 1), ("clustering", 2)],
+)
+def test_run_resumes_exactly(digits, tmp_path, monkeypatch, title, count):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, title, count)
+        stopped = experiment("--dataset", "digits", "--out", out, *SHORT)
+    assert stopped.status == 130
+    assert stopped.err.endswith(f"Stopped. Go on with:\n  {PROGRAM} --resume {out}\n")
+    assert (out / "checkpoints").is_dir()
+    assert not (out / "results.json").exists()
+
+    resumed = experiment("--resume", out)
+    assert resumed.status == 0
+    assert "resumed in phase " in resumed.out
+    for name in ("labels.csv", "history.csv"):
+        assert (out / name).read_bytes() == (digits.folder / name).read_bytes()
+    before, after = (
+        json.loads((folder / "results.json").read_text())
+        for folder in (digits.folder, out)
+    )
+    for name in ("n_iter", "stop_reason", "pretraining_loss", "cluster_sizes"):
+        assert after[name] == before[name]
+    for old, new in zip(before["stages"], after["stages"], strict=True):
+        assert {**new, "seconds": 0} == {**old, "seconds": 0}
+    assert {path.name for path in out.iterdir()} == TABLES | FIGURES
+
+
+def test_digits_take_all_intervals(digits):
+    # Else the test above would hold little.
+    rows = read_csv(digits.folder / "history.csv")
+    assert [row["phase"] for row in rows].count("train") == 3
+    assert all(row["loss"] for row in rows)
+
+
+def test_run_stops_in_k_means_and_begins_again(digits, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "k-means on pixels", 10)
+        stopped = experiment("--dataset", "digits", "--out", out, *SHORT)
+    assert stopped.status == 130
+    assert stopped.err.count("20/20") == 0
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "k-means on z", 10)
+        stopped = experiment("--resume", out)
+    assert stopped.status == 130
+    assert experiment("--resume", out).status == 0
+    for name in ("labels.csv", "history.csv"):
+        assert (out / name).read_bytes() == (digits.folder / name).read_bytes()
+
+
+def test_second_interrupt_leaves_at_once(labelled, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "pretraining", 1)
+        interrupt_at(patched, "pretraining", 1)
+        stopped = experiment("--dataset", labelled, "--out", tmp_path / "out", *SHORT)
+    assert stopped.status == 130
+    assert f"--resume {tmp_path / 'out'}" in stopped.err
+
+
+def test_interrupt_is_python_s_own_again_after_a_run(finished):
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_resume_keeps_the_seed_that_was_finished(
+    finished, labelled, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "k-means on pixels", 10, seed=2)
+        stopped = experiment(
+            *("--dataset", labelled, "--seeds", 2, "--seed", 3, "--out", out), *SHORT
+        )
+    assert stopped.status == 130
+    first = (out / "seed-3/results.json").read_bytes()
+    resumed = experiment("--resume", out)
+    assert resumed.status == 0
+    assert f"finished before: {out / 'seed-3/results.json'}" in resumed.out
+    assert (out / "seed-3/results.json").read_bytes() == first
+    for seed in (3, 4):
+        labels = (out / f"seed-{seed}/labels.csv").read_bytes()
+        assert labels == (finished.folder / f"seed-{seed}/labels.csv").read_bytes()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["seeds"] == [3, 4]
+
+
+def test_resume_of_a_finished_run_says_so(digits):
+    before = {path: path.stat().st_mtime_ns for path in digits.folder.iterdir()}
+    run = experiment("--resume", digits.folder)
+    assert run.status == 0
+    assert f"finished before: {digits.folder / 'results.json'}" in run.out
+    assert before == {path: path.stat().st_mtime_ns for path in digits.folder.iterdir()}
+
+
+def test_resume_of_one_seed_of_several_says_that_it_is_finished(finished, tmp_path):
+    shutil.copytree(finished.inner, tmp_path / "seed-3")
+    run = experiment("--resume", tmp_path / "seed-3")
+    assert run.status == 0
+    assert "finished before" in run.out
+    assert run.out.count("\nseed ") == 1
+
+
+@pytest.mark.parametrize("title", ["k-means on pixels", "pretraining"])
+def test_resume_rejects_other_data(labelled, tmp_path, monkeypatch, title):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, title, 10 if title != "pretraining" else 1)
+        experiment("--dataset", labelled, "--out", out, *SHORT)
+    x, y = blob_images()
+    np.savez(labelled, x=255 - x, y=y)
+    run = experiment("--resume", out)
+    assert run.status == 2
+    last = run.err.splitlines()[-1]
+    assert last.startswith(
+        f"error: --resume {out}: that is another run: dataset.sha256"
+    )
+
+
+def test_resume_command_names_the_folder_of_data(digits, tmp_path, monkeypatch):
+    out = tmp_path / "two words"
+    interrupt_at(monkeypatch, "k-means on pixels", 5)
+    stopped = experiment(
+        "--dataset", "digits", "--data-dir", tmp_path, "--out", out, *SHORT
+    )
+    command = f"  {PROGRAM} --resume '{out}' --data-dir {tmp_path}\n"
+    assert stopped.err.endswith(command)
+
+
+# Where it was measured.
+
+
+def test_device_counts_the_cores_of_a_cpu():
+    assert environment.device().startswith(f"{environment.cores()} CPU cores (")
+    assert 1 <= environment.cores() <= (os.cpu_count() or 1)
+
+
+def test_versions_hold_what_decides_a_result():
+    import jax
+
+    assert environment.versions()["jax"] == jax.__version__
+
+
+def test_commit_is_that_of_the_checkout():
+    described = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if described.returncode:
+        pytest.skip("not a git checkout")
+    assert environment.commit().removesuffix("-dirty") == described.stdout.strip()

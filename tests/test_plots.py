@@ -1,0 +1,606 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from sklearn.decomposition import PCA
+
+from dec_jax.image_plots import cluster_members, decoded_centroids
+from dec_jax.plots import (
+    confusion_matrix,
+    latent_before_after,
+    latent_scatter,
+    new_figure,
+    principal_axes,
+    training_curves,
+)
+
+
+def drawn(figure):
+    """The figure, once all of it was drawn: what matplotlib warns of is an error."""
+    figure.savefig(io.BytesIO(), format="png", dpi=30)
+    return figure
+
+
+def texts(panel):
+    return [text.get_text() for text in panel.texts]
+
+
+def tick_labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def legend_names(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def points_by_colour(panel):
+    """Points of the panel's first scatter, sorted, of each colour."""
+    scatter = panel.collections[0]
+    points = np.asarray(scatter.get_offsets())
+    colours = [to_hex(colour) for colour in scatter.get_facecolors()]
+    return {
+        colour: sorted(points[[c == colour for c in colours]].tolist())
+        for colour in set(colours)
+    }
+
+
+# The plane.
+
+
+def test_principal_axes_equal_scikit_learn(blobs):
+    z, _ = blobs
+    pca = PCA(2).fit(z.astype(np.float64))
+    axes = principal_axes(z)
+    signs = np.sign(np.sum(axes.components * pca.components_, axis=1))
+    np.testing.assert_allclose(axes.mean, pca.mean_, atol=1e-12)
+    np.testing.assert_allclose(
+        axes.components, signs[:, None] * pca.components_, atol=1e-9
+    )
+    np.testing.assert_allclose(axes.explained, pca.explained_variance_ratio_)
+
+
+def test_principal_axes_have_their_largest_entry_positive(blobs):
+    z, _ = blobs
+    axes = principal_axes(z)
+    flipped = principal_axes(-z)
+    rows = axes.components[np.arange(2), np.abs(axes.components).argmax(axis=1)]
+    assert (rows > 0).all()
+    np.testing.assert_allclose(flipped.components, axes.components, atol=1e-12)
+
+
+def test_principal_axes_of_one_column_leave_the_second_at_zero():
+    axes = principal_axes(np.array([[1.0], [3.0]]))
+    np.testing.assert_array_equal(axes.components, [[1], [0]])
+    np.testing.assert_array_equal(axes.explained, [1, 0])
+
+
+def test_principal_axes_of_samples_that_coincide_explain_nothing():
+    np.testing.assert_array_equal(principal_axes(np.ones((5, 3))).explained, [0, 0])
+
+
+def test_principal_axes_rejects_nan():
+    with pytest.raises(ValueError, match="^z must be finite: column 1 holds NaN"):
+        principal_axes(np.array([[0, np.nan]]))
+
+
+# The embedding.
+
+
+def test_latent_scatter_draws_each_sample_in_the_colour_of_its_label(blobs):
+    z, labels = blobs
+    axes = principal_axes(z)
+    figure = drawn(latent_scatter(z, labels, title="Blobs"))
+    (panel,) = figure.axes
+    plane = (z.astype(np.float64) - axes.mean) @ axes.components.T
+    dots = [to_hex(dot.get_color()) for dot in figure.legends[0].legend_handles]
+    groups = points_by_colour(panel)
+    assert panel.get_title(loc="left") == "Blobs"
+    assert panel.get_title(loc="right") == ""
+    assert (
+        panel.get_xlabel() == f"first component ({axes.explained[0]:.0%} of variance)"
+    )
+    assert legend_names(figure) == ["0", "1", "2", "3"]
+    assert len(set(dots)) == 4
+    for label, colour in enumerate(dots):
+        np.testing.assert_allclose(
+            groups[colour], sorted(plane[labels == label].tolist())
+        )
+
+
+def test_latent_scatter_draws_at_most_max_points_and_says_so(blobs):
+    z, labels = blobs
+    (panel,) = latent_scatter(jnp.asarray(z), labels, max_points=30).axes
+    assert len(panel.collections[0].get_offsets()) == 30
+    assert panel.get_title(loc="right") == "30 of 200 samples"
+
+
+def test_latent_scatter_marks_centroids_in_its_plane(blobs):
+    z, labels = blobs
+    centroids = np.stack([z[labels == label].mean(axis=0) for label in range(4)])
+    axes = principal_axes(z[:100])
+    (panel,) = drawn(latent_scatter(z, labels, centroids=centroids, axes=axes)).axes
+    np.testing.assert_allclose(
+        panel.collections[1].get_offsets(),
+        (centroids.astype(np.float64) - axes.mean) @ axes.components.T,
+    )
+    assert texts(panel) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("n_labels", [1, 10, 11, 20])
+def test_latent_scatter_gives_up_to_20_labels_colours_of_their_own(n_labels):
+    z = np.random.default_rng(0).normal(size=(40, 2))
+    figure = latent_scatter(z, np.arange(40) % n_labels)
+    assert len(points_by_colour(figure.axes[0])) == n_labels
+    assert len(legend_names(figure)) == n_labels
+
+
+def test_latent_scatter_of_more_than_20_labels_has_no_legend():
+    z = np.random.default_rng(0).normal(size=(84, 2))
+    figure = drawn(latent_scatter(z, np.arange(84) % 21))
+    assert len(points_by_colour(figure.axes[0])) == 21
+    assert figure.legends == []
+
+
+def test_latent_scatter_takes_one_sample_and_names():
+    figure = drawn(latent_scatter(np.ones((1, 1)), ["cat"]))
+    assert legend_names(figure) == ["cat"]
+
+
+def test_latent_before_after_has_two_panels_and_one_colour_for_a_label(blobs):
+    z, labels = blobs
+    figure = drawn(
+        latent_before_after(
+            z, labels % 2, 2 * z, labels, titles=("A", "B"), centroids_after=z[:3]
+        )
+    )
+    before, after = figure.axes
+    groups = points_by_colour(before), points_by_colour(after)
+    assert [panel.get_title(loc="left") for panel in (before, after)] == ["A", "B"]
+    assert [len(panel.collections) for panel in (before, after)] == [1, 2]
+    assert legend_names(figure) == ["0", "1", "2", "3"]
+    assert set(groups[0]) < set(groups[1])
+    assert {len(points) for points in groups[0].values()} == {100}
+
+
+def test_latent_before_after_takes_3_and_3_0_as_one_label_and_names_last(blobs):
+    z, labels = blobs
+    names = np.array(["a", "b", "c", "d"])[labels]
+    same = latent_before_after(z, labels, z, labels.astype(np.float64))
+    mixed = latent_before_after(z, names, z, labels)
+    assert legend_names(same) == ["0", "1", "2", "3"]
+    assert legend_names(mixed) == ["0", "1", "2", "3", "a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"labels": np.zeros(3, int)},
+            "labels must have shape (4,), one for each row of z, got shape (3,).",
+        ),
+        ({"labels": [0.0, 1.0, np.nan, 1.0]}, "labels must not hold NaN."),
+        ({"max_points": 0}, "max_points must be at least 1, got 0."),
+        (
+            {"centroids": np.zeros((2, 3))},
+            "z, centroids and axes must have the same width, got shape (2, 3) and axes "
+            "of width 2.",
+        ),
+        (
+            {"axes": principal_axes(np.eye(5))},
+            "z, centroids and axes must have the same width, got shape (4, 2) and axes "
+            "of width 5.",
+        ),
+    ],
+)
+def test_latent_scatter_rejects_what_does_not_fit(options, message):
+    arguments = {"z": np.eye(4, 2), "labels": [0, 0, 1, 1]} | options
+    with pytest.raises(ValueError) as caught:
+        latent_scatter(**arguments)
+    assert str(caught.value) == message
+
+
+# The training.
+
+
+def test_training_curves_draws_a_panel_for_each_curve():
+    figure = drawn(
+        training_curves(
+            [3, 2, 1], np.array([0.5, 0.4]), [0.2, 0.1], accuracy=[0.8, 0.9]
+        )
+    )
+    panels = figure.axes
+    assert [panel.get_title(loc="left") for panel in panels] == [
+        "Pretraining",
+        "Clustering",
+        "Labels that changed",
+        "Accuracy",
+    ]
+    curves = [panel.lines[0].get_xydata().tolist() for panel in panels]
+    assert curves == [
+        [[1, 3], [2, 2], [3, 1]],
+        [[1, 0.5], [2, 0.4]],
+        [[1, 0.2], [2, 0.1]],
+        [[1, 0.8], [2, 0.9]],
+    ]
+    assert [panel.get_yscale() for panel in panels] == ["linear"] * 2 + [
+        "log",
+        "linear",
+    ]
+
+
+def test_training_curves_leaves_out_what_is_not_given():
+    (panel,) = drawn(training_curves(None, [1.0, np.nan, 0.5], [])).axes
+    assert panel.get_title(loc="left") == "Clustering"
+
+
+def test_training_curves_shows_zeros_and_the_tolerance_on_the_log_scale():
+    figure = drawn(training_curves(None, None, [0.1, 0, np.nan, 0], tolerance=0.001))
+    (panel,) = figure.axes
+    curve, zeros, line = panel.lines
+    lowest, highest = panel.get_ylim()
+    np.testing.assert_array_equal(curve.get_ydata(), [0.1, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(zeros.get_xdata(), [2, 4])
+    assert (lowest < zeros.get_ydata()).all()
+    assert list(line.get_ydata()) == [0.001, 0.001]
+    assert lowest < 0.001 < 0.1 < highest
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == [
+        "none changed",
+        "tolerance 0.001",
+    ]
+
+
+@pytest.mark.parametrize("label_change", [[0.0], [0.0, 0.0], [np.nan], [1.0]])
+def test_training_curves_draws_degenerate_label_changes(label_change):
+    (panel,) = drawn(training_curves(None, None, label_change)).axes
+    assert panel.get_yscale() == "log"
+
+
+def test_training_curves_tells_two_uses_of_one_array_apart():
+    shares = np.array([0.5, 0.0])
+    change, accuracy = training_curves(None, None, shares, accuracy=shares).axes
+    assert (change.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
+
+
+def test_training_curves_rejects_no_curve():
+    message = "^training_curves needs at least one curve that is not empty.$"
+    with pytest.raises(ValueError, match=message):
+        training_curves([], None, None)
+
+
+# Classes and clusters.
+
+
+def cells(panel):
+    """Count in each cell with a number, by (row, column)."""
+    return {
+        (int(text.get_position()[1]), int(text.get_position()[0])): int(text.get_text())
+        for text in panel.texts
+    }
+
+
+def frames(panel):
+    """(row, column) of each framed cell."""
+    return sorted((patch.get_y() + 0.5, patch.get_x() + 0.5) for patch in panel.patches)
+
+
+def test_confusion_matrix_orders_clusters_by_their_classes():
+    figure = drawn(confusion_matrix(["a", "a", "b", "b", "c", "c"], [7, 7, 2, 2, 5, 2]))
+    panel, _ = figure.axes
+    assert tick_labels(panel.yaxis) == ["a", "b", "c"]
+    assert tick_labels(panel.xaxis) == ["7", "2", "5"]
+    assert cells(panel) == {(0, 0): 2, (1, 1): 2, (2, 1): 1, (2, 2): 1}
+    assert frames(panel) == [(0, 0), (1, 1), (2, 2)]
+    np.testing.assert_array_equal(
+        panel.images[0].get_array(), [[1, 0, 0], [0, 1, 0], [0, 0.5, 0.5]]
+    )
+    assert panel.get_title(loc="left") == "Classes and clusters, ACC 0.833"
+
+
+def test_confusion_matrix_puts_clusters_left_over_last_without_a_frame():
+    labels_true = [0, 0, 0, 1, 1, 1]
+    panel = drawn(confusion_matrix(labels_true, [4, 5, 5, 6, 6, 6])).axes[0]
+    assert tick_labels(panel.xaxis) == ["5", "6", "4"]
+    assert frames(panel) == [(0, 0), (1, 1)]
+    assert cells(panel) == {(0, 0): 2, (1, 1): 3, (0, 2): 1}
+
+
+def test_confusion_matrix_leaves_classes_left_over_without_a_frame():
+    panel = drawn(confusion_matrix([0, 1, 1, 2, 2, 2], [0, 1, 1, 0, 0, 0])).axes[0]
+    assert tick_labels(panel.yaxis) == ["0", "1", "2"]
+    assert tick_labels(panel.xaxis) == ["1", "0"]
+    assert frames(panel) == [(1, 0), (2, 1)]
+
+
+def test_confusion_matrix_of_more_than_25_clusters_has_no_numbers():
+    panel = drawn(confusion_matrix(np.arange(52) % 26, np.arange(52) % 26)).axes[0]
+    assert (texts(panel), len(panel.patches)) == ([], 26)
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names"),
+    [
+        ([0, 1], ["cat", "dog"]),
+        ([0.0, 1.0], ("cat", "dog")),
+        ([-1, 9], {-1: "cat", 9: "dog"}),
+    ],
+)
+def test_confusion_matrix_names_classes(labels, class_names):
+    panel = confusion_matrix(labels, [0, 1], class_names).axes[0]
+    assert tick_labels(panel.yaxis) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("label", [-1, 2, "cat", 0.5])
+def test_confusion_matrix_rejects_a_class_without_a_name(label):
+    with pytest.raises(ValueError) as caught:
+        confusion_matrix([label], [0], ["cat", "dog"])
+    message = (
+        f"class_names must name each class, got no name for {label!r} among 2 names."
+    )
+    assert str(caught.value) == message
+
+
+def test_confusion_matrix_rejects_lengths_that_differ():
+    with pytest.raises(ValueError, match="must have the same length, got 2 and 1"):
+        confusion_matrix([0, 1], [0])
+
+
+# Centroids as images.
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 1), (3, 4, 3)])
+def test_decoded_centroids_draws_each_image_over_the_range_of_all(shape):
+    images = np.random.default_rng(0).normal(size=(3, *shape))
+    panels = drawn(decoded_centroids(images)).axes
+    scaled = (images - images.min()) / (images.max() - images.min())
+    expected = np.broadcast_to(scaled.reshape(3, 3, 4, -1), (3, 3, 4, 3))
+    assert [panel.get_title() for panel in panels] == ["0", "1", "2"]
+    for panel, image in zip(panels, expected, strict=True):
+        np.testing.assert_allclose(panel.images[0].get_array(), image, atol=1e-6)
+
+
+def test_decoded_centroids_shows_bytes_from_0_to_255():
+    (panel,) = decoded_centroids(np.array([[[51, 102]]], np.uint8)).axes
+    np.testing.assert_allclose(panel.images[0].get_array()[0, :, 0], [0.2, 0.4])
+
+
+def test_decoded_centroids_clips_to_a_given_range():
+    (panel,) = decoded_centroids(
+        jnp.array([[[-1.0, 1.0, 9.0]]]), value_range=(0, 4)
+    ).axes
+    np.testing.assert_allclose(panel.images[0].get_array()[0, :, 0], [0, 0.25, 1])
+
+
+def test_decoded_centroids_of_one_value_are_black():
+    (panel,) = drawn(decoded_centroids(np.full((1, 2, 2), 0.7))).axes
+    assert not panel.images[0].get_array().any()
+
+
+def test_decoded_centroids_wraps_after_ten_and_writes_sizes():
+    figure = drawn(decoded_centroids(np.zeros((12, 2, 2)), [1500, *([0] * 10), 500]))
+    assert len(figure.axes) == 20
+    assert [len(panel.images) for panel in figure.axes] == [1] * 12 + [0] * 8
+    assert figure.axes[0].get_title() == "0\n1,500 (75.0%)"
+    assert figure.axes[5].get_title() == "5\n0 (0.0%)"
+    assert figure.axes[12].get_title() == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes", "message"),
+    [
+        (
+            np.zeros((2, 6)),
+            None,
+            "images must have shape [k, h, w] or [k, h, w, c] and hold at least one, got "
+            "shape (2, 6).",
+        ),
+        (
+            np.zeros((0, 2, 2)),
+            None,
+            "images must have shape [k, h, w] or [k, h, w, c] and hold at least one, got "
+            "shape (0, 2, 2).",
+        ),
+        (
+            np.zeros((2, 3, 3)),
+            [1, 2, 3],
+            "sizes must have shape (2,), one size for each image, got shape (3,).",
+        ),
+        (
+            np.zeros((2, 3, 3, 2)),
+            None,
+            "An image must have shape (h, w), (h, w, 1) or (h, w, 3), got (3, 3, 2).",
+        ),
+    ],
+)
+def test_decoded_centroids_rejects_shapes(images, sizes, message):
+    with pytest.raises(ValueError) as caught:
+        decoded_centroids(images, sizes)
+    assert str(caught.value) == message
+
+
+# Members as images. Sample i is one pixel of value i, so that a row can be read.
+
+
+def members(figure, n_columns, n_certain):
+    """Values of the one-pixel tiles of each row, None for an empty (white) one."""
+    canvas = figure.axes[0].images[0].get_array()
+    columns = [2 * j + 4 * (j >= n_certain) for j in range(n_columns)]
+    return [
+        [None if row[j].min() == 1 else round(255 * row[j, 0]) for j in columns]
+        for row in canvas[::2]
+    ]
+
+
+PIXELS = np.arange(8, dtype=np.uint8)[:, None]
+LABELS = np.array([0, 0, 0, 0, 0, 2, 2, 3])
+CERTAINTY = np.array([0.5, 0.9, 0.6, 0.7, 0.8, 0.4, 0.3, 1.0])
+ROWS = [
+    # Five members, of which 2 does not fit.
+    [1, 4, 2, 0],
+    # None; fewer than fill the left group; one.
+    [None] * 4,
+    [5, 6, None, None],
+    [7, None, None, None],
+]
+
+
+@pytest.mark.parametrize("x", [PIXELS, jnp.asarray(PIXELS), PIXELS.reshape(8, 1, 1, 1)])
+def test_cluster_members_orders_by_certainty(x):
+    figure = drawn(
+        cluster_members(x, CERTAINTY, LABELS, (1, 1), n_per_cluster=2, n_uncertain=2)
+    )
+    (panel,) = figure.axes
+    assert members(figure, 4, 2) == ROWS
+    assert tick_labels(panel.yaxis) == ["0  (5)", "1  (0)", "2  (2)", "3  (1)"]
+    assert texts(panel) == ["most certain", "least certain"]
+
+
+def test_cluster_members_reads_each_certainty_from_q_and_keeps_all_rows_of_q():
+    q = np.zeros((8, 5))
+    q[np.arange(8), LABELS] = CERTAINTY
+    q[:, 1] = 2.0
+    figure = cluster_members(
+        PIXELS, q, LABELS, (1, 1, 1), n_per_cluster=2, n_uncertain=2
+    )
+    assert members(figure, 4, 2) == [*ROWS, [None] * 4]
+
+
+def test_cluster_members_shows_no_member_twice_in_a_cluster_smaller_than_both_groups():
+    figure = cluster_members(
+        PIXELS[:3], CERTAINTY[:3], [0, 0, 0], (1, 1), n_per_cluster=2, n_uncertain=3
+    )
+    assert members(figure, 5, 2) == [[1, 2, 0, None, None]]
+
+
+def test_cluster_members_without_uncertain_ones():
+    figure = drawn(
+        cluster_members(
+            PIXELS,
+            CERTAINTY,
+            LABELS,
+            (1, 1),
+            n_per_cluster=3,
+            n_uncertain=0,
+            n_clusters=5,
+        )
+    )
+    assert members(figure, 3, 9)[0] == [1, 4, 3]
+    assert len(members(figure, 3, 9)) == 5
+    assert texts(figure.axes[0]) == ["most certain"]
+
+
+def test_cluster_members_keeps_the_colours_and_shape_of_rgb_images():
+    images = np.random.default_rng(0).random((3, 3, 4, 3), np.float32)
+    figure = drawn(
+        cluster_members(
+            images.reshape(3, -1),
+            np.array([0.2, 0.9, 0.1]),
+            [0, 0, 0],
+            (3, 4, 3),
+            n_per_cluster=2,
+            n_uncertain=0,
+            value_range=(0, 1),
+        )
+    )
+    canvas = figure.axes[0].images[0].get_array()
+    assert canvas.shape == (3, 9, 3)
+    np.testing.assert_allclose(canvas[:, :4], images[1], atol=1e-6)
+    np.testing.assert_allclose(canvas[:, 5:], images[0], atol=1e-6)
+    np.testing.assert_array_equal(canvas[:, 4], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"image_shape": (2, 1)},
+            ValueError,
+            "x must hold 8 images of shape (2, 1), one for each label, got shape (8, 1).",
+        ),
+        (
+            {"x": PIXELS[:7]},
+            ValueError,
+            "x must hold 8 images of shape (1, 1), one for each label, got shape (7, 1).",
+        ),
+        (
+            {"image_shape": (1,)},
+            ValueError,
+            "An image must have shape (h, w), (h, w, 1) or (h, w, 3), got (1,).",
+        ),
+        (
+            {"confidence": CERTAINTY[:7]},
+            ValueError,
+            "confidence must have shape [8] or [8, k], got shape (7,).",
+        ),
+        (
+            {"confidence": np.ones((7, 4))},
+            ValueError,
+            "confidence must have shape [8] or [8, k], got shape (7, 4).",
+        ),
+        (
+            {"confidence": np.ones((8, 3)), "n_clusters": 4},
+            ValueError,
+            "labels must be from 0 to n_clusters - 1 = 2, got 3.",
+        ),
+        (
+            {"n_clusters": 3},
+            ValueError,
+            "labels must be from 0 to n_clusters - 1 = 2, got 3.",
+        ),
+        (
+            {"labels": LABELS + 0.5},
+            TypeError,
+            "labels must be integers, got dtype float64; number them with "
+            "numpy.unique(labels, return_inverse=True)[1].",
+        ),
+        ({"n_per_cluster": 0}, ValueError, "n_per_cluster must be at least 1, got 0."),
+        ({"n_uncertain": -1}, ValueError, "n_uncertain must be at least 0, got -1."),
+    ],
+)
+def test_cluster_members_rejects_what_does_not_fit(options, error, message):
+    arguments = {
+        "x": PIXELS,
+        "confidence": CERTAINTY,
+        "labels": LABELS,
+        "image_shape": (1, 1),
+    }
+    with pytest.raises(error) as caught:
+        cluster_members(**arguments | options)
+    assert str(caught.value) == message
+
+
+# What is loaded.
+
+
+def test_new_figure_has_the_size_asked_for():
+    assert new_figure(3, 2).get_size_inches().tolist() == [3, 2]
+
+
+def test_plots_load_matplotlib_when_called_and_pyplot_never():
+    program = """
+import io, sys
+import numpy as np
+from dec_jax import image_plots, plots
+print("matplotlib" in sys.modules)
+z, labels = np.eye(4), np.arange(4)
+for figure in (
+    plots.latent_before_after(z, labels, z, labels),
+    plots.training_curves([1.0], [1.0], [0.0], tolerance=0.1),
+    plots.confusion_matrix(labels, labels),
+    image_plots.decoded_centroids(z.reshape(4, 2, 2)),
+    image_plots.cluster_members(z, z, labels, (2, 2)),
+):
+    figure.savefig(io.BytesIO(), dpi=30)
+print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout.split() == ["False", "True", "False"], answer.stderr
