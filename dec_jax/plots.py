@@ -198,7 +198,7 @@ def training_curves(
         panel.set_title(title, loc="left")
         panel.set_xlabel(x_label)
         panel.set_ylabel(y_label)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     return figure
@@ -397,8 +397,9 @@ def _draw_label_change(
     panel.set_ylim(floor, 2)
     panel.set_xlim(0.5, len(y) + 0.5)
     zeros = np.flatnonzero(y == 0) + 1
-    heights = np.full(len(zeros), floor * 1.3)
-    panel.plot(zeros, heights, "v", color=_COLOURS[0], label="none changed")
+    if len(zeros):
+        heights = np.full(len(zeros), floor * 1.3)
+        panel.plot(zeros, heights, "v", color=_COLOURS[0], label="none changed")
     if tolerance:
         name = f"tolerance {tolerance:g}"
         panel.axhline(tolerance, color=_COLOURS[2], ls="--", lw=1, label=name)

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = "python -m experiments.mnist_dec"
 # The same for all runs, so that they share what is compiled.
 SHORT = ["--epochs", "2", "--max-intervals", "3"]
-FIGURES = {"latent.png", "curves.png", "confusion.png", "centroids.png", "members.png"}
+PICTURES = {"centroids.png", "members.png"}
+FIGURES = {"latent.png", "curves.png", "confusion.png"}
 TABLES = {"config.json", "results.json", "history.csv", "labels.csv"}
 
 
@@ -48,33 +49,33 @@ def without_mnist(monkeypatch, folder):
         monkeypatch.delenv(variable, raising=False)
 
 
-def blob_images():
-    """90 images of 6 x 6 bytes: the upper, the lower or the left half is bright."""
-    shapes = np.zeros((3, 6, 6))
-    shapes[0, :3] = shapes[1, 3:] = shapes[2, :, :3] = 200
+def blob_table():
+    """90 rows of 36 numbers: the first, the second or every other half is large."""
+    centres = np.zeros((3, 36), np.float32)
+    centres[0, :18] = centres[1, 18:] = centres[2, ::2] = 0.8
     classes = np.arange(90) % 3
-    noise = np.random.default_rng(0).normal(0, 20, (90, 6, 6))
-    return np.clip(shapes[classes] + noise, 0, 255).astype(np.uint8), classes
+    noise = np.random.default_rng(0).normal(0, 0.1, (90, 36))
+    return (centres[classes] + noise).astype(np.float32), classes
 
 
 @pytest.fixture
 def labelled(tmp_path):
-    x, y = blob_images()
+    x, y = blob_table()
     np.savez(tmp_path / "blobs.npz", x=x, y=y)
     return tmp_path / "blobs.npz"
 
 
 @pytest.fixture
 def unlabelled(tmp_path):
-    np.savez(tmp_path / "blobs.npz", x=blob_images()[0])
+    np.savez(tmp_path / "blobs.npz", x=blob_table()[0])
     return tmp_path / "blobs.npz"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """An unbroken run of two seeds on labelled images."""
+    """An unbroken run of two seeds on a labelled table."""
     folder = tmp_path_factory.mktemp("finished")
-    x, y = blob_images()
+    x, y = blob_table()
     np.savez(folder / "blobs.npz", x=x, y=y)
     out = folder / "out"
     run = experiment(
@@ -212,6 +213,10 @@ def test_resolve_rejects_a_damaged_config(tmp_path, content):
 # What a run leaves behind.
 
 
+def test_a_table_has_no_pictures_of_samples(finished):
+    assert {path.name for path in finished.inner.glob("*.png")} == FIGURES
+
+
 def test_run_ends_well_and_leaves_nothing_but_its_files(finished):
     assert finished.status == 0
     left = {path.name for path in finished.folder.iterdir()}
@@ -219,9 +224,9 @@ def test_run_ends_well_and_leaves_nothing_but_its_files(finished):
     assert {path.name for path in finished.inner.iterdir()} == FIGURES | TABLES
 
 
-def test_figures_are_png_files(finished):
-    for name in FIGURES:
-        assert (finished.inner / name).read_bytes().startswith(b"\x89PNG\r\n")
+def test_figures_are_png_files(digits):
+    for name in FIGURES | PICTURES:
+        assert (digits.folder / name).read_bytes().startswith(b"\x89PNG\r\n")
 
 
 def test_results_say_what_was_measured_and_where(finished):
@@ -340,7 +345,7 @@ def test_two_seeds_print_mean_sd_least_and_most(finished):
     assert lines[-1].startswith("seconds a seed ")
 
 
-def test_unlabelled_images_need_a_number_of_clusters(unlabelled, tmp_path):
+def test_unlabelled_data_need_a_number_of_clusters(unlabelled, tmp_path):
     run = experiment("--dataset", unlabelled, "--out", tmp_path / "out")
     assert run.status == 2
     message = "error: blobs has no labels to count classes by; give --n-clusters.\n"
@@ -348,7 +353,7 @@ def test_unlabelled_images_need_a_number_of_clusters(unlabelled, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_unlabelled_images_are_scored_without_classes(unlabelled, tmp_path):
+def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
     out = tmp_path / "out"
     run = experiment("--dataset", unlabelled, "--n-clusters", 3, "--out", out, *SHORT)
     assert run.status == 0
@@ -360,16 +365,6 @@ def test_unlabelled_images_are_scored_without_classes(unlabelled, tmp_path):
         assert set(stage) == {"name", "seconds", *scores}
     assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q"]
     assert read_csv(out / "history.csv")[-1]["acc"] == ""
-
-
-def test_a_table_has_no_pictures_of_samples(tmp_path):
-    x, y = blob_images()
-    np.savez(tmp_path / "table.npz", x=x.reshape(90, 36) / np.float32(255), y=y)
-    out = tmp_path / "out"
-    run = experiment("--dataset", tmp_path / "table.npz", "--out", out, *SHORT)
-    assert run.status == 0
-    pictures = {path.name for path in out.glob("*.png")}
-    assert pictures == {"latent.png", "curves.png", "confusion.png"}
 
 
 # Where no MNIST can be had.
@@ -403,7 +398,7 @@ def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch)
 
 
 def with_nan(path):
-    x = blob_images()[0].reshape(90, 36).astype(np.float32)
+    x, _ = blob_table()
     x[5, 7] = np.nan
     np.savez(path, x=x)
 
@@ -534,7 +529,7 @@ def test_run_resumes_exactly(digits, tmp_path, monkeypatch, title, count):
         assert after[name] == before[name]
     for old, new in zip(before["stages"], after["stages"], strict=True):
         assert {**new, "seconds": 0} == {**old, "seconds": 0}
-    assert {path.name for path in out.iterdir()} == TABLES | FIGURES
+    assert {path.name for path in out.iterdir()} == TABLES | FIGURES | PICTURES
 
 
 def test_digits_take_all_intervals(digits):
@@ -617,8 +612,8 @@ def test_resume_rejects_other_data(labelled, tmp_path, monkeypatch, title):
     with monkeypatch.context() as patched:
         interrupt_at(patched, title, 10 if title != "pretraining" else 1)
         experiment("--dataset", labelled, "--out", out, *SHORT)
-    x, y = blob_images()
-    np.savez(labelled, x=255 - x, y=y)
+    x, y = blob_table()
+    np.savez(labelled, x=1 - x, y=y)
     run = experiment("--resume", out)
     assert run.status == 2
     last = run.err.splitlines()[-1]
@@ -660,4 +655,5 @@ def test_commit_is_that_of_the_checkout():
     )
     if described.returncode:
         pytest.skip("not a git checkout")
+    environment.commit.cache_clear()
     assert environment.commit().removesuffix("-dirty") == described.stdout.strip()
