@@ -25,15 +25,17 @@ def prepare(out: Path, *, explicit: bool) -> Path:
       UsageError: it cannot be written to, or is not empty.
     """
     folder, number = out, 1
-    while folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        if explicit:
-            raise UsageError(
-                f"--out {out} is not an empty folder; take another, or go on with the run "
-                f"in it by --resume {out}."
-            )
-        number += 1
-        folder = out.with_name(f"{out.name}-{number}")
     try:
+        while folder.exists() and any(
+            folder.iterdir() if folder.is_dir() else [folder]
+        ):
+            if explicit:
+                raise UsageError(
+                    f"--out {out} is not an empty folder; take another, or go on with the "
+                    f"run in it by --resume {out}."
+                )
+            number += 1
+            folder = out.with_name(f"{out.name}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()

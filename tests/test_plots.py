@@ -254,6 +254,18 @@ def test_training_curves_shows_zeros_and_the_tolerance_on_the_log_scale():
     ]
 
 
+def test_training_curves_names_no_zeros_where_there_are_none():
+    (panel,) = drawn(training_curves(None, None, [0.1, 0.2], tolerance=0.001)).axes
+    names = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert names == ["tolerance 0.001"]
+
+
+def test_training_curves_ticks_whole_intervals_even_of_a_single_one():
+    for panel in drawn(training_curves([0.3], [0.3], [0.1])).axes:
+        ticks = panel.get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 @pytest.mark.parametrize("label_change", [[0.0], [0.0, 0.0], [np.nan], [1.0]])
 def test_training_curves_draws_degenerate_label_changes(label_change):
     (panel,) = drawn(training_curves(None, None, label_change)).axes

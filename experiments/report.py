@@ -1,0 +1,76 @@
+"""The lines that a run ends with, and the numbers of several seeds together."""
+
+from typing import Any
+
+import numpy as np
+
+SCORES = ("acc", "nmi", "ari")
+
+
+def table(results: dict[str, Any]) -> str:
+    """The stages of one seed."""
+    labelled = "acc" in results["stages"][0]
+    names = (
+        SCORES if labelled else ("smallest", "largest", "size_entropy", "silhouette")
+    )
+    lines = [" " * 18 + "".join(f"{name:>13}" for name in (*names, "seconds"))]
+    if labelled:
+        lines = [
+            " " * 18 + "".join(f"{n:>8}" for n in ("ACC", "NMI", "ARI", "seconds"))
+        ]
+    for stage in results["stages"]:
+        cells = [_number(stage[name], 8 if labelled else 13) for name in names]
+        seconds = f"{stage['seconds']:{8 if labelled else 13}.1f}"
+        lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
+    seconds = results["seconds"]
+    lines.append(
+        f"pretraining took {seconds['pretraining']:.0f} s, all of it {seconds['total']:.0f} s; "
+        f"ended because {results['stop_reason']}"
+    )
+    return "\n".join(lines)
+
+
+def _number(value: float | int | None, width: int) -> str:
+    if value is None:
+        return f"{'-':>{width}}"
+    return f"{value:>{width}}" if isinstance(value, int) else f"{value:{width}.3f}"
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """All seeds of a run, in the form in which results are committed."""
+    last = [result["stages"][-1] for result in results]
+    summary = {
+        name: results[0][name]
+        for name in ("dataset", "recipe", "device", "versions", "commit", "n_samples")
+    }
+    summary["seeds"] = [result["seed"] for result in results]
+    for name in SCORES:
+        summary[name] = [stage.get(name) for stage in last]
+    summary["seconds"] = [result["seconds"]["total"] for result in results]
+    summary["stages"] = {
+        stage["name"]: {
+            name: [result["stages"][index].get(name) for result in results]
+            for name in SCORES
+        }
+        for index, stage in enumerate(results[0]["stages"])
+    }
+    return summary
+
+
+def spread(results: list[dict[str, Any]]) -> str:
+    """Mean, standard deviation, least and most of each stage over the seeds."""
+    lines = [f"\n{len(results)} seeds{'':<20}{'mean':>8}{'sd':>8}{'min':>8}{'max':>8}"]
+    for index, stage in enumerate(results[0]["stages"]):
+        for name in SCORES:
+            if name in stage:
+                values = [result["stages"][index][name] for result in results]
+                lines.append(
+                    f"{stage['name']:<18} {name.upper():<6} {np.mean(values):8.3f}"
+                    f"{np.std(values, ddof=1):8.3f}{min(values):8.3f}{max(values):8.3f}"
+                )
+    seconds = [result["seconds"]["total"] for result in results]
+    lines.append(
+        f"{'seconds a seed':<25} {np.mean(seconds):8.0f}{np.std(seconds, ddof=1):8.0f}"
+        f"{min(seconds):8.0f}{max(seconds):8.0f}"
+    )
+    return "\n".join(lines)
