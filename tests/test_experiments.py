@@ -15,7 +15,7 @@ import pytest
 
 import dec_jax.data
 import dec_jax.recipes
-from experiments import cli, environment, run_folder, runner
+from experiments import cli, environment, run_folder, seed_run
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "python -m experiments.mnist_dec"
@@ -97,7 +97,7 @@ def digits(tmp_path_factory):
 
 def interrupt_at(monkeypatch, title, count, seed=None):
     """Sends Ctrl-C's signal once the bar of a phase has come to `count`."""
-    bar_of, first_bars = runner._bar, []
+    bar_of, first_bars = seed_run._bar, []
 
     def watched(name, *arguments):
         bar = bar_of(name, *arguments)
@@ -113,7 +113,7 @@ def interrupt_at(monkeypatch, title, count, seed=None):
         bar.update = update_and_signal
         return bar
 
-    monkeypatch.setattr(runner, "_bar", watched)
+    monkeypatch.setattr(seed_run, "_bar", watched)
 
 
 # The command line.
@@ -383,6 +383,7 @@ def test_digits_that_stood_in_stand_in_the_results(digits):
     assert results["dataset"] == "digits"
     config = json.loads((digits.folder / "config.json").read_text())
     assert config["command"]["dataset"] == "digits"
+    assert results["note"] == digits.out.splitlines()[0]
 
 
 def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
@@ -518,7 +519,7 @@ def test_run_resumes_exactly(digits, tmp_path, monkeypatch, title, count):
 
     resumed = experiment("--resume", out)
     assert resumed.status == 0
-    assert "resumed in phase " in resumed.out
+    assert "resumed after " in resumed.out
     for name in ("labels.csv", "history.csv"):
         assert (out / name).read_bytes() == (digits.folder / name).read_bytes()
     before, after = (
