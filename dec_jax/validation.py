@@ -62,7 +62,8 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
         finite = np.asarray(jnp.isfinite(x.astype(jnp.float32)).all(axis=0))
     else:
         with np.errstate(over="ignore"):
-            finite = np.isfinite(x.astype(np.float32, copy=False)).all(axis=0)
+            rows_finite = np.isfinite(x.astype(np.float32, copy=False))
+        finite = np.asarray(rows_finite.all(axis=0))
     if not finite.all():
         columns = np.flatnonzero(~finite)
         with np.errstate(over="ignore"):
