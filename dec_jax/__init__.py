@@ -1,10 +1,19 @@
 """Deep Embedded Clustering and its family in JAX, as pure functions.
 
-In the order in which data flow: x -> z -> q -> p -> update. `plots`, `checkpoint` and
-`recipes` are imported as modules.
+In the order in which data flow: x -> z -> q -> p -> update. `recipes`, `model`,
+`checkpoint`, `plots` and the other modules with pictures or files are imported as such.
 """
 
-from dec_jax.architecture import Architecture, Dense, dense_architecture
+from dec_jax.architecture import (
+    Architecture,
+    Conv2D,
+    Deconv2D,
+    Dense,
+    MaxPool2D,
+    Reshape,
+    dense_architecture,
+)
+from dec_jax.architecture_files import load_architecture
 from dec_jax.assignment import (
     hard_assignment,
     label_change,
@@ -14,18 +23,32 @@ from dec_jax.assignment import (
     target_distribution,
 )
 from dec_jax.augment import Augmentation, augment
-from dec_jax.autoencoder import decode, encode, init_params, reconstruct
+from dec_jax.autoencoder import (
+    decode,
+    embed,
+    encode,
+    encode_distribution,
+    init_params,
+    reconstruct,
+)
 from dec_jax.data import Dataset, load_dataset
 from dec_jax.kmeans import KMeansResult, k_means, kmeans_plus_plus
+from dec_jax.layerwise import LayerwiseConfig, pretrain_layerwise
 from dec_jax.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
     normalized_mutual_info,
     purity,
 )
-from dec_jax.objectives import DEC, IDEC, clustering_loss, reconstruction_loss
+from dec_jax.objectives import DCN, DEC, IDEC, clustering_loss, kmeans_loss
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.reconstruction import (
+    Reconstruction,
+    Variational,
+    reconstruction_loss,
+    sample,
+)
 from dec_jax.train import assign, train, train_interval, train_step
 from dec_jax.train_state import (
     History,
@@ -44,17 +67,30 @@ __all__ = [
     # network
     "Architecture",
     "Dense",
+    "Conv2D",
+    "Deconv2D",
+    "MaxPool2D",
+    "Reshape",
     "dense_architecture",
+    "load_architecture",
     "init_params",
     "encode",
+    "encode_distribution",
     "decode",
     "reconstruct",
+    "embed",
     # pretraining
     "Augmentation",
     "augment",
     "Optimizer",
+    "LayerwiseConfig",
     "PretrainConfig",
+    "Reconstruction",
+    "Variational",
     "pretrain_end_to_end",
+    "pretrain_layerwise",
+    "reconstruction_loss",
+    "sample",
     # centroids
     "KMeansResult",
     "k_means",
@@ -67,10 +103,11 @@ __all__ = [
     "hard_assignment",
     "label_change",
     # objectives
+    "DCN",
     "DEC",
     "IDEC",
     "clustering_loss",
-    "reconstruction_loss",
+    "kmeans_loss",
     # training
     "History",
     "TrainConfig",

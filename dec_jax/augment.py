@@ -1,4 +1,4 @@
-"""Random distortions of a batch, on the device: affine maps of images, masking noise."""
+"""Random distortions of a batch, on the device: affine maps of images, and noise."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ class Augmentation:
       shear: largest horizontal shear either way, in degrees.
       masking: probability with which an input is set to 0, in [0, 1) (the denoising
         autoencoder's corruption: Vincent et al., JMLR 2010).
+      salt_and_pepper: probability with which an input is set to 0 or to 1, as likely
+        as not, in [0, 1).
     """
 
     image_shape: tuple[int, int, int] | None = None
@@ -32,9 +34,11 @@ class Augmentation:
     scale: float = 0.0
     shear: float = 0.0
     masking: float = 0.0
+    salt_and_pepper: float = 0.0
 
     def __post_init__(self) -> None:
         limits = {"rotation": 180, "shift": 1, "scale": 1, "shear": 80, "masking": 1}
+        limits["salt_and_pepper"] = 1
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0 <= value < limit:
@@ -127,6 +131,27 @@ def mask_inputs(
     return jnp.where(jax.random.bernoulli(key, 1 - fraction, x.shape), x, 0)
 
 
+def salt_and_pepper(
+    key: jax.Array, x: Float[Array, "b d"], fraction: float
+) -> Float[Array, "b d"]:
+    """Sets each input with probability `fraction` to 0 or to 1, as likely as not."""
+    draws = jax.random.uniform(key, x.shape)
+    salted = jnp.where(draws < fraction / 2, 1.0, x)
+    return jnp.where((draws >= fraction / 2) & (draws < fraction), 0.0, salted)
+
+
+def corrupt(
+    key: jax.Array, x: Float[Array, "b d"], settings: Augmentation
+) -> Float[Array, "b d"]:
+    """The noise that a denoising autoencoder has to undo: masking, salt and pepper."""
+    if settings.masking:
+        x = mask_inputs(key, x, settings.masking)
+    if settings.salt_and_pepper:
+        salt_key = jax.random.fold_in(key, 1)
+        x = salt_and_pepper(salt_key, x, settings.salt_and_pepper)
+    return x
+
+
 def augment(
     key: jax.Array, x: Float[Array, "b d"], settings: Augmentation
 ) -> Float[Array, "b d"]:
@@ -140,9 +165,7 @@ def augment(
     Returns:
       The distorted samples; `x` itself where the settings say nothing.
     """
-    affine_key, mask_key = jax.random.split(key)
+    affine_key, noise_key = jax.random.split(key)
     if settings.moves_pixels:
         x = random_affine(affine_key, x, settings)
-    if settings.masking:
-        x = mask_inputs(mask_key, x, settings.masking)
-    return x
+    return corrupt(noise_key, x, settings)

@@ -1,70 +1,46 @@
 """The autoencoder as pure functions of its parameters: x -> z -> x_hat.
 
-Parameters are a plain dictionary `{"encoder": ..., "decoder": ...}`. Other entries,
-such as the centroids of a training state, are passed over, so that the parameters of
-a trained model go in as they are.
+Parameters are a plain dictionary `{"encoder": ..., "decoder": ...}`, with
+`"batch_stats"` beside them where there is batch normalisation. Other entries, such as
+the centroids of a training state, are passed over, so that the parameters of a trained
+model go in as they are.
 """
 
-from typing import Any, cast
+import math
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from dec_jax.architecture import Architecture, Dense
+from dec_jax.architecture import Architecture
+from dec_jax.loop import BLOCK_SIZE, map_blocks
+from dec_jax.stack import Stack
 
 Params = dict[str, Any]
 
-_ACTIVATIONS = {
-    "linear": lambda x: x,
-    "relu": nn.relu,
-    "sigmoid": nn.sigmoid,
-    "tanh": nn.tanh,
-    "gelu": nn.gelu,
-}
-_INITIALIZERS = {
-    "glorot_uniform": nn.initializers.glorot_uniform(),
-    "he_normal": nn.initializers.he_normal(),
-    "lecun_normal": nn.initializers.lecun_normal(),
-    "fan_in_uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-    "xie_normal": nn.initializers.normal(0.01),
-}
+# Values of one layer, patches of convolutions included, that may be in memory at once.
+VALUES_AT_ONCE = 2**26
 
 
-class DenseStack(nn.Module):
-    """Fully connected layers in a row; the encoder and the decoder are one each."""
-
-    layers: tuple[Dense, ...]
-    initializer: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layers to `x` of shape [b, d]."""
-        for index, layer in enumerate(self.layers):
-            x = nn.Dense(
-                layer.features,
-                kernel_init=_INITIALIZERS[self.initializer],
-                name=f"dense_{index}",
-            )(x)
-            x = _ACTIVATIONS[layer.activation](x)
-        return x
+def _encoder(architecture: Architecture) -> Stack:
+    return Stack(
+        architecture.encoder_steps(), architecture.input_shape, architecture.initializer
+    )
 
 
-def encoder_module(architecture: Architecture) -> DenseStack:
-    """The Flax module of the encoder."""
-    return DenseStack(architecture.layers, architecture.initializer)
+def _decoder(architecture: Architecture) -> Stack:
+    return Stack(
+        architecture.decoder_steps(), architecture.shapes[-1], architecture.initializer
+    )
 
 
-def decoder_module(architecture: Architecture) -> DenseStack:
-    """The Flax module of the decoder."""
-    return DenseStack(architecture.mirrored(), architecture.initializer)
-
-
-def _apply(module: DenseStack, params: Params, x: jax.Array) -> jax.Array:
-    # Flax's own type also covers modules that change state, which these do not.
-    return cast(jax.Array, module.apply({"params": params}, x))
+def _variables(params: Params, name: str) -> Params:
+    """What Flax calls the variables of one of the two stacks."""
+    if "batch_stats" not in params:
+        return {"params": params[name]}
+    return {"params": params[name], "batch_stats": params["batch_stats"][name]}
 
 
 def init_params(key: jax.Array, architecture: Architecture) -> Params:
@@ -75,7 +51,9 @@ def init_params(key: jax.Array, architecture: Architecture) -> Params:
       architecture: the network.
 
     Returns:
-      `{"encoder": {"dense_0": {"kernel", "bias"}, ...}, "decoder": {...}}`, float32.
+      `{"encoder": {"dense_0": {"kernel", "bias"}, ...}, "decoder": {...}}`, float32;
+      with batch normalisation also `"batch_stats": {"encoder", "decoder"}`, the running
+      means and variances, which no gradient moves.
     """
     return _init_params(key, architecture)
 
@@ -84,10 +62,15 @@ def _init_params_eagerly(key: jax.Array, architecture: Architecture) -> Params:
     encoder_key, decoder_key = jax.random.split(key)
     x = jnp.zeros((1, architecture.input_dim))
     z = jnp.zeros((1, architecture.embedding_dim))
-    return {
-        "encoder": encoder_module(architecture).init(encoder_key, x)["params"],
-        "decoder": decoder_module(architecture).init(decoder_key, z)["params"],
-    }
+    encoder = _encoder(architecture).init(encoder_key, x)
+    decoder = _decoder(architecture).init(decoder_key, z)
+    params = {"encoder": encoder["params"], "decoder": decoder["params"]}
+    if architecture.batch_norm:
+        params["batch_stats"] = {
+            "encoder": encoder.get("batch_stats", {}),
+            "decoder": decoder.get("batch_stats", {}),
+        }
+    return params
 
 
 # Eagerly, Flax compiles each random draw on its own, which takes seconds.
@@ -111,23 +94,48 @@ def encode(
 
     Args:
       params: parameters with an entry "encoder", from `init_params` or training.
-      x: samples; integers are multiplied by `architecture.input_scale`, floats are
-        taken as they are.
+      x: flattened samples; integers are multiplied by `architecture.input_scale`,
+        floats are taken as they are.
       architecture: the network that the parameters belong to.
 
     Returns:
-      z, one row of `architecture.embedding_dim` numbers a sample.
+      z, one row of `architecture.embedding_dim` numbers a sample; of a variational
+      network the mean.
 
     Raises:
       ValueError: the samples do not have the architecture's width.
     """
-    if x.ndim != 2 or x.shape[1] != architecture.input_dim:
+    _check_input(x, architecture)
+    z = _apply(_encoder(architecture), params, "encoder", scale_input(x, architecture))
+    return z[:, : architecture.embedding_dim]
+
+
+def encode_distribution(
+    params: Params, x: Num[Array | np.ndarray, "n d"], *, architecture: Architecture
+) -> tuple[Float[Array, "n e"], Float[Array, "n e"]]:
+    """Mean and log-variance of q(z | x), of a variational network.
+
+    Args:
+      params: parameters with an entry "encoder".
+      x: flattened samples, as in `encode`.
+      architecture: a network with `variational=True`.
+
+    Returns:
+      The mean and the logarithm of the variance of each coordinate of z.
+
+    Raises:
+      ValueError: the network is not variational, or the width is another.
+    """
+    _check_input(x, architecture)
+    if not architecture.variational:
         raise ValueError(
-            f"x must have shape [n, {architecture.input_dim}], the architecture's "
-            f"input, got shape {tuple(x.shape)}."
+            "encode_distribution needs an architecture with variational=True."
         )
-    x = scale_input(x, architecture)
-    return _apply(encoder_module(architecture), params["encoder"], x)
+    both = _apply(
+        _encoder(architecture), params, "encoder", scale_input(x, architecture)
+    )
+    mean, log_variance = jnp.split(both, 2, axis=1)
+    return mean, log_variance
 
 
 def decode(
@@ -141,7 +149,7 @@ def decode(
       architecture: the network that the parameters belong to.
 
     Returns:
-      x_hat, in the units of the network's input (after `input_scale`).
+      x_hat, flattened, in the units of the network's input (after `input_scale`).
 
     Raises:
       ValueError: the embeddings do not have the architecture's width.
@@ -151,7 +159,7 @@ def decode(
             f"z must have shape [n, {architecture.embedding_dim}], the architecture's "
             f"embedding, got shape {tuple(z.shape)}."
         )
-    return _apply(decoder_module(architecture), params["decoder"], z)
+    return _apply(_decoder(architecture), params, "decoder", z)
 
 
 def reconstruct(
@@ -160,3 +168,131 @@ def reconstruct(
     """x_hat = g(f(x)): `decode` of `encode`, in the units of the network's input."""
     z = encode(params, x, architecture=architecture)
     return decode(params, z, architecture=architecture)
+
+
+def embed(
+    params: Params, x: Num[Array | np.ndarray, "n d"], *, architecture: Architecture
+) -> Float[Array, "n e"]:
+    """`encode` of any number of samples, as many at a time as memory allows."""
+
+    def block(x: Num[Array, "b d"]) -> Float[Array, "b e"]:
+        return encode(params, x, architecture=architecture)
+
+    return map_blocks(block, jnp.asarray(x), block_size=rows_at_once(architecture))
+
+
+def rows_at_once(architecture: Architecture) -> int:
+    """Samples that pass through the network together where all of the data do."""
+    widest = max(
+        math.prod(step.output_shape) * math.prod(getattr(step.layer, "kernel_size", ()))
+        for step in (*architecture.encoder_steps(), *architecture.decoder_steps())
+    )
+    return max(1, min(BLOCK_SIZE, VALUES_AT_ONCE // widest))
+
+
+class Pass(NamedTuple):
+    """One pass of a batch through a stack in training mode."""
+
+    output: jax.Array  # [b, e]
+    batch_stats: Params  # moved running averages, {} without batch normalisation
+
+
+def encode_batch(
+    params: Params,
+    x: Float[Array, "b d"],
+    *,
+    architecture: Architecture,
+    weights: Float[Array, " b"] | None = None,
+    axis_name: str | None = None,
+    train: bool = True,
+) -> Pass:
+    """The encoder in training mode: normalised by the batch's own mean and variance.
+
+    Args:
+      params: parameters with an entry "encoder".
+      x: network input (after `scale_input`).
+      architecture: the network.
+      weights: 0 for the rows that only pad the batch and must not count.
+      axis_name: mapped axis over which the batch is spread.
+      train: False normalises by the running averages, as `encode` does.
+
+    Returns:
+      z (of a variational network mean and log-variance side by side), and the running
+      averages after this batch.
+    """
+    stack = _encoder(architecture)
+    if not train:
+        return Pass(_apply(stack, params, "encoder", x), {})
+    return _train_apply(stack, params, "encoder", x, weights, axis_name, True)
+
+
+def decode_batch(
+    params: Params,
+    z: Float[Array, "b e"],
+    *,
+    architecture: Architecture,
+    weights: Float[Array, " b"] | None = None,
+    axis_name: str | None = None,
+    train: bool = True,
+    last_activation: bool = True,
+) -> Pass:
+    """The decoder in training mode; see `encode_batch`.
+
+    Args:
+      params: parameters with an entry "decoder".
+      z: embeddings.
+      architecture: the network.
+      weights: 0 for the rows that only pad the batch and must not count.
+      axis_name: mapped axis over which the batch is spread.
+      train: False normalises by the running averages, as `decode` does.
+      last_activation: False gives the reconstruction before its activation (logits).
+
+    Returns:
+      x_hat, and the running averages after this batch.
+    """
+    stack = _decoder(architecture)
+    if not train:
+        return Pass(_apply(stack, params, "decoder", z, last_activation), {})
+    return _train_apply(
+        stack, params, "decoder", z, weights, axis_name, last_activation
+    )
+
+
+def _apply(
+    stack: Stack,
+    params: Params,
+    name: str,
+    x: jax.Array,
+    last_activation: bool = True,
+) -> jax.Array:
+    variables = _variables(params, name)
+    return jnp.asarray(stack.apply(variables, x, last_activation=last_activation))
+
+
+def _train_apply(
+    stack: Stack,
+    params: Params,
+    name: str,
+    x: jax.Array,
+    weights: jax.Array | None,
+    axis_name: str | None,
+    last_activation: bool,
+) -> Pass:
+    output, moved = stack.apply(
+        _variables(params, name),
+        x,
+        mask=None if weights is None else weights > 0,
+        train=True,
+        axis_name=axis_name,
+        last_activation=last_activation,
+        mutable=["batch_stats"],
+    )
+    return Pass(output, moved.get("batch_stats", {}))
+
+
+def _check_input(x: jax.Array | np.ndarray, architecture: Architecture) -> None:
+    if x.ndim != 2 or x.shape[1] != architecture.input_dim:
+        raise ValueError(
+            f"x must have shape [n, {architecture.input_dim}], the architecture's "
+            f"input, got shape {tuple(x.shape)}."
+        )

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
-_NAME = re.compile(r"(?P<phase>[a-z]+)-(?P<step>\d{9})")
+_NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")
 
 
 class CheckpointError(ValueError):
@@ -29,7 +29,7 @@ class CheckpointError(ValueError):
 class Checkpoint(NamedTuple):
     """What `restore` gives back."""
 
-    phase: str  # "pretrain" or "train"
+    phase: str  # such as "train", or "pretrain0"
     step: int  # steps taken in that phase
     state: Any  # the pytree that was saved
     progress: dict[str, Any]  # whatever the run wants to find again, as JSON
@@ -50,7 +50,8 @@ def save(
     Args:
       directory: folder of the checkpoints, made if it is not there.
       state: a pytree of arrays; typed random keys are welcome.
-      phase: which phase the state belongs to, in lower-case letters.
+      phase: which phase the state belongs to: lower-case letters, and a number after
+        them if there are several of a kind.
       step: steps taken in that phase; a later checkpoint has a larger one.
       settings: what a resumed run must agree on, as JSON values.
       progress: what a resumed run wants to find again, as JSON values.

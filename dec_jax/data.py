@@ -1,94 +1,52 @@
-"""Files to samples: the named data sets of the clustering papers, and a user's own arrays."""
+"""Files to samples: the named data sets of the clustering papers, and a user's own data."""
 
-import hashlib
-import math
 import os
-import zipfile
-import zlib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dec_jax.array_files import load_arrays
+from dec_jax.dataset import Dataset, image_dataset
 from dec_jax.idx import IDX_FILES, find_idx, read_idx_pair
-from dec_jax.validation import check_choice, check_samples
+from dec_jax.image_folder import load_image_folder
+from dec_jax.tables import TABLE_SUFFIXES, load_table
+from dec_jax.validation import check_choice
 
 DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
 IDX_SETS = ("mnist", "fashion_mnist")
 DATA_DIR_VARIABLE = "DEC_JAX_DATA"
-# What an npz file may call its samples and its labels.
-X_NAMES: tuple[tuple[str, ...], ...] = (("x",), ("images",), ("train_x", "test_x"))
-Y_NAMES: tuple[tuple[str, ...], ...] = (("y",), ("labels",), ("train_y", "test_y"))
-UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+ARRAY_SUFFIXES = (".npz", ".npy")
+# What each kind of the user's own data may be given, and what stands for "not given".
+FOLDER_OPTIONS = {
+    "image_size": None,
+    "image_mode": None,
+    "labels_csv": None,
+    "folder_labels": False,
+    "skip_unreadable": False,
+}
+TABLE_OPTIONS = {"label_column": None, "standardize": True}
 
 
 class DatasetNotFoundError(FileNotFoundError):
     """A named data set is neither in a folder nor to be had from TFDS."""
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Samples, their labels where there are any, and where they came from.
-
-    Attributes:
-      name: what results call it, such as "mnist".
-      x: samples, shape [n, d], in their own type: pixels that are bytes stay bytes.
-      labels: classes, shape [n], int32, or None. They score; they never train.
-      image_shape: (height, width, channels), or None for a table.
-      source: one line for people, such as "scikit-learn (embedded)".
-      input_scale: the factor that turns `x` into network input: 1/255 for
-        bytes, 1.0 for numbers that are already in the range to be used.
-
-    Raises:
-      TypeError: `x` is not an array of real numbers.
-      ValueError: `x` is not [n, d], is empty or not finite; `labels` or
-        `image_shape` do not fit it.
-    """
-
-    name: str
-    x: np.ndarray
-    labels: np.ndarray | None
-    image_shape: tuple[int, int, int] | None
-    source: str
-    input_scale: float
-
-    def __post_init__(self) -> None:
-        check_samples(self.x, f"{self.source}: x")
-        n, d = self.x.shape
-        if self.image_shape is not None and math.prod(self.image_shape) != d:
-            raise ValueError(
-                f"{self.source}: image_shape must multiply to the {d} columns of x, "
-                f"got {self.image_shape}."
-            )
-        if self.labels is None:
-            return
-        if self.labels.shape != (n,) or self.labels.dtype != np.int32:
-            raise ValueError(
-                f"{self.source}: labels must be int32 of shape ({n},), one for each "
-                f"sample, got {self.labels.dtype} of shape {self.labels.shape}."
-            )
-
-    @property
-    def n_classes(self) -> int | None:
-        """The number of distinct labels, or None without labels."""
-        return None if self.labels is None else len(np.unique(self.labels))
-
-    @cached_property
-    def sha256(self) -> str:
-        """Fingerprint of `x` and `labels`: their types, shapes and bytes, in hexadecimal."""
-        digest = hashlib.sha256()
-        for array in (self.x, self.labels):
-            if array is not None:
-                digest.update(f"{array.dtype.str} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
-
-
 def load_dataset(
-    name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    image_mode: str | None = None,
+    labels_csv: str | os.PathLike[str] | None = None,
+    folder_labels: bool = False,
+    skip_unreadable: bool = False,
+    label_column: str | int | None = None,
+    standardize: bool = True,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Dataset:
-    """Loads a data set by its name, or arrays from a file.
+    """Loads a data set by its name, or a user's own images, table or arrays.
 
     A named set is looked for in `data_dir`, else in the folder that the
     environment variable DEC_JAX_DATA names, as `<folder>/<name>/...` or straight
@@ -96,14 +54,28 @@ def load_dataset(
     prepared, and last in what TFDS downloads (without TensorFlow). The training
     part comes first, then the test part, as clustering papers use them.
 
+    A folder of images is read by `load_image_folder`, a table by `load_table`:
+    they say what their options mean. Own data need no labels.
+
     Args:
       name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `digits` (bundled with
-        scikit-learn, needs no folder), or the path of a `.npz` or `.npy` file.
+        scikit-learn, needs no folder), or the path of a folder of images, a
+        `.csv`, `.tsv` or `.parquet` table, or a `.npz` or `.npy` file. A name
+        wins over a folder that is called the same: `./mnist` is the folder.
         An npz holds `x` or `images` (or `train_x` and `test_x`) and may hold `y`
         or `labels` (or `train_y` and `test_y`). Samples of shape [n, d] are a
         table; [n, h, w] and [n, h, w, c] are images. Integer labels that fit
         int32 are kept, all others are numbered in sorted order.
-      data_dir: a folder with data sets.
+      data_dir: a folder with data sets; for named sets only.
+      image_size: for a folder, the `size` of `load_image_folder`.
+      image_mode: for a folder, the `mode` of `load_image_folder`.
+      labels_csv: for a folder, a CSV file with the columns filename and label.
+      folder_labels: for a folder, whether sub-folders are classes.
+      skip_unreadable: for a folder, whether damaged files are left out.
+      label_column: for a table, the column that holds the labels.
+      standardize: for a table, whether numbers get mean 0 and deviation 1.
+      progress: for a folder, called with (files done, files in all) after each
+        file; all else is read at once, and never calls it.
 
     Returns:
       All samples, in the order of the files.
@@ -111,23 +83,85 @@ def load_dataset(
     Raises:
       DatasetNotFoundError: the set is nowhere; the message says how to get it.
       FileNotFoundError: a folder or file that was named does not exist.
-      ValueError: an unknown name; a damaged or mislabelled file; arrays that do
-        not fit each other, or are not finite.
+      ValueError: an unknown name; an option that does not fit what is loaded; a
+        damaged or mislabelled file; arrays that do not fit each other, or are
+        not finite; what `load_image_folder` and `load_table` refuse.
       TypeError: samples that are not numbers.
-      ImportError: `digits` without scikit-learn.
+      ImportError: `digits` without scikit-learn, images without Pillow, a table
+        without pandas.
     """
     name = os.fspath(name)
-    if name.lower().endswith((".npz", ".npy")):
-        if data_dir is not None:
-            raise ValueError(
-                f"data_dir must not be given with a file, got {data_dir} and {name}."
-            )
-        return load_arrays(Path(name).expanduser())
-    if Path(name).suffix or len(Path(name).parts) > 1:
+    folder_options = {
+        "image_size": image_size,
+        "image_mode": image_mode,
+        "labels_csv": labels_csv,
+        "folder_labels": folder_labels,
+        "skip_unreadable": skip_unreadable,
+    }
+    table_options = {"label_column": label_column, "standardize": standardize}
+    path = None if name in DATASETS else own_path(name)
+    is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
+    is_folder = path is not None and path.is_dir()
+    if not is_folder:
+        check_not_given(name, "a folder of images", folder_options, FOLDER_OPTIONS)
+    if is_folder or not is_table:
+        check_not_given(name, "a table", table_options, TABLE_OPTIONS)
+    if path is None:
+        return load_named(name, data_dir)
+    if data_dir is not None:
         raise ValueError(
-            f"A data file must end in .npz or .npy, got {name}; save it with numpy."
+            f"data_dir must not be given with a {'folder of images' if is_folder else 'file'}, "
+            f"got {data_dir} and {name}."
         )
-    check_choice("dataset", name, DATASETS)
+    if is_folder:
+        return load_image_folder(
+            path,
+            size=image_size,
+            mode=image_mode,
+            labels_csv=labels_csv,
+            folder_labels=folder_labels,
+            skip_unreadable=skip_unreadable,
+            progress=progress,
+        )
+    if is_table:
+        return load_table(path, label_column=label_column, standardize=standardize)
+    return load_arrays(path)
+
+
+def own_path(name: str) -> Path | None:
+    """The folder or file that `name` is the path of, or None for a mere name."""
+    path = Path(name).expanduser()
+    suffixes = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
+    if path.is_dir() or path.suffix.lower() in suffixes:
+        return path
+    if path.suffix or path.is_file():
+        raise ValueError(
+            f"A data file must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got "
+            f"{name}; images are given as the folder that holds them."
+        )
+    # "./mnist" is a path, and Path alone would make a name of it.
+    if len(path.parts) > 1 or os.path.basename(name) != name:
+        raise FileNotFoundError(f"The data folder {name} does not exist.")
+    return None
+
+
+def check_not_given(
+    name: str, fitting: str, options: dict[str, Any], defaults: dict[str, Any]
+) -> None:
+    """Raises ValueError where an option was given that fits other data only."""
+    for option, value in options.items():
+        if value is not defaults[option]:
+            raise ValueError(
+                f"{option} is for {fitting}, got {option}={value!r} with {name}."
+            )
+
+
+def load_named(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """A set of `DATASETS`: from a folder, from TFDS, or bundled with scikit-learn."""
+    try:
+        check_choice("dataset", name, DATASETS)
+    except ValueError as error:
+        raise ValueError(f"{error} No folder or file is called so either.") from error
     if name == "digits":
         # It needs no folder, but one that was named must exist all the same.
         if data_dir is not None:
@@ -263,118 +297,3 @@ def load_digits() -> Dataset:
     images = (digits.images / 16).astype(np.float32)
     labels = digits.target.astype(np.int32)
     return image_dataset("digits", images[..., None], labels, "scikit-learn (embedded)")
-
-
-def image_dataset(
-    name: str, images: np.ndarray, labels: np.ndarray | None, source: str
-) -> Dataset:
-    """A `Dataset` of images [n, h, w, c]."""
-    _, height, width, channels = images.shape
-    return Dataset(
-        name=name,
-        x=images.reshape(len(images), height * width * channels),
-        labels=labels,
-        image_shape=(height, width, channels),
-        source=source,
-        input_scale=input_scale_of(images),
-    )
-
-
-def input_scale_of(x: np.ndarray) -> float:
-    """1/255 for bytes; every other type is taken as it is."""
-    return 1 / 255 if x.dtype == np.uint8 else 1.0
-
-
-def load_arrays(path: Path) -> Dataset:
-    """A table or images, and labels where there are any, from an npz or npy file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"The data file {path} does not exist.")
-    if path.suffix.lower() == ".npz":
-        x, labels = read_npz(path)
-    else:
-        x, labels = read_npy(path), None
-    # JAX takes native byte order only; the values stay the same.
-    x = x.astype(x.dtype.newbyteorder("="), copy=False)
-    source = f"{path.suffix[1:].lower()} file {path}"
-    labels = None if labels is None else integer_labels(labels, source)
-    if x.ndim == 2:
-        return Dataset(path.stem, x, labels, None, source, input_scale_of(x))
-    if x.ndim not in (3, 4):
-        raise ValueError(
-            f"{source}: x must have shape [n, d] (a table), [n, h, w] or [n, h, w, c] (images), "
-            f"got {list(x.shape)}."
-        )
-    return image_dataset(path.stem, x if x.ndim == 4 else x[..., None], labels, source)
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """The array of an npy file; pickled objects are refused."""
-    # Without this NumPy takes every unknown file for a pickle and says so.
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(
-                f"{path} is not an npy file: it does not start as numpy.save writes."
-            )
-    try:
-        return np.load(path, allow_pickle=False)
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Samples and labels of an npz file, the training part first."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is not an npz file: it is no zip archive, or a truncated one."
-        )
-    known = {name for names in (*X_NAMES, *Y_NAMES) for name in names}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            present = list(file.files)
-            arrays = {name: file[name] for name in present if name in known}
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    x_names = next((names for names in X_NAMES if names[0] in arrays), ())
-    y_names = next((names for names in Y_NAMES if names[0] in arrays), ())
-    fitting = not y_names or len(y_names) == len(x_names)
-    if not x_names or not fitting or set(arrays) != {*x_names, *y_names}:
-        raise ValueError(
-            f"{path} must hold one of x, images, or train_x with test_x, and may hold "
-            "one of y, labels, or train_y with test_y; "
-            f"it has: {', '.join(present) or 'no arrays'}."
-        )
-    for x_name, y_name in zip(x_names, y_names, strict=False):
-        if arrays[y_name].shape != arrays[x_name].shape[:1]:
-            raise ValueError(
-                f"{path}: {y_name} must hold one label for each row of {x_name}, got "
-                f"shapes {arrays[y_name].shape} and {arrays[x_name].shape}."
-            )
-    x = joined(path, {name: arrays[name] for name in x_names})
-    if not y_names:
-        return x, None
-    return x, joined(path, {name: arrays[name] for name in y_names})
-
-
-def joined(path: Path, parts: dict[str, np.ndarray]) -> np.ndarray:
-    """The parts one after the other; they must agree in type and in all but length."""
-    arrays = list(parts.values())
-    # `char` is the type without the length of the text.
-    if len({(array.dtype.char, array.shape[1:]) for array in arrays}) > 1:
-        found = " and ".join(f"{array.dtype} {array.shape}" for array in arrays)
-        raise ValueError(f"{path}: {' and '.join(parts)} must fit, got {found}.")
-    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-
-
-def integer_labels(labels: np.ndarray, source: str) -> np.ndarray:
-    """int32 labels: integers as they are, all else numbered in sorted order."""
-    kind = labels.dtype.kind
-    if kind not in "biufUS" or (kind == "f" and not np.isfinite(labels).all()):
-        raise ValueError(
-            f"{source}: labels must be integers, text or finite floats, got "
-            f"{labels.dtype}{' with NaN or infinity' if kind == 'f' else ''}."
-        )
-    if kind in "biu" and labels.size:
-        limits = np.iinfo(np.int32)
-        if limits.min <= int(labels.min()) and int(labels.max()) <= limits.max:
-            return labels.astype(np.int32)
-    return np.unique(labels, return_inverse=True)[1].astype(np.int32)

@@ -3,6 +3,7 @@
 Figures as in `dec_jax.plots`: no window and no global state knows of them.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dec_jax.metrics import cluster_sizes
+from dec_jax.label_free import cluster_sizes
 from dec_jax.plots import new_figure
 from dec_jax.validation import check_positive_int
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure
 
 
@@ -158,6 +160,133 @@ def cluster_members(
             right, -2 * gap, "least certain", fontsize=9, va="bottom", ha="right"
         )
     return figure
+
+
+def reconstructions(
+    originals: jax.Array | np.ndarray,
+    inputs: jax.Array | np.ndarray | None,
+    reconstructed: jax.Array | np.ndarray,
+    image_shape: Sequence[int],
+    *,
+    n: int = 10,
+    value_range: tuple[float, float] | None = None,
+) -> "matplotlib.figure.Figure":
+    """Draws images, what the network saw of them and what it made of it, row by row.
+
+    Args:
+      originals: samples that are images, shape [m, ...], h * w * c values each.
+      inputs: the same samples as the encoder saw them, with noise; None leaves their row
+        out.
+      reconstructed: what the decoder gave back.
+      image_shape: (h, w), (h, w, 1) or (h, w, 3).
+      n: images shown, the first ones.
+      value_range: values shown as black and white; by default 0 and 255 for uint8, else
+        the lowest and the highest of the originals shown. What lies beyond is clipped.
+
+    Returns:
+      The figure, with an image in each column.
+
+    Raises:
+      TypeError, ValueError: a shape, a type or a number does not fit.
+    """
+    check_positive_int("n", n)
+    given = {"original": originals, "input": inputs, "reconstruction": reconstructed}
+    rows = {name: x for name, x in given.items() if x is not None}
+    for name, x in rows.items():
+        if len(x) != len(originals):
+            raise ValueError(
+                "originals, inputs and reconstructed must be equally many, got "
+                f"{len(originals)} as original and {len(x)} as {name}."
+            )
+        if (x.dtype == np.uint8) != (originals.dtype == np.uint8):
+            raise TypeError(
+                "originals, inputs and reconstructed must be on one scale, got "
+                f"{originals.dtype} as original and {x.dtype} as {name}; divide bytes "
+                "by 255."
+            )
+    images = [_shown(name, x[:n], image_shape) for name, x in rows.items()]
+    if value_range is None and originals.dtype != np.uint8:
+        value_range = float(images[0].min()), float(images[0].max())
+    pixels = _rgb(np.concatenate(images), tuple(image_shape), value_range)
+    figure, panel, pitch = _draw_grid(pixels, len(images[0]), left=1.15)
+    centres = np.arange(len(rows)) * pitch + (pixels.shape[1] - 1) / 2
+    panel.set_yticks(centres, list(rows), fontsize=9)
+    return figure
+
+
+def samples_grid(
+    images: jax.Array | np.ndarray,
+    image_shape: Sequence[int],
+    *,
+    n_columns: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> "matplotlib.figure.Figure":
+    """Draws images side by side, such as those that a decoder makes of random z.
+
+    Args:
+      images: shape [n, ...], h * w * c values each.
+      image_shape: (h, w), (h, w, 1) or (h, w, 3).
+      n_columns: images in a row; by default as many as rows.
+      value_range: values shown as black and white; by default 0 and 255 for uint8, else
+        the lowest and the highest of all images.
+
+    Returns:
+      The figure, row by row; the end of the last row may be empty.
+
+    Raises:
+      TypeError, ValueError: a shape, a value or a number does not fit.
+    """
+    if n_columns is not None:
+        check_positive_int("n_columns", n_columns)
+    pixels = _rgb(
+        _shown("images", images, image_shape), tuple(image_shape), value_range
+    )
+    figure, _, _ = _draw_grid(pixels, n_columns or math.ceil(len(pixels) ** 0.5))
+    return figure
+
+
+def _shown(
+    name: str, x: jax.Array | np.ndarray, image_shape: Sequence[int]
+) -> np.ndarray:
+    """Checks images that will be drawn."""
+    values = np.asarray(x)
+    if values.ndim < 2 or not len(x) or np.prod(x.shape[1:]) != np.prod(image_shape):
+        raise ValueError(
+            f"{name} must hold images of shape {tuple(image_shape)}, at least one, got "
+            f"shape {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity.")
+    return values
+
+
+def _draw_grid(
+    pixels: np.ndarray, n_columns: int, *, left: float = 0.05
+) -> "tuple[matplotlib.figure.Figure, matplotlib.axes.Axes, int]":
+    """Draws colours [n, h, w, 3] in rows; the figure, its panel, pixels from row to row."""
+    height, width = pixels.shape[1:3]
+    gap = max(height // 14, 1)
+    n_columns = min(n_columns, len(pixels))
+    n_rows = -(-len(pixels) // n_columns)
+    size = n_rows * (height + gap) - gap, n_columns * (width + gap) - gap
+    canvas = np.ones((*size, 3), np.float32)
+    for index, image in enumerate(pixels):
+        top, start = index // n_columns * (height + gap), index % n_columns
+        start *= width + gap
+        canvas[top : top + height, start : start + width] = image
+    inches = 0.6 / max(height, width)
+    tall, wide = size[0] * inches, size[1] * inches
+    across, up = left + wide + 0.05, tall + 0.1
+    figure = new_figure(across, up)
+    # A fixed place: a layout of matplotlib's cuts off the names at the left.
+    figure.set_layout_engine("none")
+    panel = figure.add_axes((left / across, 0.05 / up, wide / across, tall / up))
+    panel.imshow(canvas)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    return figure, panel, height + gap
 
 
 def _select_members(

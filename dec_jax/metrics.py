@@ -1,20 +1,19 @@
-"""How well clusters agree with known classes, and how they look without any.
+"""How well clusters agree with known classes; `label_free` holds what needs none.
 
 Every score of two labellings comes from one table, the contingency matrix, so labels
 may be of any kind that sorts: integers with gaps, negative numbers, floats, strings.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
-# Rows of distances held at once by `silhouette`: 512 x 10,000 float64 are 41 MB.
-_SILHOUETTE_ROWS = 512
-
+if TYPE_CHECKING:
+    import pandas
 
 # The means that `normalized_mutual_info` may divide by.
 _MEANS: dict[str, Callable[[float, float], float]] = {
@@ -78,15 +77,107 @@ def match_clusters(labels_true: ArrayLike, labels_pred: ArrayLike) -> dict[Any, 
     Returns:
       {cluster: class or None}, one entry for each cluster that occurs, in sorted order.
     """
-    from scipy.optimize import linear_sum_assignment
+    cells = _cells(labels_true, labels_pred)
+    classes = [*cells.classes.tolist(), None]
+    rows = _matched_rows(_table(cells))
+    return {
+        cluster: classes[row]
+        for cluster, row in zip(cells.clusters.tolist(), rows, strict=True)
+    }
+
+
+def matched_labels(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
+    """Renames the cluster of each sample to its class, as `match_clusters` pairs them.
+
+    What another tool for classes may be given: the share of samples whose matched label
+    is their class is `clustering_accuracy`.
+
+    Args:
+      labels_true, labels_pred: as in `contingency_matrix`.
+
+    Returns:
+      Labels, shape [n], of the type of the classes. With more clusters than classes the
+      samples of the clusters left over get None, and the type is object: -1 may be the
+      name of a class.
+    """
+    cells = _cells(labels_true, labels_pred)
+    rows = _matched_rows(_table(cells))
+    classes = cells.classes
+    if len(cells.clusters) > len(classes):
+        classes = np.array([*classes.tolist(), None], object)
+    return classes[rows[factorise("labels_pred", labels_pred)[1]]]
+
+
+def classification_report(labels_true: ArrayLike, labels_pred: ArrayLike) -> str:
+    """Precision, recall and F1 of each class once the clusters bear names of classes.
+
+    scikit-learn's table of the same name, which must never be given clusters as they
+    come: cluster 3 need not be class 3, so that a perfect clustering of k classes may
+    score 1 / k or 0. Here the clusters are matched first, as in `match_clusters`, and no
+    renumbering of them changes the table.
+
+    Args:
+      labels_true, labels_pred: as in `contingency_matrix`.
+
+    Returns:
+      The table: a line for each class with the number of its samples, support; the
+      accuracy, which is ACC; and means over the classes, plain and weighted by support.
+      With more clusters than classes, the samples of the clusters left over are wrong,
+      and a line "unmatched" of zeros says that there are some; it is no class and enters
+      no mean. With fewer, the classes left over score 0.
+    """
+    import sklearn.metrics
 
     cells = _cells(labels_true, labels_pred)
-    rows, columns = linear_sum_assignment(_table(cells), maximize=True)
-    classes, clusters = cells.classes.tolist(), cells.clusters.tolist()
-    matched = dict.fromkeys(clusters)
-    for row, column in zip(rows, columns, strict=True):
-        matched[clusters[column]] = classes[row]
-    return matched
+    n_classes, n_clusters = len(cells.classes), len(cells.clusters)
+    names = [*map(str, cells.classes.tolist()), "unmatched"]
+    _, classes = factorise("labels_true", labels_true)
+    _, clusters = factorise("labels_pred", labels_pred)
+    matched = _matched_rows(_table(cells))[clusters]
+
+    def lines(n_rows: int) -> list[str]:
+        text = sklearn.metrics.classification_report(
+            classes,
+            matched,
+            labels=range(n_rows),
+            target_names=names[:n_rows],
+            zero_division=0,
+        )
+        return text.split("\n")
+
+    if n_clusters <= n_classes:
+        return "\n".join(lines(n_classes))
+    report = lines(n_classes + 1)
+    # scikit-learn's plain mean would take "unmatched" for one more class.
+    report[-3] = lines(n_classes)[-3]
+    return "\n".join(report)
+
+
+def confusion_table(
+    labels_true: ArrayLike, labels_pred: ArrayLike
+) -> "pandas.DataFrame":
+    """Counts the samples of each class in each cluster, each cluster below its class.
+
+    `contingency_matrix` with names, as `plots.confusion_matrix` draws it.
+
+    Args:
+      labels_true, labels_pred: as in `contingency_matrix`.
+
+    Returns:
+      A row for each class, in sorted order, and a column for each cluster, in the order
+      of the classes that they are matched to: with as many clusters as classes, the
+      diagonal holds what is right. Clusters without a class come last, in sorted order.
+    """
+    import pandas
+
+    cells = _cells(labels_true, labels_pred)
+    table = _table(cells)
+    order = np.argsort(_matched_rows(table), kind="stable")
+    return pandas.DataFrame(
+        table[:, order],
+        index=pandas.Index(cells.classes, name="class"),
+        columns=pandas.Index(cells.clusters[order], name="cluster"),
+    )
 
 
 def normalized_mutual_info(
@@ -121,7 +212,7 @@ def normalized_mutual_info(
     # Independent labellings leave a rounding error here, which min() would blow up.
     if mutual_info <= np.finfo(np.float64).eps:
         return 0.0
-    entropies = _entropy(cells.class_sizes), _entropy(cells.cluster_sizes)
+    entropies = entropy(cells.class_sizes), entropy(cells.cluster_sizes)
     return min(mutual_info / _MEANS[average](*entropies), 1.0)
 
 
@@ -169,152 +260,6 @@ def purity(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
     return int(largest.sum()) / int(cells.counts.sum())
 
 
-def cluster_sizes(labels: ArrayLike, n_clusters: int) -> Int[np.ndarray, " k"]:
-    """Counts the samples of each cluster, empty ones included.
-
-    Args:
-      labels: cluster of each sample, shape [n], integers in [0, n_clusters).
-      n_clusters: number of clusters.
-
-    Returns:
-      int64 counts, which sum to n.
-
-    Raises:
-      TypeError: `labels` or `n_clusters` are not integers.
-      ValueError: `labels` is empty, not of rank 1, or holds a label outside the range.
-    """
-    _check_at_least("n_clusters", n_clusters, 1)
-    values = _checked_labels("labels", labels)
-    if not np.issubdtype(values.dtype, np.integer):
-        raise TypeError(
-            f"labels must be integers, got dtype {values.dtype}; "
-            "number them with numpy.unique(labels, return_inverse=True)[1]."
-        )
-    for bound in (values.min(), values.max()):
-        if not 0 <= bound < n_clusters:
-            raise ValueError(
-                f"labels must be from 0 to n_clusters - 1 = {n_clusters - 1}, got {bound}."
-            )
-    return np.bincount(values.astype(np.int64), minlength=n_clusters).astype(np.int64)
-
-
-def size_entropy(labels: ArrayLike, n_clusters: int) -> float:
-    """Evenness of the cluster sizes: their entropy over its largest value, log k.
-
-    Args:
-      labels: cluster of each sample, shape [n], integers in [0, n_clusters).
-      n_clusters: number of clusters; empty ones lower the result.
-
-    Returns:
-      A share in [0, 1], not nats: 1 if all clusters are of one size, 0 if all samples
-      lie in one of several clusters; 1 for `n_clusters` = 1.
-    """
-    sizes = cluster_sizes(labels, n_clusters)
-    if n_clusters == 1:
-        return 1.0
-    return min(_entropy(sizes[sizes > 0]) / math.log(n_clusters), 1.0)
-
-
-def silhouette(
-    z: ArrayLike, labels: ArrayLike, *, max_samples: int = 10_000, seed: int = 0
-) -> float:
-    """Mean silhouette of Euclidean distances: how much nearer a sample's own cluster is.
-
-    Rousseeuw (1987): (b - a) / max(a, b), with a the mean distance of a sample to the
-    others of its cluster and b that to the nearest other cluster; 0 for the only sample
-    of a cluster. Exact on the samples used, which are all of them up to `max_samples`
-    and a random `max_samples` of them beyond, as its time grows with their square.
-
-    Args:
-      z: embeddings, shape [n, d].
-      labels: cluster of each sample, shape [n]; any labels that sort.
-      max_samples: the most samples used.
-      seed: draws the samples used.
-
-    Returns:
-      The mean in [-1, 1]; higher is better separated.
-
-    Raises:
-      ValueError: a shape or a value is wrong, or the samples used lie in fewer than 2
-        clusters or each in its own.
-    """
-    _check_at_least("max_samples", max_samples, 3)
-    values = _checked_labels("labels", labels)
-    z = np.asarray(z)
-    if z.ndim != 2 or len(z) != len(values):
-        raise ValueError(
-            f"z must have shape [n, d] with n = {len(values)}, the number of labels, "
-            f"got shape {z.shape}."
-        )
-    if not np.isfinite(z).all():
-        raise ValueError("z must be finite, got NaN or infinity.")
-    if len(z) > max_samples:
-        chosen = np.random.default_rng(seed).permutation(len(z))[:max_samples]
-        z, values = z[chosen], values[chosen]
-    z = z.astype(np.float64)
-    clusters, codes = _factorise("labels", values)
-    if not 2 <= len(clusters) < len(z):
-        raise ValueError(
-            "silhouette needs at least 2 clusters and fewer clusters than samples, "
-            f"got {len(clusters)} clusters in the {len(z)} samples used."
-        )
-    # In cluster order, the distances to one cluster are neighbours in a row.
-    order = np.argsort(codes, kind="stable")
-    return float(_silhouette_samples(z[order], np.bincount(codes)).mean())
-
-
-def stability(labellings: Sequence[ArrayLike]) -> float:
-    """Mean adjusted Rand index over all pairs of labellings of the same samples.
-
-    Runs from several seeds that agree have found structure; it needs no classes.
-
-    Args:
-      labellings: two or more arrays of labels, each of shape [n], one for each run.
-
-    Returns:
-      The mean ARI; 1 if all runs found the same clusters, about 0 if they share nothing.
-    """
-    if len(labellings) < 2:
-        raise ValueError(
-            f"stability needs at least 2 labellings, got {len(labellings)}."
-        )
-    scores = [
-        adjusted_rand_index(first, second)
-        for i, first in enumerate(labellings)
-        for second in labellings[i + 1 :]
-    ]
-    return sum(scores) / len(scores)
-
-
-def _silhouette_samples(z: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Silhouette of each row of `z`, whose rows stand in the order of their clusters."""
-    # Distances do not change, and their expansion below loses fewer digits.
-    z = z - z.mean(axis=0)
-    squares = np.sum(z**2, axis=1)
-    starts = np.cumsum(sizes) - sizes
-    own = np.repeat(np.arange(len(sizes)), sizes)
-    result = np.empty(len(z))
-    for begin in range(0, len(z), _SILHOUETTE_ROWS):
-        block = np.arange(begin, min(begin + _SILHOUETTE_ROWS, len(z)))
-        rows = block - begin
-        distances = squares[block, None] + squares[None, :] - 2 * z[block] @ z.T
-        distances = np.sqrt(np.maximum(distances, 0))
-        distances[rows, block] = 0
-        totals = np.add.reduceat(distances, starts, axis=1)  # [rows, k]
-        own_size = sizes[own[block]]
-        within = totals[rows, own[block]] / np.maximum(own_size - 1, 1)
-        means = totals / sizes
-        means[rows, own[block]] = np.inf
-        nearest = means.min(axis=1)
-        widest = np.maximum(within, nearest)
-        # Samples that coincide with all others have no distance to compare.
-        valid = (own_size > 1) & (widest > 0)
-        result[block] = np.where(valid, nearest - within, 0) / np.where(
-            valid, widest, 1
-        )
-    return result
-
-
 class _Cells(NamedTuple):
     """The cells of a contingency matrix that hold a sample: n singletons need only n."""
 
@@ -329,8 +274,8 @@ class _Cells(NamedTuple):
 
 def _cells(labels_true: ArrayLike, labels_pred: ArrayLike) -> _Cells:
     """Checks two labellings and counts the samples that they have in common."""
-    classes, rows = _factorise("labels_true", labels_true)
-    clusters, columns = _factorise("labels_pred", labels_pred)
+    classes, rows = factorise("labels_true", labels_true)
+    clusters, columns = factorise("labels_pred", labels_pred)
     if len(rows) != len(columns):
         raise ValueError(
             "labels_true and labels_pred must have the same length, "
@@ -355,9 +300,21 @@ def _table(cells: _Cells) -> np.ndarray:
     return table
 
 
-def _factorise(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _matched_rows(table: np.ndarray) -> np.ndarray:
+    """The row matched to each column of a table, [n_clusters]; n_classes means none."""
+    from scipy.optimize import linear_sum_assignment
+
+    # In an order of their contents, so that names decide between no two equal matches.
+    order = np.lexsort(table)
+    rows, columns = linear_sum_assignment(table[:, order], maximize=True)
+    matched = np.full(table.shape[1], len(table))
+    matched[order[columns]] = rows
+    return matched
+
+
+def factorise(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Sorted distinct labels, and the index of each sample's label among them."""
-    values = _checked_labels(name, labels)
+    values = checked_labels(name, labels)
     try:
         distinct, codes = np.unique(values, return_inverse=True)
     except TypeError as error:
@@ -365,7 +322,7 @@ def _factorise(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return distinct, codes.astype(np.int64)
 
 
-def _checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
+def checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
     """`labels` as an array; raises unless it is non-empty, of rank 1, without NaN."""
     values = np.asarray(labels)
     if values.ndim != 1:
@@ -376,7 +333,10 @@ def _checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
     if len(values) == 0:
         raise ValueError(f"{name} is empty.")
     # Of all values, only a missing one (NaN, NaT) differs from itself.
-    missing = values != values
+    try:
+        missing = values != values
+    except TypeError as error:  # pandas.NA answers neither yes nor no
+        raise ValueError(f"{name} must not hold missing values: {error}.") from None
     if missing.any():
         raise ValueError(
             f"{name} must not hold missing values, got {values[missing][0]} "
@@ -385,15 +345,7 @@ def _checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
     return values
 
 
-def _check_at_least(name: str, value: int, lowest: int) -> None:
-    """Raises unless `value` is an integer of at least `lowest`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < lowest:
-        raise ValueError(f"{name} must be at least {lowest}, got {value}.")
-
-
-def _entropy(sizes: np.ndarray) -> float:
+def entropy(sizes: np.ndarray) -> float:
     """Entropy in nats of a sample drawn at random, from the positive sizes of groups."""
     # The log of the inverse, as one group has entropy 0 and not -0.
     total = sizes.sum()

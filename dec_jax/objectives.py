@@ -2,35 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dec_jax.architecture import Architecture
-from dec_jax.assignment import log_soft_assignment
-from dec_jax.autoencoder import Params, decode, encode
-
-
-def reconstruction_loss(
-    x: Float[Array, "b d"],
-    x_hat: Float[Array, "b d"],
-    *,
-    weights: Float[Array, " b"] | None = None,
-) -> Float[Array, ""]:
-    """Mean squared error, averaged over the values of a sample and over samples.
-
-    Args:
-      x: what should be reconstructed.
-      x_hat: the reconstruction.
-      weights: share of each sample in the mean; 1 / b if not given.
-
-    Returns:
-      The loss, at least 0.
-    """
-    return _mean(((x - x_hat) ** 2).mean(axis=1), weights)
+from dec_jax.assignment import log_soft_assignment, squared_distances
+from dec_jax.autoencoder import Params, decode_batch, encode_batch
+from dec_jax.reconstruction import moved_stats, reconstruction_loss, weighted_mean
 
 
 def clustering_loss(
@@ -49,13 +31,28 @@ def clustering_loss(
     Returns:
       The divergence in nats, at least 0; a p of 0 adds nothing.
     """
-    return _mean(optax.losses.kl_divergence(log_q, p), weights)
+    return weighted_mean(optax.losses.kl_divergence(log_q, p), weights)
 
 
-def _mean(
-    losses: Float[Array, " b"], weights: Float[Array, " b"] | None
+def kmeans_loss(
+    z: Float[Array, "b d"],
+    centroids: Float[Array, "k d"],
+    labels: Int[Array, " b"],
+    *,
+    weights: Float[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    return losses.mean() if weights is None else (weights * losses).sum()
+    """Squared distance to the assigned centroid, summed over d, averaged over samples.
+
+    Args:
+      z: embeddings.
+      centroids: of the clusters.
+      labels: the cluster of each embedding.
+      weights: share of each sample in the mean; 1 / b if not given.
+
+    Returns:
+      The loss, at least 0: k-means' inertia a sample.
+    """
+    return weighted_mean(((z - centroids[labels]) ** 2).sum(axis=1), weights)
 
 
 class Losses(NamedTuple):
@@ -68,13 +65,20 @@ class Losses(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What the training loop asks of a method."""
+    """What the training loop asks of a method.
 
-    trains_decoder: ClassVar[bool]
+    `trained` names the parameters that the gradient moves; what else moves, `loss`
+    returns: running averages of batch normalisation, and centroids that move by counts.
+    """
+
+    trained: ClassVar[tuple[str, ...]]
 
     @property
     def alpha(self) -> float:
         """Degrees of freedom of the Student's t kernel."""
+
+    def extra_params(self, n_clusters: int) -> Params:
+        """Entries of the parameters beside the network's and "centroids"."""
 
     def loss(
         self,
@@ -84,8 +88,9 @@ class Objective(Protocol):
         weights: Float[Array, " b"],
         *,
         architecture: Architecture,
-    ) -> Losses:
-        """The loss of a batch whose targets are `p`."""
+        axis_name: str | None = None,
+    ) -> tuple[Losses, Params]:
+        """The loss of a batch whose targets are `p`, and what moves by rule."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,14 @@ class DEC:
     """
 
     alpha: float = 1.0
-    trains_decoder: ClassVar[bool] = False
+    trained: ClassVar[tuple[str, ...]] = ("encoder", "centroids")
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
+
+    def extra_params(self, n_clusters: int) -> Params:
+        """None."""
+        return {}
 
     def loss(
         self,
@@ -110,12 +119,18 @@ class DEC:
         weights: Float[Array, " b"],
         *,
         architecture: Architecture,
-    ) -> Losses:
+        axis_name: str | None = None,
+    ) -> tuple[Losses, Params]:
         """Equation 2 of Xie et al. (2016), averaged over the batch."""
-        z = encode(params, x, architecture=architecture)
-        log_q = log_soft_assignment(z, params["centroids"], alpha=self.alpha)
+        encoded = encode_batch(
+            params, x, architecture=architecture, weights=weights, axis_name=axis_name
+        )
+        log_q = log_soft_assignment(
+            encoded.output, params["centroids"], alpha=self.alpha
+        )
         clustering = clustering_loss(p, log_q, weights=weights)
-        return Losses(clustering, clustering, jnp.zeros_like(clustering))
+        losses = Losses(clustering, clustering, jnp.zeros_like(clustering))
+        return losses, moved_stats(params, encoder=encoded)
 
 
 @dataclass(frozen=True)
@@ -133,15 +148,15 @@ class IDEC:
 
     clustering_weight: float = 0.1
     alpha: float = 1.0
-    trains_decoder: ClassVar[bool] = True
+    trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "centroids")
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
-        if not 0 <= self.clustering_weight < math.inf:
-            raise ValueError(
-                "clustering_weight must be finite and at least 0, got "
-                f"{self.clustering_weight}."
-            )
+        _check_weight(self.clustering_weight)
+
+    def extra_params(self, n_clusters: int) -> Params:
+        """None."""
+        return {}
 
     def loss(
         self,
@@ -151,15 +166,140 @@ class IDEC:
         weights: Float[Array, " b"],
         *,
         architecture: Architecture,
-    ) -> Losses:
+        axis_name: str | None = None,
+    ) -> tuple[Losses, Params]:
         """Reconstruction of what the encoder saw, plus gamma times KL(P || Q)."""
-        z = encode(params, x, architecture=architecture)
-        log_q = log_soft_assignment(z, params["centroids"], alpha=self.alpha)
+        batch = _Batch(architecture=architecture, weights=weights, axis_name=axis_name)
+        encoded = encode_batch(params, x, **batch)
+        log_q = log_soft_assignment(
+            encoded.output, params["centroids"], alpha=self.alpha
+        )
         clustering = clustering_loss(p, log_q, weights=weights)
-        x_hat = decode(params, z, architecture=architecture)
-        reconstruction = reconstruction_loss(x, x_hat, weights=weights)
+        decoded = decode_batch(params, encoded.output, **batch)
+        reconstruction = reconstruction_loss(x, decoded.output, weights=weights)
         total = reconstruction + self.clustering_weight * clustering
-        return Losses(total, clustering, reconstruction)
+        losses = Losses(total, clustering, reconstruction)
+        return losses, moved_stats(params, encoder=encoded, decoder=decoded)
+
+
+@dataclass(frozen=True)
+class DCN:
+    """Deep Clustering Network: k-means and reconstruction, centroids moved by counts.
+
+    Algorithm 1 of Yang, Fu, Sidiropoulos and Hong, `Towards K-means-friendly Spaces
+    <https://arxiv.org/abs/1610.04794>`_, ICML 2017: in each step every sample of the
+    batch goes to its nearest centroid, the centroids move to the running mean of all
+    that they were given so far (section 3.3), then the network takes a gradient step on
+    the reconstruction and the distance to them. The target p is not looked at.
+
+    Attributes:
+      clustering_weight: lambda of equation 5, at least 0: half of it weighs the squared
+        distance beside a reconstruction of weight 1.
+      initial_count: how many samples each centroid is taken to have been given before,
+        above 0; the more, the slower it starts to move.
+      alpha: degrees of freedom of the Student's t kernel of the reported q, above 0.
+    """
+
+    clustering_weight: float = 1.0
+    initial_count: float = 100.0
+    alpha: float = 1.0
+    trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+        _check_weight(self.clustering_weight)
+        if not 0 < self.initial_count < math.inf:
+            raise ValueError(
+                f"initial_count must be finite and above 0, got {self.initial_count}."
+            )
+
+    def extra_params(self, n_clusters: int) -> Params:
+        """How many samples each centroid was given."""
+        return {"counts": jnp.full(n_clusters, self.initial_count, jnp.float32)}
+
+    def loss(
+        self,
+        params: Params,
+        x: Float[Array, "b d"],
+        p: Float[Array, "b k"],
+        weights: Float[Array, " b"],
+        *,
+        architecture: Architecture,
+        axis_name: str | None = None,
+    ) -> tuple[Losses, Params]:
+        """Equation 5 of Yang et al. (2017), with the centroids moved first."""
+        batch = _Batch(architecture=architecture, weights=weights, axis_name=axis_name)
+        encoded = encode_batch(params, x, **batch)
+        z = encoded.output
+        fixed = jax.lax.stop_gradient(z)
+        labels = squared_distances(fixed, params["centroids"]).argmin(axis=1)
+        centroids, counts = move_centroids(
+            params["centroids"],
+            params["counts"],
+            fixed,
+            labels,
+            weights > 0,
+            axis_name=axis_name,
+        )
+        clustering = kmeans_loss(z, centroids, labels, weights=weights)
+        decoded = decode_batch(params, z, **batch)
+        reconstruction = reconstruction_loss(x, decoded.output, weights=weights)
+        total = reconstruction + 0.5 * self.clustering_weight * clustering
+        moved = moved_stats(params, encoder=encoded, decoder=decoded)
+        return Losses(total, clustering, reconstruction), {
+            **moved,
+            "centroids": centroids,
+            "counts": counts,
+        }
+
+
+def move_centroids(
+    centroids: Float[Array, "k d"],
+    counts: Float[Array, " k"],
+    z: Float[Array, "b d"],
+    labels: Int[Array, " b"],
+    counted: Bool[Array, " b"],
+    *,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
+    """Moves each centroid to the mean of all samples that it was given so far.
+
+    One sample after the other, with the step 1 / count of equation 8 of Yang et al.
+    (2017), comes to the same, in whatever order the samples of a batch are taken.
+
+    Args:
+      centroids: of the clusters.
+      counts: samples that each was given before.
+      z: embeddings of the batch.
+      labels: the cluster of each.
+      counted: False for the rows that only pad the batch.
+      axis_name: mapped axis over which the batch is spread.
+
+    Returns:
+      The moved centroids and the counts after this batch.
+    """
+    members = jax.nn.one_hot(labels, len(centroids)) * counted[:, None]
+    sums = jnp.matmul(members.T, z, precision="highest")
+    new = members.sum(axis=0)
+    if axis_name is not None:
+        sums, new = jax.lax.psum((sums, new), axis_name)
+    total = counts + new
+    return centroids + (sums - new[:, None] * centroids) / total[:, None], total
+
+
+class _Batch(TypedDict):
+    """What all passes of a batch share."""
+
+    architecture: Architecture
+    weights: jax.Array
+    axis_name: str | None
+
+
+def _check_weight(weight: float) -> None:
+    if not 0 <= weight < math.inf:
+        raise ValueError(
+            f"clustering_weight must be finite and at least 0, got {weight}."
+        )
 
 
 def _check_alpha(alpha: float) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 # Ten colours that stay apart for colour-blind readers (Petroff 2021, arXiv:2107.02270).
-_COLOURS = [
+COLOURS = [
     "#3f90da",
     "#ffa90e",
     "#bd1f01",
@@ -239,7 +239,9 @@ def confusion_matrix(
     clusters = [str(_plain(label)) for label in match]
 
     height, width = table.shape
+    # Inches; a few cells are larger, so that titles and colour bar leave no gaps.
     cell = 0.55 if max(height, width) <= _MOST_CELLS else 0.22
+    cell = max(cell, 2 / max(height, width))
     figure = new_figure(max(2.2 + cell * width, 4.2), max(1.4 + cell * height, 2.8))
     panel = figure.subplots()
     shares = table / table.sum(axis=1, keepdims=True)
@@ -258,7 +260,9 @@ def confusion_matrix(
     panel.set_xlabel("cluster")
     panel.set_ylabel("class")
     accuracy = clustering_accuracy(labels_true, labels_pred)
-    panel.set_title(f"Classes and clusters, ACC {accuracy:.3f}", loc="left")
+    title = f"Classes and clusters, ACC {accuracy:.3f}"
+    # Not the panel's, which may be narrower than its title.
+    figure.suptitle(title, x=0.02, ha="left", fontsize="large")
     return figure
 
 
@@ -295,8 +299,8 @@ def _label_colours(*labellings: ArrayLike) -> dict[Any, Any]:
         raise ValueError("labels must not hold NaN.")
     # Numbers before names, where one labelling has these and the other those.
     labels = sorted(found, key=lambda label: (isinstance(label, str), label))
-    if len(labels) <= len(_COLOURS):
-        colours: list[Any] = _COLOURS
+    if len(labels) <= len(COLOURS):
+        colours: list[Any] = COLOURS
     elif len(labels) <= 20:
         colours = [matplotlib.colormaps["tab20"](i) for i in range(20)]
     else:
@@ -383,7 +387,7 @@ def _draw_curve(panel: "matplotlib.axes.Axes", y: np.ndarray) -> None:
     """Draws one curve, with a marker at each value while they are few."""
     marker = "o" if len(y) <= 30 else ""
     steps = np.arange(1, len(y) + 1)
-    panel.plot(steps, y, color=_COLOURS[0], marker=marker, markersize=3.5)
+    panel.plot(steps, y, color=COLOURS[0], marker=marker, markersize=3.5)
 
 
 def _draw_label_change(
@@ -399,10 +403,10 @@ def _draw_label_change(
     zeros = np.flatnonzero(y == 0) + 1
     if len(zeros):
         heights = np.full(len(zeros), floor * 1.3)
-        panel.plot(zeros, heights, "v", color=_COLOURS[0], label="none changed")
+        panel.plot(zeros, heights, "v", color=COLOURS[0], label="none changed")
     if tolerance:
         name = f"tolerance {tolerance:g}"
-        panel.axhline(tolerance, color=_COLOURS[2], ls="--", lw=1, label=name)
+        panel.axhline(tolerance, color=COLOURS[2], ls="--", lw=1, label=name)
     if tolerance or len(zeros):
         panel.legend(frameon=False, fontsize=8, loc="upper right")
 

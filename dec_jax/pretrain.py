@@ -1,5 +1,6 @@
 """Pretraining: the autoencoder learns to reconstruct before anything is clustered."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,15 @@ import optax
 from jaxtyping import Array, Float, Num
 
 from dec_jax.architecture import Architecture
-from dec_jax.augment import Augmentation, mask_inputs, random_affine
-from dec_jax.autoencoder import Params, init_params, reconstruct, scale_input
+from dec_jax.augment import Augmentation, corrupt, random_affine
+from dec_jax.autoencoder import Params, init_params, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches, steps_per_epoch
-from dec_jax.objectives import reconstruction_loss
 from dec_jax.optimizer import Optimizer
+from dec_jax.reconstruction import PretrainObjective, Reconstruction, Variational
 from dec_jax.validation import check_choice, check_positive_int, check_samples
+
+# What the gradient moves; running averages of batch normalisation move by rule.
+TRAINED = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,17 @@ class PretrainConfig:
     """How the autoencoder is trained end to end.
 
     Attributes:
-      epochs: passes over the data, at least 1.
+      epochs: most passes over the data, at least 1.
       batch_size: samples in a step, at least 1.
       optimizer: see `Optimizer`.
       augmentation: distortion of what the encoder sees, drawn anew in each step.
       target: what the decoder must give back: "clean", the sample before any
         distortion, so that z forgets the distortion; or "distorted", the moved image
-        itself (DEC-DA). Masked inputs are always to be filled in.
+        itself (DEC-DA). Noise (masking, salt and pepper) is always to be undone.
+      objective: `Reconstruction()`, with its sparsity and dropout, or `Variational()`.
+      patience: epochs without a new lowest loss before training stops and goes back to
+        the parameters of that loss: of the validation data where there are any, else of
+        the epoch's own mean. None trains for all epochs and keeps the last parameters.
     """
 
     epochs: int = 30
@@ -39,20 +47,34 @@ class PretrainConfig:
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
     target: str = "clean"
+    objective: PretrainObjective = Reconstruction()
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         check_positive_int("epochs", self.epochs)
         check_positive_int("batch_size", self.batch_size)
         check_choice("target", self.target, ("clean", "distorted"))
+        if self.patience is not None:
+            check_positive_int("patience", self.patience)
 
 
 class PretrainState(NamedTuple):
     """All that changes during pretraining; a pytree of arrays."""
 
-    params: Params  # {"encoder", "decoder"}
+    params: Params  # {"encoder", "decoder"}, "batch_stats" with batch normalisation
     opt_state: optax.OptState
     step: jax.Array  # [] int32, steps taken
     key: jax.Array  # [] of the phase: shuffles and noise come from it and the step
+    best_params: Params  # of the lowest loss so far; {} without patience
+    best_loss: jax.Array  # [] that loss
+    stale: jax.Array  # [] int32, epochs since
+
+
+class PretrainHistory(NamedTuple):
+    """The loss of each epoch, one number an epoch (a float each for `on_epoch`)."""
+
+    loss: np.ndarray | float  # mean over the epoch's steps
+    validation: np.ndarray | float  # after the epoch; NaN without validation data
 
 
 def init_pretraining(
@@ -61,17 +83,47 @@ def init_pretraining(
     architecture: Architecture,
     config: PretrainConfig,
     n_samples: int,
+    params: Params | None = None,
 ) -> PretrainState:
-    """Draws the parameters and sets the optimiser to its start."""
+    """Draws the parameters, unless they are given, and sets the optimiser to its start."""
     init_key, phase_key = jax.random.split(key)
-    params = init_params(init_key, architecture)
-    opt_state = _optimizer(config, n_samples).init(params)
-    return PretrainState(params, opt_state, jnp.zeros((), jnp.int32), phase_key)
+    if params is None:
+        params = init_params(init_key, architecture)
+    return PretrainState(
+        params=params,
+        opt_state=_optimizer(config, n_samples).init(_trained(params)),
+        step=jnp.zeros((), jnp.int32),
+        key=phase_key,
+        best_params={} if config.patience is None else jax.tree.map(jnp.copy, params),
+        best_loss=jnp.full((), jnp.inf, jnp.float32),
+        stale=jnp.zeros((), jnp.int32),
+    )
+
+
+def _trained(params: Params) -> Params:
+    return {name: params[name] for name in TRAINED}
 
 
 def _optimizer(config: PretrainConfig, n_samples: int) -> optax.GradientTransformation:
     num_steps = config.epochs * steps_per_epoch(n_samples, config.batch_size)
     return config.optimizer.build(num_steps)
+
+
+def _seen_and_target(
+    key: jax.Array,
+    x: Num[Array, "b d"],
+    architecture: Architecture,
+    config: PretrainConfig,
+) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
+    """What the encoder is shown, and what the decoder has to give back."""
+    affine_key, noise_key = jax.random.split(key)
+    clean = scale_input(x, architecture)
+    settings = config.augmentation
+    moved = (
+        random_affine(affine_key, clean, settings) if settings.moves_pixels else clean
+    )
+    target = clean if config.target == "clean" else moved
+    return corrupt(noise_key, moved, settings), target
 
 
 def pretrain_step(
@@ -84,7 +136,7 @@ def pretrain_step(
     n_samples: int,
     axis_name: str | None = None,
 ) -> tuple[PretrainState, Float[Array, ""]]:
-    """One gradient step on the reconstruction of a minibatch.
+    """One gradient step on a minibatch.
 
     Args:
       state: where training stands.
@@ -99,33 +151,30 @@ def pretrain_step(
     Returns:
       The next state and the loss of the batch.
     """
-    affine_key, mask_key = jax.random.split(
-        jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
-    )
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
     if axis_name is not None:
-        device = jax.lax.axis_index(axis_name)
-        affine_key, mask_key = (
-            jax.random.fold_in(key, device) for key in (affine_key, mask_key)
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    seen, target = _seen_and_target(key, x, architecture, config)
+
+    def loss_of(trained: Params) -> tuple[Float[Array, ""], Params]:
+        return config.objective.loss(
+            {**state.params, **trained},
+            jax.random.fold_in(key, 2),
+            seen,
+            target,
+            weights,
+            architecture=architecture,
+            axis_name=axis_name,
         )
-    clean = scale_input(x, architecture)
-    settings = config.augmentation
-    moved = (
-        random_affine(affine_key, clean, settings) if settings.moves_pixels else clean
-    )
-    seen = mask_inputs(mask_key, moved, settings.masking) if settings.masking else moved
-    target = clean if config.target == "clean" else moved
 
-    def loss_of(params: Params) -> Float[Array, ""]:
-        x_hat = reconstruct(params, seen, architecture=architecture)
-        return reconstruction_loss(target, x_hat, weights=weights)
-
-    loss, gradients = jax.value_and_grad(loss_of)(state.params)
+    trained = _trained(state.params)
+    (loss, moved), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
     if axis_name is not None:
         loss, gradients = jax.lax.pmean((loss, gradients), axis_name)
     updates, opt_state = _optimizer(config, n_samples).update(
-        gradients, state.opt_state, state.params
+        gradients, state.opt_state, trained
     )
-    params = optax.apply_updates(state.params, updates)
+    params = {**state.params, **optax.apply_updates(trained, updates), **moved}
     return state._replace(params=params, opt_state=opt_state, step=state.step + 1), loss
 
 
@@ -171,16 +220,78 @@ def _pretrain_epochs(
     return state, losses.sum(axis=1) / weights.sum(axis=1)
 
 
+@partial(jax.jit, static_argnames=("architecture", "config"))
+def validation_loss(
+    key: jax.Array,
+    params: Params,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    config: PretrainConfig,
+) -> Float[Array, ""]:
+    """The pretraining loss of samples that are not trained on.
+
+    Without dropout, normalised by the running averages; with the noise of the settings,
+    drawn from `key` and so the same in each epoch.
+
+    Args:
+      key: a `jax.random.key`.
+      params: of the autoencoder.
+      x: the samples, in their own type.
+      architecture: the network.
+      config: the settings of the phase.
+
+    Returns:
+      The mean over the samples.
+    """
+    batch_size = min(config.batch_size, len(x))
+    num_batches = -(-len(x) // batch_size)
+    order = jnp.arange(num_batches * batch_size).reshape(num_batches, batch_size)
+    weights = jnp.where(order < len(x), 1 / len(x), 0.0)
+
+    def batch_loss(batch: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        index, rows, weights = batch
+        batch_key = jax.random.fold_in(key, index)
+        seen, target = _seen_and_target(batch_key, x[rows], architecture, config)
+        loss, _ = config.objective.loss(
+            params,
+            jax.random.fold_in(batch_key, 2),
+            seen,
+            target,
+            weights,
+            architecture=architecture,
+            train=False,
+        )
+        return loss
+
+    rows = jnp.minimum(order, len(x) - 1)
+    return jax.lax.map(batch_loss, (jnp.arange(num_batches), rows, weights)).sum()
+
+
+@partial(jax.jit, donate_argnames="state")
+def _remember(state: PretrainState, loss: Float[Array, ""]) -> PretrainState:
+    """Keeps the parameters if this is the lowest loss so far, else counts the epoch."""
+    better = loss < state.best_loss
+    return state._replace(
+        best_params=jax.tree.map(
+            partial(jnp.where, better), state.params, state.best_params
+        ),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        stale=jnp.where(better, 0, state.stale + 1),
+    )
+
+
 def pretrain_end_to_end(
     key: jax.Array,
     x: Num[Array, "n d"] | np.ndarray,
     *,
     architecture: Architecture,
     config: PretrainConfig = PretrainConfig(),
+    validation: Num[Array, "m d"] | np.ndarray | None = None,
     state: PretrainState | None = None,
-    on_epoch: Callable[[PretrainState, float], bool | None] | None = None,
-) -> tuple[Params, np.ndarray]:
-    """Trains all layers of the autoencoder at once on the reconstruction error.
+    on_epoch: Callable[[PretrainState, PretrainHistory], bool | None] | None = None,
+) -> tuple[Params, PretrainHistory]:
+    """Trains all layers of the autoencoder at once.
 
     Each epoch is one compiled program over all of its minibatches. The same key gives
     the same parameters on the same machine, in one go or resumed.
@@ -189,26 +300,23 @@ def pretrain_end_to_end(
       key: a `jax.random.key`; what is drawn from it is said by `init_pretraining`.
       x: samples, in their own type; bytes stay bytes on the device.
       architecture: the network.
-      config: epochs, batch, optimiser and noise.
+      config: epochs, batch, optimiser, noise and loss.
+      validation: further samples, whose loss is measured after each epoch.
       state: where an earlier run stopped; without it, training starts from `key`.
       on_epoch: called after each epoch with the state (to save, not to keep: the next
-        epoch takes its memory) and the epoch's mean loss; True stops training.
+        epoch takes its memory) and the epoch's losses; True stops training.
 
     Returns:
-      The parameters, and the mean loss of each epoch run here.
+      The parameters, and the losses of each epoch run here.
 
     Raises:
       TypeError, ValueError: `x` is not finite numbers of shape [n, d] with the
-        architecture's d.
+        architecture's d, or the objective is not made for the architecture or for x.
       FloatingPointError: the loss is no longer finite; the learning rate is too large.
     """
-    check_samples(x)
-    if x.shape[1] != architecture.input_dim:
-        raise ValueError(
-            f"x must have {architecture.input_dim} columns, the architecture's input, "
-            f"got shape {tuple(x.shape)}."
-        )
+    _check(x, validation, architecture, config)
     x = jnp.asarray(x)
+    validation = None if validation is None else jnp.asarray(validation)
     if state is None:
         state = init_pretraining(
             key, architecture=architecture, config=config, n_samples=len(x)
@@ -217,17 +325,69 @@ def pretrain_end_to_end(
         # The compiled epoch takes over its argument's memory; the caller's stays.
         state = jax.tree.map(jnp.copy, state)
     done = int(state.step) // steps_per_epoch(len(x), config.batch_size)
-    losses = []
-    for _ in range(done, config.epochs):
+    rows: list[PretrainHistory] = []
+    stopped = False
+    while done < config.epochs and not stopped and not _is_stale(state, config):
         state, loss = _pretrain_epochs(
             state, x, architecture=architecture, config=config, num_epochs=1
         )
-        losses.append(float(loss[0]))
-        if not np.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"The pretraining loss is {losses[-1]} after epoch {done + len(losses)}; "
-                f"lower the learning rate, now {config.optimizer.learning_rate}."
+        done += 1
+        watched = loss[0]
+        if validation is not None:
+            watched = validation_loss(
+                jax.random.fold_in(state.key, 2),
+                state.params,
+                validation,
+                architecture=architecture,
+                config=config,
             )
-        if on_epoch is not None and on_epoch(state, losses[-1]):
-            break
-    return state.params, np.asarray(losses, np.float32)
+        if config.patience is not None:
+            state = _remember(state, watched)
+        measured = float(watched) if validation is not None else math.nan
+        row = PretrainHistory(float(loss[0]), measured)
+        rows.append(row)
+        if not (math.isfinite(loss[0]) and math.isfinite(watched)):
+            raise FloatingPointError(
+                f"The pretraining loss is {row.loss} after epoch {done}; lower the "
+                f"learning rate, now {config.optimizer.learning_rate}."
+            )
+        stopped = on_epoch is not None and bool(on_epoch(state, row))
+    columns = np.array(rows, np.float32).reshape(-1, 2)
+    return final_params(state, config), PretrainHistory(columns[:, 0], columns[:, 1])
+
+
+def final_params(state: PretrainState, config: PretrainConfig) -> Params:
+    """The parameters that pretraining ends with: the best ones where it watched."""
+    return state.params if config.patience is None else state.best_params
+
+
+def _is_stale(state: PretrainState, config: PretrainConfig) -> bool:
+    return config.patience is not None and int(state.stale) >= config.patience
+
+
+def _check(
+    x: jax.Array | np.ndarray,
+    validation: jax.Array | np.ndarray | None,
+    architecture: Architecture,
+    config: PretrainConfig,
+) -> None:
+    config.objective.check(architecture)
+    for name, samples in {"x": x, "validation": validation}.items():
+        if samples is None:
+            continue
+        check_samples(samples, name)
+        if samples.shape[1] != architecture.input_dim:
+            raise ValueError(
+                f"{name} must have {architecture.input_dim} columns, the architecture's "
+                f"input, got shape {tuple(samples.shape)}."
+            )
+        if isinstance(config.objective, Variational):
+            scale = 1.0
+            if not jnp.issubdtype(samples.dtype, jnp.floating):
+                scale = architecture.input_scale
+            low, high = float(samples.min()) * scale, float(samples.max()) * scale
+            if low < 0 or high > 1 + 1e-6:
+                raise ValueError(
+                    f"{name} must be in [0, 1] for Bernoulli pixels, got {low:.4g} to "
+                    f"{high:.4g}; scale it."
+                )

@@ -27,8 +27,8 @@ from dec_jax.assignment import (
     target_distribution,
 )
 from dec_jax.augment import augment
-from dec_jax.autoencoder import Params, encode, scale_input
-from dec_jax.loop import map_blocks, minibatch_plan, scan_minibatches
+from dec_jax.autoencoder import Params, embed, scale_input
+from dec_jax.loop import minibatch_plan, scan_minibatches
 from dec_jax.objectives import DEC, Losses, Objective
 from dec_jax.train_state import (
     History,
@@ -36,7 +36,6 @@ from dec_jax.train_state import (
     TrainResult,
     TrainState,
     optimizer_of,
-    split_params,
 )
 from dec_jax.validation import check_positive_int, check_samples
 
@@ -60,11 +59,8 @@ def assign(
       q and the labels.
     """
 
-    def block(x: Num[Array, "b d"]) -> Float[Array, "b k"]:
-        z = encode(params, x, architecture=architecture)
-        return soft_assignment(z, params["centroids"], alpha=alpha)
-
-    q = map_blocks(block, jnp.asarray(x))
+    z = embed(params, x, architecture=architecture)
+    q = soft_assignment(z, params["centroids"], alpha=alpha)
     return q, hard_assignment(q)
 
 
@@ -123,21 +119,26 @@ def train_step(
     if axis_name is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     seen = augment(key, scale_input(x, architecture), config.augmentation)
-    trained, frozen = split_params(state.params, objective)
+    trained = {name: state.params[name] for name in objective.trained}
 
-    def loss_of(trained: Params) -> tuple[jax.Array, Losses]:
-        losses = objective.loss(
-            {**trained, **frozen}, seen, p, weights, architecture=architecture
+    def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
+        losses, moved = objective.loss(
+            {**state.params, **trained},
+            seen,
+            p,
+            weights,
+            architecture=architecture,
+            axis_name=axis_name,
         )
-        return losses.total, losses
+        return losses.total, (losses, moved)
 
-    gradients, losses = jax.grad(loss_of, has_aux=True)(trained)
+    gradients, (losses, moved) = jax.grad(loss_of, has_aux=True)(trained)
     if axis_name is not None:
         gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
     updates, opt_state = optimizer_of(config).update(
         gradients, state.opt_state, trained
     )
-    params = {**optax.apply_updates(trained, updates), **frozen}
+    params = {**state.params, **optax.apply_updates(trained, updates), **moved}
     return (
         state._replace(params=params, opt_state=opt_state, step=state.step + 1),
         losses,
@@ -260,7 +261,7 @@ def train(
       state: from `init_state`, or where an earlier run stopped. It stays usable.
       x: all samples, in their own type; bytes stay bytes on the device.
       architecture: the network.
-      objective: the method, `DEC()` or `IDEC()`.
+      objective: the method, `DEC()`, `IDEC()` or `DCN()`.
       config: the settings of the phase.
       intervals_per_call: intervals in one compiled program; more of them save host
         round trips, fewer let `on_interval` see more.

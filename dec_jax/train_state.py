@@ -55,7 +55,7 @@ class TrainConfig:
 class TrainState(NamedTuple):
     """All that changes during clustering; a pytree of arrays."""
 
-    params: Params  # {"encoder", "decoder", "centroids": [k, d]}
+    params: Params  # of the network, "centroids" [k, d], and what the objective adds
     opt_state: optax.OptState  # of the entries that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
@@ -71,7 +71,7 @@ class History(NamedTuple):
     """What each interval reports, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN where training had converged
-    clustering: AnyArray  # KL(P || Q), likewise
+    clustering: AnyArray  # KL(P || Q), of DCN the squared distance, likewise
     reconstruction: AnyArray  # mean squared error, likewise; 0 for DEC
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
@@ -117,7 +117,7 @@ def init_state(
       params: of the pretrained autoencoder.
       centroids: where the clusters start, usually from `k_means` of z.
       labels: the clusters that the samples start in, int32.
-      objective: the method, `DEC()` or `IDEC()`.
+      objective: the method, `DEC()`, `IDEC()` or `DCN()`.
       config: the settings of the phase.
 
     Returns:
@@ -127,15 +127,18 @@ def init_state(
       ValueError: more centroids than samples.
     """
     check_n_clusters(len(centroids), len(labels))
+    network = ("encoder", "decoder", "batch_stats")
     params = {
-        "encoder": params["encoder"],
-        "decoder": params["decoder"],
+        **{name: params[name] for name in network if name in params},
+        **objective.extra_params(len(centroids)),
         "centroids": jnp.asarray(centroids, jnp.float32),
     }
     params = jax.tree.map(jnp.copy, params)
     return TrainState(
         params=params,
-        opt_state=optimizer_of(config).init(split_params(params, objective)[0]),
+        opt_state=optimizer_of(config).init(
+            {name: params[name] for name in objective.trained}
+        ),
         targets=jnp.zeros((len(labels), len(centroids)), jnp.float32),
         labels=jnp.array(labels, jnp.int32),
         label_change=jnp.ones((), jnp.float32),
@@ -148,10 +151,3 @@ def init_state(
 def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:
     """The phase's optimiser; its schedule covers the most steps there can be."""
     return config.optimizer.build(config.max_intervals * config.update_interval)
-
-
-def split_params(params: Params, objective: Objective) -> tuple[Params, Params]:
-    """The entries that the objective trains, and the rest."""
-    frozen = set() if objective.trains_decoder else {"decoder"}
-    trained = {name: value for name, value in params.items() if name not in frozen}
-    return trained, {name: params[name] for name in frozen}

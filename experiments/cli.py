@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 # Listed here because asking dec_jax would load jax; a test holds them equal.
-RECIPES = ("dec", "dec-keras")
+RECIPES = (
+    "dec",
+    "dec-paper",
+    "dec-keras",
+    "idec",
+    "dcn",
+    "kld-conv",
+    "kmeans-conv",
+)
 DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
 DEFAULTS: dict[str, Any] = {
     "recipe": "dec",
@@ -22,7 +30,25 @@ DEFAULTS: dict[str, Any] = {
     "epochs": None,
     "max_intervals": None,
     "batch_size": None,
+    "architecture": None,
+    "pretrained": None,
+    "image_size": None,
+    "image_mode": None,
+    "labels_csv": None,
+    "folder_labels": False,
+    "skip_unreadable": False,
+    "label_column": None,
+    "no_standardize": False,
 }
+# Settings that only say how the user's own data are read.
+DATA_OPTIONS = (
+    "image_size",
+    "image_mode",
+    "labels_csv",
+    "folder_labels",
+    "skip_unreadable",
+    "label_column",
+)
 STOPPED = 130  # what a shell reports for a program ended by Ctrl-C
 
 
@@ -39,7 +65,8 @@ def parser(program: str) -> argparse.ArgumentParser:
         "autoencoder,\nplaces centroids by k-means, trains both, and scores the clusters "
         "where there are labels.",
         epilog=f"recipes: {', '.join(RECIPES)}\n"
-        f"data sets: {', '.join(DATASETS)}, or the path of a .npz or .npy file\n"
+        f"data sets: {', '.join(DATASETS)}; or the path of a folder of images, of a "
+        ".csv, .tsv or\n  .parquet table, or of a .npz or .npy file\n"
         "Ctrl-C stops a run so that --resume can go on with it.",
         formatter_class=formatter,
         argument_default=argparse.SUPPRESS,
@@ -73,11 +100,40 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     add("--batch-size", metavar="N", type=int, help="samples in a step")
     add(
+        "--architecture",
+        metavar="NAME",
+        help="another network for the recipe: a name that python -m "
+        "experiments.architectures lists, or a JSON file",
+    )
+    add(
+        "--pretrained",
+        metavar="PATH",
+        help="take the autoencoder of an earlier run (its folder, or an "
+        "autoencoder.safetensors) instead of pretraining one",
+    )
+    add(
         "--out",
         metavar="DIR",
         help="folder for the results (default runs/<data set>-<recipe>)",
     )
     add("--resume", metavar="DIR", help="go on with the run in this folder")
+    images = out.add_argument_group("a folder of images").add_argument
+    images("--image-size", metavar="N", type=int, help="crop and resize to N x N")
+    images(
+        "--image-mode",
+        metavar="MODE",
+        help="grey or colour (default: grey where all images are)",
+    )
+    images("--labels-csv", metavar="FILE", help="CSV with the columns filename,label")
+    images("--folder-labels", action="store_true", help="sub-folders are classes")
+    images("--skip-unreadable", action="store_true", help="leave out damaged files")
+    table = out.add_argument_group("a table").add_argument
+    table("--label-column", metavar="NAME", help="column with the classes, for scoring")
+    table(
+        "--no-standardize",
+        action="store_true",
+        help="take the numbers as they are, not with mean 0 and deviation 1",
+    )
     return out
 
 

@@ -54,20 +54,23 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def write_history(path: Path, pretraining: Sequence[float], rows: Mapping) -> None:
-    """One line an epoch of pretraining and an interval of clustering."""
+def write_history(
+    path: Path, pretraining: Mapping[str, Sequence[float]], rows: Mapping
+) -> None:
+    """One line an epoch of each stage of pretraining, and an interval of clustering."""
     names = ["loss", "clustering", "reconstruction", "label_change", "acc"]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["phase", "number", *names, "largest_cluster", "smallest_cluster"]
         )
-        for epoch, loss in enumerate(pretraining, start=1):
-            writer.writerow(["pretrain", epoch, loss, "", loss, "", "", "", ""])
+        for title, losses in pretraining.items():
+            for epoch, loss in enumerate(losses, start=1):
+                writer.writerow([title, epoch, loss, "", loss, "", "", "", ""])
         for index, sizes in enumerate(rows.get("cluster_sizes", [])):
             # An interval that only found convergence has no loss.
             cells = [_cell(rows[name][index]) for name in names]
-            writer.writerow(["train", index + 1, *cells, max(sizes), min(sizes)])
+            writer.writerow(["clustering", index + 1, *cells, max(sizes), min(sizes)])
 
 
 def _cell(value: float | None) -> float | str:
@@ -75,16 +78,24 @@ def _cell(value: float | None) -> float | str:
 
 
 def write_labels(
-    path: Path, labels: np.ndarray, q: np.ndarray, classes: np.ndarray | None
+    path: Path,
+    labels: np.ndarray,
+    q: np.ndarray,
+    classes: np.ndarray | None,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """One line a sample: its row, its cluster, q of that cluster, its class if known."""
+    """One line a sample: row, file if it has one, cluster, its q, class if known."""
+    columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
+    if names is not None:
+        columns["file"] = names
+    columns["cluster"] = labels.tolist()
+    columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
+    if classes is not None:
+        columns["class"] = classes.tolist()
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "cluster", "q"] + ["class"] * (classes is not None))
-        confidence = q.max(axis=1)
-        for index, (label, share) in enumerate(zip(labels, confidence, strict=True)):
-            row = [index, int(label), f"{share:.6f}"]
-            writer.writerow(row if classes is None else [*row, int(classes[index])])
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def write_figures(

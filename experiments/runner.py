@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
-from dec_jax import checkpoint
-from dec_jax.data import Dataset, load_dataset, load_default_dataset
+from dec_jax import checkpoint, model_file
+from dec_jax.architecture_files import architecture_to_json, load_architecture
+from dec_jax.data import load_dataset, load_default_dataset
+from dec_jax.dataset import Dataset
+from dec_jax.layerwise import LayerwiseConfig
+from dec_jax.pretrain import PretrainConfig
 from dec_jax.recipes import DataShape, Recipe, make_recipe
 from dec_jax.validation import check_n_clusters
 from experiments import environment, report, run_folder
-from experiments.cli import STOPPED, UsageError
-from experiments.seed_run import SeedRun, Stop, Stopped
+from experiments.cli import DATA_OPTIONS, STOPPED, UsageError
+from experiments.interrupt import Stop, Stopped, bar_of
+from experiments.seed_run import AUTOENCODER, SeedRun
 
 
 def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> int:
@@ -24,7 +30,7 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
     try:
         dataset, note = _load(settings, options, folder)
         n_clusters = _n_clusters(settings["n_clusters"], dataset)
-        recipe = _recipe(settings, dataset)
+        recipe = recipe_of(settings, dataset, len(dataset.x))
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     identity = _identity(recipe, dataset, n_clusters)
@@ -59,7 +65,10 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
                     "note": note,
                     **identity,
                 }
-                one = SeedRun(dataset, recipe, n_clusters, inner, config, stop)
+                pretrained = _autoencoder(settings["pretrained"], seed)
+                one = SeedRun(
+                    dataset, recipe, n_clusters, inner, config, stop, pretrained
+                )
                 results.append(one.run())
                 print(report.table(results[-1]))
         except (Stopped, KeyboardInterrupt):
@@ -71,7 +80,11 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
                 file=sys.stderr,
             )
             return STOPPED
-        except (checkpoint.CheckpointError, FloatingPointError) as error:
+        except (
+            checkpoint.CheckpointError,
+            model_file.ModelError,
+            FloatingPointError,
+        ) as error:
             raise UsageError(str(error)) from error
     if len(seeds) > 1:
         run_folder.write_json(folder / "summary.json", report.summary(results))
@@ -84,12 +97,42 @@ def _load(
 ) -> tuple[Dataset, str | None]:
     """The data set, and why it is not MNIST if nobody asked for another."""
     data_dir = options.get("data_dir")
-    if folder is not None:
-        stored = json.loads((folder / "config.json").read_text())
-        return load_dataset(settings["dataset"], data_dir), stored.get("note")
-    if settings["dataset"] is None:
+    name = settings["dataset"]
+    if folder is None and name is None:
         return load_default_dataset(data_dir)
-    return load_dataset(settings["dataset"], data_dir), None
+    note = None
+    if folder is not None:
+        note = json.loads((folder / "config.json").read_text()).get("note")
+    reading = {option: settings[option] for option in DATA_OPTIONS}
+    reading["standardize"] = not settings["no_standardize"]
+    bars: list[tqdm] = []
+
+    def progress(done: int, total: int) -> None:
+        # Only a folder of images takes long enough for a bar.
+        if not bars:
+            bars.append(bar_of("reading images", total, 0, "file"))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        return load_dataset(name, data_dir, **reading, progress=progress), note
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _autoencoder(path: str | None, seed: int) -> Path | None:
+    """The file that --pretrained means: itself, or of the same seed in a run's folder."""
+    if path is None:
+        return None
+    given = Path(path)
+    tried = [given, given / f"seed-{seed}" / AUTOENCODER, given / AUTOENCODER]
+    for file in tried:
+        if file.is_file():
+            return file
+    raise UsageError(
+        f"--pretrained {path}: no {AUTOENCODER} there for seed {seed}; give that file, "
+        "or the folder of a run that wrote one."
+    )
 
 
 def _n_clusters(wanted: int | None, dataset: Dataset) -> int:
@@ -102,25 +145,46 @@ def _n_clusters(wanted: int | None, dataset: Dataset) -> int:
     return n_clusters
 
 
-def _recipe(settings: dict[str, Any], dataset: Dataset) -> Recipe:
+def recipe_of(settings: dict[str, Any], dataset: Dataset, n_samples: int) -> Recipe:
     """The named recipe for these data, with what the command line changes in it."""
     shape = DataShape(
-        n_samples=len(dataset.x),
+        n_samples=n_samples,
         input_dim=dataset.x.shape[1],
         image_shape=dataset.image_shape,
         input_scale=dataset.input_scale,
         name=dataset.name,
     )
-    recipe = make_recipe(settings["recipe"], shape)
-    pretrain = {"epochs": settings["epochs"], "batch_size": settings["batch_size"]}
+    network = settings.get("architecture")
+    recipe = make_recipe(
+        settings["recipe"],
+        shape,
+        None if network is None else load_architecture(network),
+    )
+    pretrain = {
+        "epochs": settings["epochs"],
+        "batch_size": settings.get("batch_size"),
+    }
     clustering = {
         "max_intervals": settings["max_intervals"],
-        "batch_size": settings["batch_size"],
+        "batch_size": settings.get("batch_size"),
     }
     return dataclasses.replace(
         recipe,
-        pretrain=dataclasses.replace(recipe.pretrain, **_given(pretrain)),
+        pretrain=_shortened(recipe.pretrain, _given(pretrain)),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
+    )
+
+
+def _shortened(
+    config: PretrainConfig | LayerwiseConfig, changes: dict[str, Any]
+) -> PretrainConfig | LayerwiseConfig:
+    """Other epochs or another batch; of layer-wise pretraining, for every stage."""
+    if isinstance(config, PretrainConfig):
+        return dataclasses.replace(config, **changes)
+    return dataclasses.replace(
+        config,
+        layer=dataclasses.replace(config.layer, **changes),
+        finetune=dataclasses.replace(config.finetune, **changes),
     )
 
 
@@ -134,6 +198,7 @@ def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, An
     # Words about the settings may change without the settings.
     del settings["source"], settings["expected"]
     settings["objective"]["name"] = type(recipe.objective).__name__
+    settings["architecture"] = architecture_to_json(recipe.architecture)
     return {
         "n_clusters": n_clusters,
         "dataset": {"name": dataset.name, "sha256": dataset.sha256},

@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import signal
-import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,52 +13,36 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from dec_jax import checkpoint
-from dec_jax.autoencoder import decode, encode
+from dec_jax import checkpoint, model
+from dec_jax.autoencoder import Params, decode, embed, init_params
 from dec_jax.data import Dataset
-from dec_jax.kmeans import KMeansResult, k_means
-from dec_jax.loop import map_blocks, steps_per_epoch
+from dec_jax.kmeans import KMeansResult
+from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
+from dec_jax.layerwise import (
+    StageState,
+    init_stage,
+    pretrain_layerwise,
+    pretraining_stages,
+)
 from dec_jax.metrics import (
     adjusted_rand_index,
-    cluster_sizes,
     clustering_accuracy,
     normalized_mutual_info,
-    silhouette,
-    size_entropy,
 )
-from dec_jax.pretrain import PretrainState, init_pretraining, pretrain_end_to_end
+from dec_jax.pretrain import PretrainHistory
 from dec_jax.recipes import Recipe
 from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
 from experiments import environment, run_folder
+from experiments.cli import UsageError
+from experiments.interrupt import Stop, Stopped, bar_of, best_k_means
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
-RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar
 CHECKPOINTS = "checkpoints"
+AUTOENCODER = "autoencoder.safetensors"  # after pretraining
+MODEL = "model.safetensors"  # after clustering
 
-
-class Stop:
-    """Ctrl-C as a question that the loops ask: finish the step, save, then leave."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "Stop":
-        self.previous = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self.previous)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print("\nStopping after this step (Ctrl-C again: at once) ...", file=sys.stderr)
-
-
-class Stopped(Exception):
-    """The run was left in the middle, and can be resumed."""
+_embed = jax.jit(embed, static_argnames="architecture")
 
 
 class Clustering(NamedTuple):
@@ -80,9 +64,12 @@ class SeedRun:
         folder: Path,
         config: dict[str, Any],
         stop: Stop,
+        pretrained: Path | None = None,
     ) -> None:
         self.dataset, self.recipe, self.n_clusters = dataset, recipe, n_clusters
         self.folder, self.config, self.stop = folder, config, stop
+        self.pretrained = pretrained
+        self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
         self.x = jnp.asarray(dataset.x)
         # Asked now: the checkout may move on while the run goes on with what it loaded.
         self.commit = environment.commit()
@@ -92,7 +79,7 @@ class SeedRun:
         self.progress: dict[str, Any] = {
             "stages": [],
             "seconds": {},
-            "pretraining_loss": [],
+            "pretraining_loss": {},
             "history": {name: [] for name in (*History._fields, "acc")},
         }
         self.saved_at = self.clock = time.monotonic()
@@ -104,23 +91,30 @@ class SeedRun:
             print(f"finished before: {done}")
             return json.loads(done.read_text())
         self.folder.mkdir(parents=True, exist_ok=True)
+        templates: dict[str, Callable[[], Any]] = {
+            f"pretrain{index}": partial(self._blank_stage, index)
+            for index in range(len(self.stages))
+        }
         saved = checkpoint.restore(
             self.folder / CHECKPOINTS,
-            {"pretrain": self._new_pretraining, "train": self._blank_training},
+            {**templates, "train": self._blank_training},
             settings=self.config,
         )
         if saved is not None:
             self.progress = saved.progress
-            epochs = len(self.progress["pretraining_loss"])
+            epochs = sum(map(len, self.progress["pretraining_loss"].values()))
             intervals = len(self.progress["history"]["loss"])
             print(f"resumed after {epochs} epochs, {intervals} intervals of clustering")
-        if saved is None or saved.phase == "pretrain":
+        if saved is not None and saved.phase == "train":
+            clustering = saved.state
+        else:
             if not self.progress["stages"]:
                 self._baseline()
-            state = self._pretrain(None if saved is None else saved.state)
-            clustering = self._place_centroids(state)
-        else:
-            clustering = saved.state
+            if self.pretrained is not None:
+                params = self._load_pretrained(self.pretrained)
+            else:
+                params = self._pretrain(saved)
+            clustering = self._place_centroids(params)
         return self._finish(self._train(clustering), clustering)
 
     def _baseline(self) -> None:
@@ -129,44 +123,84 @@ class SeedRun:
         seconds = time.monotonic() - start
         self._stage("k-means on pixels", result.labels, self.x, seconds)
 
-    def _pretrain(self, state: PretrainState | None) -> PretrainState:
-        config = self.recipe.pretrain
-        epoch_steps = steps_per_epoch(len(self.x), config.batch_size)
-        latest = state
+    def _load_pretrained(self, path: Path) -> Params:
+        """The autoencoder that an earlier run left, instead of pretraining one."""
+        found = model.load(path)
+        if found.architecture != self.recipe.architecture:
+            raise UsageError(
+                f"--pretrained {path}: its network is another one than that of recipe "
+                f"{self.config['command']['recipe']}."
+            )
+        # The work was done, if not by this run: it counts in the total.
+        seconds = found.metadata.get("pretraining_seconds", 0.0)
+        self.progress["seconds"]["pretraining"] = seconds
+        print(f"pretrained: {path}")
+        return found.params
 
-        def on_epoch(state: PretrainState, loss: float) -> bool:
-            nonlocal latest
-            latest = state
-            self.progress["pretraining_loss"].append(loss)
-            bar.set_postfix_str(f"loss {loss:.5f}", refresh=False)
-            bar.update()
-            step = int(state.step)
-            finished = step == config.epochs * epoch_steps
-            return self._tick("pretrain", state, step, finished=finished)
-
-        done = len(self.progress["pretraining_loss"])
+    def _pretrain(self, saved: checkpoint.Checkpoint | None) -> Params:
+        losses = self.progress["pretraining_loss"]
+        start = None
+        if saved is not None:
+            start = (int(saved.phase.removeprefix("pretrain")), saved.state)
+        bar: tqdm | None = None
         self.clock = time.monotonic()
-        with _bar("pretraining", config.epochs, done, "epoch") as bar:
-            pretrain_end_to_end(
+
+        def on_epoch(index: int, state: StageState, row: PretrainHistory) -> bool:
+            nonlocal bar
+            title, _, config = self.stages[index]
+            done = losses.setdefault(title, [])
+            if bar is None or not done:
+                if bar is not None:
+                    bar.close()
+                bar = bar_of(title, config.epochs, len(done), "epoch")
+            done.append(row.loss)
+            bar.set_postfix_str(f"loss {row.loss:.5f}", refresh=False)
+            bar.update()
+            finished = len(done) == config.epochs
+            return self._tick(
+                f"pretrain{index}", state, int(state.state.step), finished=finished
+            )
+
+        try:
+            params, _ = pretrain_layerwise(
                 self.pretrain_key,
                 self.x,
                 architecture=self.recipe.architecture,
-                config=config,
-                state=state,
+                config=self.recipe.pretrain,
+                start=start,
                 on_epoch=on_epoch,
             )
+        finally:
+            if bar is not None:
+                bar.close()
         self._leave_if_asked()
-        assert latest is not None  # at least one epoch, here or before
-        return latest
+        model.save(
+            self.folder / AUTOENCODER,
+            params,
+            architecture=self.recipe.architecture,
+            metadata={
+                **self._origin(),
+                "pretraining_seconds": self.progress["seconds"]["pretraining"],
+            },
+        )
+        return params
 
-    def _place_centroids(self, state: PretrainState) -> Clustering:
+    def _origin(self) -> dict[str, Any]:
+        """What a model file says of where it comes from."""
+        return {
+            **model.data_metadata(self.dataset),
+            "recipe": self.config["command"]["recipe"],
+            "seed": self.config["command"]["seed"],
+        }
+
+    def _place_centroids(self, params: Params) -> Clustering:
         start = time.monotonic()
-        z = self._embed(state.params)
+        z = self._embed(params)
         result = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
         self._stage("k-means on z", result.labels, z, time.monotonic() - start)
         start_state = init_state(
             self.train_key,
-            state.params,
+            params,
             result.centroids,
             result.labels,
             objective=self.recipe.objective,
@@ -194,7 +228,7 @@ class SeedRun:
 
         done = int(clustering.state.step) // config.update_interval
         self.clock = time.monotonic()
-        with _bar("clustering", config.max_intervals, done, "interval") as bar:
+        with bar_of("clustering", config.max_intervals, done, "interval") as bar:
             result = train(
                 clustering.state,
                 self.x,
@@ -222,6 +256,8 @@ class SeedRun:
         )
         history = self.progress["history"]
         losses = self.progress["pretraining_loss"]
+        # The curve of the network that was clustered, not of a layer on its own.
+        last_stage: list[float] = next(reversed(losses.values()), [])
         figures = run_folder.write_figures(
             self.folder,
             self.dataset,
@@ -231,13 +267,24 @@ class SeedRun:
             labels=result.labels,
             q=result.q,
             decoded=np.asarray(decoded),
-            pretraining=losses,
+            pretraining=last_stage,
             rows=history,
             tolerance=self.recipe.train.tolerance,
         )
         run_folder.write_history(self.folder / "history.csv", losses, history)
         run_folder.write_labels(
-            self.folder / "labels.csv", result.labels, result.q, self.dataset.labels
+            self.folder / "labels.csv",
+            result.labels,
+            result.q,
+            self.dataset.labels,
+            self.dataset.names,
+        )
+        model.save(
+            self.folder / MODEL,
+            result.state.params,
+            architecture=self.recipe.architecture,
+            alpha=self.recipe.objective.alpha,
+            metadata=self._origin(),
         )
         seconds = self.progress["seconds"]
         results = {
@@ -256,7 +303,8 @@ class SeedRun:
             "stages": self.progress["stages"],
             "n_iter": result.n_steps,
             "stop_reason": result.stop_reason,
-            "pretraining_loss": losses[-1],
+            "pretraining_loss": last_stage[-1] if last_stage else None,
+            "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
             "figures": figures,
         }
@@ -265,31 +313,17 @@ class SeedRun:
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
-    def _embed(self, params: Any) -> jax.Array:
-        architecture = self.recipe.architecture
-        return map_blocks(
-            lambda x: encode(params, x, architecture=architecture), self.x
-        )
+    def _embed(self, params: Params) -> jax.Array:
+        return _embed(params, self.x, architecture=self.recipe.architecture)
 
     def _k_means(
         self, key: jax.Array, x: jax.Array, title: str, *, n_init: int = 20
     ) -> KMeansResult:
-        """The best of `n_init` restarts by inertia, some at a time for the bar."""
         self.clock = time.monotonic()
-        best: KMeansResult | None = None
-        with _bar(title, n_init, 0, "restart") as bar:
-            for first in range(0, n_init, RESTARTS_AT_ONCE):
-                count = min(RESTARTS_AT_ONCE, n_init - first)
-                found = k_means(
-                    jax.random.fold_in(key, first), x, self.n_clusters, n_init=count
-                )
-                if best is None or float(found.inertia) < float(best.inertia):
-                    best = found
-                bar.set_postfix_str(f"inertia {float(best.inertia):.4g}", refresh=False)
-                bar.update(count)
-                self._leave_if_asked()
+        best = best_k_means(
+            key, x, self.n_clusters, n_init=n_init, title=title, stop=self.stop
+        )
         self._count(title)
-        assert best is not None  # n_init is at least 1
         return best
 
     def _stage(self, name: str, labels: Any, z: Any, seconds: float) -> None:
@@ -323,8 +357,7 @@ class SeedRun:
         self, phase: str, state: Any, step: int, *, finished: bool = False
     ) -> bool:
         """Between two epochs or intervals: saves now and then; True if asked to stop."""
-        name = {"pretrain": "pretraining", "train": "clustering"}[phase]
-        self._count(name)
+        self._count("clustering" if phase == "train" else "pretraining")
         due = time.monotonic() - self.saved_at > SAVE_SECONDS
         if due or finished or self.stop.asked:
             checkpoint.save(
@@ -343,9 +376,10 @@ class SeedRun:
         if self.stop.asked:
             raise Stopped
 
-    def _new_pretraining(self) -> PretrainState:
-        return init_pretraining(
+    def _blank_stage(self, index: int) -> StageState:
+        return init_stage(
             self.pretrain_key,
+            index,
             architecture=self.recipe.architecture,
             config=self.recipe.pretrain,
             n_samples=len(self.x),
@@ -356,23 +390,10 @@ class SeedRun:
         width = self.recipe.architecture.embedding_dim
         state = init_state(
             self.train_key,
-            self._new_pretraining().params,
+            init_params(self.pretrain_key, self.recipe.architecture),
             jnp.zeros((self.n_clusters, width)),
             jnp.zeros(n, jnp.int32),
             objective=self.recipe.objective,
             config=self.recipe.train,
         )
         return Clustering(state, jnp.zeros((n, width)), jnp.zeros(n, jnp.int32))
-
-
-def _bar(title: str, total: int, done: int, unit: str) -> tqdm:
-    """A progress bar; in a log file a line now and then instead of many a second."""
-    return tqdm(
-        desc=f"{title:<17}",
-        total=total,
-        initial=done,
-        unit=unit,
-        mininterval=0.2 if sys.stderr.isatty() else 30,
-        bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} "
-        "[{elapsed}<{remaining}{postfix}]",
-    )

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dec_jax.augment import Augmentation, augment, mask_inputs, random_affine
+from dec_jax.augment import (
+    Augmentation,
+    augment,
+    corrupt,
+    mask_inputs,
+    random_affine,
+    salt_and_pepper,
+)
 
 KEY = jax.random.key(0)
 SHAPE = (5, 7, 2)
@@ -55,6 +62,22 @@ class TestUnderTransforms(chex.TestCase):
         moved = random_affine(affine_key, jnp.asarray(IMAGES), settings)
         expected = mask_inputs(mask_key, moved, 0.5)
         np.testing.assert_allclose(distorted, expected, atol=1e-4)
+
+
+def test_salt_and_pepper_sets_a_share_to_0_and_as_much_to_1():
+    x = jnp.full((200, 500), 0.5)
+    noisy = np.asarray(salt_and_pepper(KEY, x, 0.2))
+    np.testing.assert_allclose((noisy == 0).mean(), 0.1, atol=0.005)
+    np.testing.assert_allclose((noisy == 1).mean(), 0.1, atol=0.005)
+    assert set(np.unique(noisy)) == {0.0, 0.5, 1.0}
+
+
+def test_corrupt_masks_and_salts_and_moves_nothing():
+    x = jnp.full((100, 70), 0.5)
+    settings = Augmentation(SHAPE, rotation=40, masking=0.5, salt_and_pepper=0.2)
+    noisy = np.asarray(corrupt(KEY, x, settings))
+    assert set(np.unique(noisy)) == {0.0, 0.5, 1.0}
+    np.testing.assert_allclose((noisy == 0.5).mean(), 0.5 * 0.8, atol=0.03)
 
 
 @pytest.mark.parametrize(

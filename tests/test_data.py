@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -464,21 +465,160 @@ def test_load_dataset_rejects_a_missing_file(tmp_path):
         load_dataset(tmp_path / "nowhere.npz")
 
 
-def test_load_dataset_rejects_another_ending(tmp_path):
-    with pytest.raises(ValueError, match="must end in .npz or .npy, got .*table.csv"):
-        load_dataset(tmp_path / "table.csv")
+@pytest.mark.parametrize("name", ["table.xlsx", "photo.png", "archive"])
+def test_load_dataset_rejects_another_ending(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    message = (
+        f"must end in .npz, .npy, .csv, .tsv or .parquet, got .*{name}; images are"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_dataset(tmp_path / name)
 
 
-def test_load_dataset_rejects_a_folder_for_a_file(tmp_path):
-    with pytest.raises(ValueError, match="data_dir must not be given with a file"):
-        load_dataset("table.npz", tmp_path)
+@pytest.mark.parametrize("name", ["table.npz", "table.csv"])
+def test_load_dataset_rejects_a_data_dir_beside_a_file(name, tmp_path):
+    message = "data_dir must not be given with a file, got .* and table"
+    with pytest.raises(ValueError, match=message):
+        load_dataset(name, tmp_path)
+
+
+# A user's own images and tables.
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """The folder photos with two grey images of 8 x 8 pixels, from where tests run."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def write_photos(folder):
+    from PIL import Image
+
+    folder.mkdir()
+    for value in (10, 20):
+        pixels = np.full((8, 8), value, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{value}.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["photos", "photos/", "./photos", "~/photos", Path("photos")]
+)
+def test_load_dataset_reads_a_folder_of_images(photos, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(photos.parent))
+    dataset = load_dataset(name)
+    assert dataset.name == "photos"
+    assert dataset.names == ("10.png", "20.png")
+    np.testing.assert_array_equal(dataset.x, [[10] * 64, [20] * 64])
+
+
+def test_load_dataset_hands_its_options_to_the_folder(photos):
+    (photos / "bad.png").write_bytes(b"")
+    (photos / "mine.csv").write_text("filename,label\n20.png,7\nbad.png,8\n")
+    calls = []
+    dataset = load_dataset(
+        "photos",
+        image_size=(4, 2),
+        image_mode="colour",
+        labels_csv=photos / "mine.csv",
+        skip_unreadable=True,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert dataset.image_shape == (4, 2, 3)
+    assert dataset.names == ("20.png",)
+    np.testing.assert_array_equal(dataset.labels, [7])
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_load_dataset_hands_folder_labels_to_the_folder(photos):
+    labels = load_dataset(photos.parent, folder_labels=True).labels
+    np.testing.assert_array_equal(labels, [0, 0])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_load_dataset_reads_a_table(tmp_path, suffix):
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [1.0, 3.0], "kind": [4, 2]})
+    path = tmp_path / f"animals{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, sep="\t" if suffix == ".tsv" else ",", index=False)
+    dataset = load_dataset(path, label_column="kind")
+    assert dataset.name == "animals"
+    np.testing.assert_array_equal(dataset.x, [[-1], [1]])
+    np.testing.assert_array_equal(dataset.labels, [4, 2])
+    plain = load_dataset(path, standardize=False)
+    np.testing.assert_array_equal(plain.x, [[1, 4], [3, 2]])
+    assert plain.labels is None
+
+
+def test_a_name_wins_over_a_folder_that_is_called_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "digits")
+    assert load_dataset("digits").source == "scikit-learn (embedded)"
+    assert load_dataset("./digits").names == ("10.png", "20.png")
+
+
+def test_load_dataset_takes_a_progress_callback_with_everything():
+    assert len(load_dataset("digits", progress=lambda done, total: None).x) == 1797
+
+
+FOLDER_OPTIONS = {
+    "image_size": 32,
+    "image_mode": "grey",
+    "labels_csv": "labels.csv",
+    "folder_labels": True,
+    "skip_unreadable": True,
+}
+TABLE_OPTIONS = {"label_column": "kind", "standardize": False}
+
+
+@pytest.mark.parametrize("name", ["digits", "table.npz", "table.csv"])
+@pytest.mark.parametrize("option", FOLDER_OPTIONS)
+def test_load_dataset_rejects_an_option_of_folders(name, option):
+    value = FOLDER_OPTIONS[option]
+    message = f"{option} is for a folder of images, got {option}={value!r} with {name}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_dataset(name, **{option: value})
+
+
+@pytest.mark.parametrize("name", ["digits", "table.npz", "photos"])
+@pytest.mark.parametrize("option", TABLE_OPTIONS)
+def test_load_dataset_rejects_an_option_of_tables(photos, name, option):
+    value = TABLE_OPTIONS[option]
+    message = f"{option} is for a table, got {option}={value!r} with {name}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_dataset(name, **{option: value})
+
+
+def test_load_dataset_rejects_a_data_dir_beside_a_folder(photos, tmp_path):
+    message = "data_dir must not be given with a folder of images, got .* and photos"
+    with pytest.raises(ValueError, match=message):
+        load_dataset("photos", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["./mnist", "mnist/", "a/photos"])
+def test_load_dataset_rejects_a_missing_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"data folder {name} does not exist"):
+        load_dataset(name)
+
+
+def test_load_dataset_rejects_a_name_that_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "Unknown dataset 'photos'.* Known: mnist.* No folder or file is called so"
+    with pytest.raises(ValueError, match=message):
+        load_dataset("photos")
 
 
 # Dataset.
 
 
-def dataset_of(x, labels=None, image_shape=None):
-    return Dataset("table", x, labels, image_shape, "a test", 1.0)
+def dataset_of(x, labels=None, image_shape=None, names=None):
+    return Dataset("table", x, labels, image_shape, "a test", 1.0, names)
 
 
 def test_digits_are_1797_images_between_0_and_1():
@@ -513,6 +653,11 @@ def test_sha256_covers_shape_type_and_labels(other):
     assert dataset_of(np.zeros((3, 2), np.uint8)).sha256 != other.sha256
 
 
+def test_sha256_does_not_depend_on_names():
+    x = np.zeros((2, 3), np.uint8)
+    assert dataset_of(x).sha256 == dataset_of(x, names=("a.png", "b.png")).sha256
+
+
 def test_sha256_does_not_depend_on_memory_order():
     x = np.arange(6.0).reshape(3, 2)
     assert dataset_of(x).sha256 == dataset_of(np.asfortranarray(x)).sha256
@@ -524,6 +669,10 @@ def test_sha256_does_not_depend_on_memory_order():
         (dict(labels=np.zeros(2, np.int32)), r"int32 of shape \(3,\).*got .*\(2,\)"),
         (dict(labels=np.zeros(3)), r"must be int32 of shape \(3,\).* got float64"),
         (dict(image_shape=(2, 2, 1)), r"multiply to the 2 columns .*got \(2, 2, 1\)"),
+        (
+            dict(names=("a.png",)),
+            "names must hold one for each of the 3 samples, got 1",
+        ),
     ],
 )
 def test_dataset_rejects_what_does_not_fit_x(arguments, message):

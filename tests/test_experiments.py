@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dec_jax.data
 import dec_jax.recipes
-from experiments import cli, environment, run_folder, seed_run
+from experiments import cli, environment, interrupt, run_folder, seed_run
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "python -m experiments.mnist_dec"
@@ -24,6 +25,7 @@ SHORT = ["--epochs", "2", "--max-intervals", "3"]
 PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
 TABLES = {"config.json", "results.json", "history.csv", "labels.csv"}
+MODELS = {"autoencoder.safetensors", "model.safetensors"}
 
 
 def experiment(*arguments):
@@ -97,7 +99,7 @@ def digits(tmp_path_factory):
 
 def interrupt_at(monkeypatch, title, count, seed=None):
     """Sends Ctrl-C's signal once the bar of a phase has come to `count`."""
-    bar_of, first_bars = seed_run._bar, []
+    bar_of, first_bars = interrupt.bar_of, []
 
     def watched(name, *arguments):
         bar = bar_of(name, *arguments)
@@ -113,7 +115,8 @@ def interrupt_at(monkeypatch, title, count, seed=None):
         bar.update = update_and_signal
         return bar
 
-    monkeypatch.setattr(seed_run, "_bar", watched)
+    for module in (interrupt, seed_run):
+        monkeypatch.setattr(module, "bar_of", watched)
 
 
 # The command line.
@@ -138,7 +141,7 @@ def test_help_lists_recipes_and_data_sets_without_loading_jax():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "recipes: dec, dec-keras" in done.stdout
+    assert "recipes: dec, dec-paper, dec-keras" in done.stdout
     assert "mnist, fashion_mnist, usps, coil20, digits" in done.stdout
     assert done.stdout.endswith("loaded: []\n")
 
@@ -221,7 +224,7 @@ def test_run_ends_well_and_leaves_nothing_but_its_files(finished):
     assert finished.status == 0
     left = {path.name for path in finished.folder.iterdir()}
     assert left == {"config.json", "summary.json", "seed-3", "seed-4"}
-    assert {path.name for path in finished.inner.iterdir()} == FIGURES | TABLES
+    assert {path.name for path in finished.inner.iterdir()} == FIGURES | TABLES | MODELS
 
 
 def test_figures_are_png_files(digits):
@@ -267,8 +270,8 @@ def test_config_holds_command_recipe_and_data(finished):
 
 def test_history_has_a_row_for_each_epoch_and_interval(finished):
     rows = read_csv(finished.inner / "history.csv")
-    pretraining = [row for row in rows if row["phase"] == "pretrain"]
-    intervals = [row for row in rows if row["phase"] == "train"]
+    pretraining = [row for row in rows if row["phase"] == "pretraining"]
+    intervals = [row for row in rows if row["phase"] == "clustering"]
     assert [row["number"] for row in pretraining] == ["1", "2"]
     assert 1 <= len(intervals) <= 3
     assert len(rows) == len(pretraining) + len(intervals)
@@ -357,7 +360,8 @@ def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
     out = tmp_path / "out"
     run = experiment("--dataset", unlabelled, "--n-clusters", 3, "--out", out, *SHORT)
     assert run.status == 0
-    assert {path.name for path in out.iterdir()} == TABLES | FIGURES - {"confusion.png"}
+    left = {path.name for path in out.iterdir()}
+    assert left == TABLES | MODELS | FIGURES - {"confusion.png"}
     header = next(line for line in run.out.splitlines() if "silhouette" in line)
     scores = ["smallest", "largest", "size_entropy", "silhouette"]
     assert header.split() == [*scores, "seconds"]
@@ -428,7 +432,7 @@ def test_run_rejects_an_option_in_one_line(labelled, tmp_path, mistake):
     [
         ("fashion-mnist", "did you mean 'fashion_mnist'?"),
         ("nowhere.npz", "The data file nowhere.npz does not exist."),
-        ("photos.zip", "A data file must end in .npz or .npy, got photos.zip"),
+        ("photos.zip", ".csv, .tsv or .parquet, got photos.zip"),
     ],
 )
 def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):
@@ -530,13 +534,13 @@ def test_run_resumes_exactly(digits, tmp_path, monkeypatch, title, count):
         assert after[name] == before[name]
     for old, new in zip(before["stages"], after["stages"], strict=True):
         assert {**new, "seconds": 0} == {**old, "seconds": 0}
-    assert {path.name for path in out.iterdir()} == TABLES | FIGURES | PICTURES
+    assert {path.name for path in out.iterdir()} == TABLES | MODELS | FIGURES | PICTURES
 
 
 def test_digits_take_all_intervals(digits):
     # Else the test above would hold little.
     rows = read_csv(digits.folder / "history.csv")
-    assert [row["phase"] for row in rows].count("train") == 3
+    assert [row["phase"] for row in rows].count("clustering") == 3
     assert all(row["loss"] for row in rows)
 
 
@@ -631,6 +635,143 @@ def test_resume_command_names_the_folder_of_data(digits, tmp_path, monkeypatch):
     )
     command = f"  {PROGRAM} --resume '{out}' --data-dir {tmp_path}\n"
     assert stopped.err.endswith(command)
+
+
+# Recipes, networks and data beside the default.
+
+
+def test_layerwise_pretraining_runs_and_resumes_exactly(
+    labelled, tmp_path, monkeypatch
+):
+    arguments = ("--dataset", labelled, "--recipe", "dec-paper", *SHORT)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert experiment(*arguments, "--out", whole).status == 0
+    for title in ("layer 2 of 4", "fine-tuning"):
+        with monkeypatch.context() as patched:
+            interrupt_at(patched, title, 1)
+            start = ("--resume", out) if out.exists() else (*arguments, "--out", out)
+            assert experiment(*start).status == 130
+    resumed = experiment("--resume", out)
+    assert resumed.status == 0, resumed.err
+    for name in ("labels.csv", "history.csv", "model.safetensors"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    phases = {row["phase"] for row in read_csv(out / "history.csv")}
+    layers = {f"layer {index} of 4" for index in (1, 2, 3, 4)}
+    assert phases == {*layers, "fine-tuning", "clustering"}
+
+
+def test_pretrained_takes_the_autoencoders_of_an_earlier_run(finished, tmp_path):
+    run = experiment(
+        *("--dataset", finished.folder.parent / "blobs.npz", "--recipe", "dcn"),
+        *("--pretrained", finished.folder, "--seeds", 2, "--seed", 3),
+        *("--out", tmp_path / "out", *SHORT),
+    )
+    assert run.status == 0, run.err
+    for seed in (3, 4):
+        results, earlier = (
+            json.loads((folder / f"seed-{seed}" / "results.json").read_text())
+            for folder in (tmp_path / "out", finished.folder)
+        )
+        file = finished.folder / f"seed-{seed}" / "autoencoder.safetensors"
+        assert results["pretrained"] == str(file)
+        # The same network, the same seed: the same start. Its time counts.
+        start, same = (r["stages"][1] | {"seconds": 0} for r in (results, earlier))
+        assert start == same
+        assert results["seconds"]["pretraining"] == earlier["seconds"]["pretraining"]
+        assert results["stages"][2]["name"] == "DCN"
+
+
+def test_pretrained_rejects_a_folder_without_an_autoencoder(labelled, tmp_path):
+    run = experiment(
+        "--dataset", labelled, "--pretrained", tmp_path, "--out", tmp_path / "out"
+    )
+    assert run.status == 2
+    message = f"--pretrained {tmp_path}: no autoencoder.safetensors there for seed 0"
+    assert message in run.err
+
+
+def test_pretrained_rejects_another_network(finished, digits, tmp_path):
+    file = digits.folder / "autoencoder.safetensors"
+    run = experiment(
+        *("--dataset", finished.folder.parent / "blobs.npz", "--pretrained", file),
+        *("--out", tmp_path / "out", *SHORT),
+    )
+    assert run.status == 2
+    assert "its network is another one than that of recipe dec" in run.err
+
+
+def test_architecture_puts_another_network_in(tmp_path):
+    network = {
+        "use_batch_norm": True,
+        "output_non_linearity": "linear",
+        "layers": [
+            {"type": "Input", "output_shape": [1, 8, 8]},
+            {
+                "type": "Conv2D",
+                "num_filters": 3,
+                "filter_size": [3, 3],
+                "non_linearity": "rectify",
+            },
+            {"type": "Dense", "num_units": 4, "non_linearity": "linear"},
+        ],
+    }
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(network))
+    out = tmp_path / "out"
+    run = experiment(
+        *("--dataset", "digits", "--recipe", "kld-conv", "--architecture", file),
+        *("--out", out, *SHORT),
+    )
+    assert run.status == 0, run.err
+    stages = json.loads((out / "results.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages][-1] == "IDEC"
+
+
+def test_architecture_rejects_a_network_for_other_samples(labelled, tmp_path):
+    run = experiment(
+        "--dataset", labelled, "--architecture", "dense", "--out", tmp_path / "out"
+    )
+    assert run.status == 2
+    assert "architecture must take 36 values, as the samples have" in run.err
+
+
+def test_a_folder_of_images_gives_the_cluster_of_each_file(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        pixels = rng.integers(0, 60, (9, 12)).astype(np.uint8)
+        pixels[:, : 6 if index % 2 else 12] += 150
+        Image.fromarray(pixels).save(photos / f"{index}.png")
+    (photos / "broken.png").write_bytes(b"no image")
+    arguments = ("--dataset", photos, "--n-clusters", 2, "--image-size", 8, *SHORT)
+    refused = experiment(*arguments, "--out", tmp_path / "refused")
+    assert refused.status == 2
+    assert "broken.png" in refused.err and "skip_unreadable" in refused.err
+    out = tmp_path / "out"
+    run = experiment(*arguments, "--skip-unreadable", "--out", out)
+    assert run.status == 0, run.err
+    rows = read_csv(out / "labels.csv")
+    assert [row["file"] for row in rows] == [f"{index}.png" for index in range(24)]
+    assert "reading images" in run.err
+
+
+def test_a_table_is_clustered_without_its_label_column(tmp_path):
+    x, y = blob_table()
+    lines = [",".join([*(f"c{i}" for i in range(36)), "kind"])]
+    lines += [
+        ",".join([*map(str, row), f"k{label}"]) for row, label in zip(x, y, strict=True)
+    ]
+    (tmp_path / "blobs.csv").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    run = experiment(
+        *("--dataset", tmp_path / "blobs.csv", "--label-column", "kind"),
+        *("--out", out, *SHORT),
+    )
+    assert run.status == 0, run.err
+    results = json.loads((out / "results.json").read_text())
+    assert results["n_clusters"] == 3
+    assert results["stages"][0]["acc"] == 1
 
 
 # Where it was measured.

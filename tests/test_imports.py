@@ -14,39 +14,66 @@ LIBRARY = sorted((ROOT / "dec_jax").glob("*.py"))
 ALLOWED = {
     "validation": set(),
     "loop": set(),
-    "architecture": {"validation"},
+    "convolution": {"validation"},
+    "architecture": {"convolution", "validation"},
+    "json_fields": set(),
+    "architecture_files": {"architecture", "json_fields", "validation"},
+    "architecture_drawing": {"architecture", "autoencoder"},
     "assignment": {"validation"},
     "augment": {"validation"},
-    "checkpoint": {"validation"},
-    "data": {"idx", "tfds_sets", "validation"},
-    "idx": {"validation"},
-    "image_plots": {"metrics", "plots", "validation"},
+    "stack": {"architecture", "convolution"},
+    "autoencoder": {"architecture", "loop", "stack"},
+    "reconstruction": {"architecture", "autoencoder"},
+    "objectives": {"architecture", "assignment", "autoencoder", "reconstruction"},
+    "optimizer": {"validation"},
     "kmeans": {"validation"},
     "metrics": {"validation"},
-    "optimizer": {"validation"},
+    "label_free": {"metrics", "validation"},
+    "dataset": {"validation"},
+    "idx": {"validation"},
+    "array_files": {"dataset", "validation"},
+    "image_labels": {"dataset", "validation"},
+    "image_folder": {"dataset", "image_labels", "validation"},
+    "tables": {"dataset", "validation"},
+    "tfds_sets": {"data", "dataset", "idx", "validation"},
     "plots": {"metrics", "validation"},
-    "autoencoder": {"architecture"},
-    "objectives": {"architecture", "assignment", "autoencoder"},
-    "tfds_sets": {"data", "idx", "validation"},
+    "animation": {"plots", "validation"},
+    "curves": {"plots", "validation"},
+    "image_plots": {"label_free", "plots", "validation"},
+    "checkpoint": {"validation"},
+    "model_file": set(),
+}
+ALLOWED["data"] = {
+    *("array_files", "dataset", "idx", "image_folder", "tables", "tfds_sets"),
+    "validation",
 }
 ALLOWED["pretrain"] = {
-    *("architecture", "augment", "autoencoder", "loop", "objectives", "optimizer"),
+    *("architecture", "augment", "autoencoder", "loop", "optimizer", "reconstruction"),
     "validation",
+}
+ALLOWED["layerwise"] = {
+    *("architecture", "autoencoder", "pretrain", "reconstruction", "validation"),
 }
 ALLOWED["train_state"] = {
-    "augment",
-    "autoencoder",
-    "objectives",
-    "optimizer",
-    "validation",
+    *("augment", "autoencoder", "objectives", "optimizer", "validation"),
 }
-ALLOWED["train"] = ALLOWED["pretrain"] | {"assignment", "train_state"} - {"optimizer"}
+ALLOWED["train"] = {
+    *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
+    *("train_state", "validation"),
+}
+ALLOWED["model"] = {
+    *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
+    *("model_file", "train", "validation"),
+}
 
 OPTIONAL = (
     "tensorflow",
     "tensorflow_datasets",
     "sklearn",
     "matplotlib",
+    "pandas",
+    "PIL",
+    "safetensors",
     "umap",
     "orbax",
 )

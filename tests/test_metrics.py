@@ -1,5 +1,4 @@
 import itertools
-import math
 import subprocess
 import sys
 from collections import Counter
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
 import sklearn.metrics
 from hypothesis import given
@@ -15,18 +15,16 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix as sklearn_contingency
 
-from dec_jax import metrics
 from dec_jax.metrics import (
     adjusted_rand_index,
-    cluster_sizes,
+    classification_report,
     clustering_accuracy,
+    confusion_table,
     contingency_matrix,
     match_clusters,
+    matched_labels,
     normalized_mutual_info,
     purity,
-    silhouette,
-    size_entropy,
-    stability,
 )
 
 RNG = np.random.default_rng(0)
@@ -121,26 +119,6 @@ def rand_index_by_pairs(labels_true, labels_pred):
     return (together - chance) / ((sum(same_class) + sum(same_cluster)) / 2 - chance)
 
 
-def silhouette_by_loops(z, labels):
-    """Rousseeuw's mean silhouette, one sample at a time."""
-    widths = []
-    for i, z_i in enumerate(z):
-        distance = [math.dist(z_i, z_j) for z_j in z]
-        members = {
-            label: [j for j in range(len(z)) if labels[j] == label and j != i]
-            for label in set(labels)
-        }
-        means = {
-            label: sum(distance[j] for j in others) / len(others)
-            for label, others in members.items()
-            if others
-        }
-        own = means.pop(labels[i], None)
-        nearest = min(means.values())
-        widths.append(0 if own is None else (nearest - own) / max(own, nearest))
-    return sum(widths) / len(widths)
-
-
 # The contingency matrix.
 
 
@@ -177,6 +155,8 @@ BOTH = (
     contingency_matrix,
     clustering_accuracy,
     match_clusters,
+    matched_labels,
+    classification_report,
     normalized_mutual_info,
     adjusted_rand_index,
     purity,
@@ -304,6 +284,214 @@ def test_match_clusters_gives_clustering_accuracy(labels_true, labels_pred):
     )
     assert len(classes) == len(set(classes))
     assert hits / len(named) == clustering_accuracy(labels_true, labels_pred)
+
+
+@given(pairs=label_pairs, names=st.permutations(range(6)))
+def test_match_clusters_ignores_the_names_of_clusters_even_where_matches_tie(
+    pairs, names
+):
+    labels_true, labels_pred = pairs
+    match = match_clusters(labels_true, labels_pred)
+    renamed = match_clusters(labels_true, [names[label] for label in labels_pred])
+    table = confusion_by_loops(labels_true, labels_pred)
+    # Clusters of the same samples of each class may change places.
+    assert sorted(
+        (table[cluster], str(label)) for cluster, label in match.items()
+    ) == sorted(
+        (table[names.index(name)], str(label)) for name, label in renamed.items()
+    )
+
+
+# The report of each class.
+
+
+def confusion_by_loops(labels_true, labels_pred):
+    """Samples of each class in each cluster: {cluster: [count of each class]}."""
+    pairs = list(zip(labels_true, labels_pred, strict=True))
+    classes = sorted(set(labels_true))
+    return {
+        cluster: [sum(pair == (label, cluster) for pair in pairs) for label in classes]
+        for cluster in set(labels_pred)
+    }
+
+
+def report_by_loops(labels_true, labels_pred):
+    """{line: its numbers} of the report, one class after the other."""
+    labels_true, labels_pred = list(labels_true), list(labels_pred)
+    match = match_clusters(labels_true, labels_pred)
+    pairs = [
+        (label, match[cluster])
+        for label, cluster in zip(labels_true, labels_pred, strict=True)
+    ]
+    report = {}
+    for name in sorted(set(labels_true)):
+        right = sum(pair == (name, name) for pair in pairs)
+        given_name = sum(guess == name for _, guess in pairs)
+        support = sum(label == name for label, _ in pairs)
+        precision = right / given_name if given_name else 0
+        recall = right / support
+        f1 = 2 * right / (given_name + support)
+        report[str(name)] = [precision, recall, f1, support]
+    scores = np.array(list(report.values()))
+    n = len(pairs)
+    if None in match.values():
+        report["unmatched"] = [0, 0, 0, 0]
+    report["accuracy"] = [sum(label == guess for label, guess in pairs) / n, n]
+    report["macro avg"] = [*scores[:, :3].mean(axis=0), n]
+    report["weighted avg"] = [*(scores[:, 3] @ scores[:, :3] / n), n]
+    return report
+
+
+def numbers(report):
+    """{line: its numbers} of a printed report, without the heading."""
+    lines = [line.split("  ") for line in report.splitlines()[1:] if line]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return {name: [float(value) for value in values] for name, *values in cells}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("random", "related", "more clusters", "fewer clusters", "one cluster"),
+        *("one class", "one of each", "singleton clusters", "renamed", "n = 1"),
+    ],
+)
+def test_classification_report_equals_loops(name):
+    labels_true, labels_pred = LABELLINGS[name]
+    report = numbers(classification_report(labels_true, labels_pred))
+    expected = report_by_loops(labels_true.tolist(), labels_pred.tolist())
+    assert list(report) == list(expected)
+    for line, values in expected.items():
+        assert report[line] == pytest.approx(values, abs=0.005 + 1e-9), line
+
+
+def test_classification_report_of_two_named_classes_by_hand():
+    # Cluster 1 is yes: of 3 samples, 2 are yes; of 3 yes, 2 are in it.
+    labels_true = ["yes", "yes", "yes", "no", "no"]
+    report = classification_report(labels_true, [1, 1, 0, 0, 1])
+    assert numbers(report) == {
+        "no": [0.5, 0.5, 0.5, 2],
+        "yes": [0.67, 0.67, 0.67, 3],
+        "accuracy": [0.6, 5],
+        "macro avg": [0.58, 0.58, 0.58, 5],
+        "weighted avg": [0.6, 0.6, 0.6, 5],
+    }
+    assert report.split("\n")[0].split() == [
+        "precision",
+        "recall",
+        "f1-score",
+        "support",
+    ]
+
+
+def test_classification_report_of_ten_classes_is_scikit_learns_on_matched_labels():
+    labels_true = np.arange(400) % 10
+    labels_pred = (3 * labels_true + (np.arange(400) % 7 == 0)) % 10
+    matched = (7 * labels_pred) % 10  # 7 * 3 = 21
+    expected = sklearn.metrics.classification_report(labels_true, matched)
+    assert classification_report(labels_true, labels_pred) == expected
+    # What scikit-learn says of clusters as they come.
+    raw = sklearn.metrics.classification_report(labels_true, labels_pred)
+    assert numbers(raw)["accuracy"][0] < 0.3 < 0.8 < numbers(expected)["accuracy"][0]
+
+
+@given(pairs=label_pairs, names=st.permutations(range(6)))
+def test_classification_report_ignores_the_names_of_clusters(pairs, names):
+    labels_true, labels_pred = pairs
+    report = classification_report(labels_true, labels_pred)
+    renamed = [f"c{names[label]}" for label in labels_pred]
+    assert classification_report(labels_true, renamed) == report
+
+
+def test_classification_report_counts_extra_clusters_as_wrong_but_not_as_a_class():
+    # Each of three clusters holds what is right, and a fourth a quarter of each class.
+    labels = np.arange(120) % 3
+    clusters = np.where(np.arange(120) < 30, 9, labels)
+    report = numbers(classification_report(labels, clusters))
+    assert report["unmatched"] == [0, 0, 0, 0]
+    assert report["accuracy"] == [0.75, 120]
+    assert report["macro avg"] == [1.0, 0.75, 0.86, 120]
+
+
+# Labels renamed.
+
+
+def test_matched_labels_by_hand():
+    matched = matched_labels(["cat", "cat", "dog", "dog", "emu"], [7, 7, 3, 7, 5])
+    np.testing.assert_array_equal(matched, ["cat", "cat", "dog", "cat", "emu"])
+    assert matched.dtype.kind == "U"
+
+
+def test_matched_labels_of_clusters_left_over_are_none_and_no_class_of_minus_one():
+    matched = matched_labels([-1, -1, -1, 1, 1], [4, 4, 5, 6, 6])
+    assert matched.tolist() == [-1, -1, None, 1, 1]
+    assert matched.dtype == object
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, bool])
+def test_matched_labels_keep_the_type_of_the_classes(dtype):
+    labels = (np.arange(6) % 2).astype(dtype)
+    matched = matched_labels(labels, 1 - np.arange(6) % 2)
+    np.testing.assert_array_equal(matched, labels)
+    assert matched.dtype == dtype
+
+
+@all_labellings
+def test_matched_labels_hit_as_often_as_clustering_accuracy(labels_true, labels_pred):
+    matched = matched_labels(labels_true, labels_pred)
+    hits = np.mean(matched == np.asarray(labels_true))
+    assert hits == pytest.approx(clustering_accuracy(labels_true, labels_pred))
+
+
+# The table with names.
+
+
+def test_confusion_table_puts_each_cluster_below_its_class_and_extra_ones_last():
+    labels_true = ["cat", "cat", "cat", "dog", "dog", "emu"]
+    table = confusion_table(labels_true, [9, 9, 2, 4, 9, 7])
+    expected = pandas.DataFrame(
+        [[2, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 0]],
+        index=pandas.Index(["cat", "dog", "emu"], name="class"),
+        columns=pandas.Index([9, 4, 7, 2], name="cluster"),
+    )
+    pandas.testing.assert_frame_equal(table, expected)
+
+
+def test_confusion_table_of_fewer_clusters_keeps_all_classes():
+    table = confusion_table([0, 1, 1, 2, 2, 2], [0, 1, 1, 0, 0, 0])
+    assert table.columns.tolist() == [1, 0]
+    assert table.to_numpy().tolist() == [[0, 1], [2, 0], [0, 3]]
+
+
+@all_labellings
+def test_confusion_table_holds_the_contingency_matrix(labels_true, labels_pred):
+    table = confusion_table(labels_true, labels_pred)
+    columns = np.argsort(table.columns.to_numpy())
+    np.testing.assert_array_equal(
+        table.to_numpy()[:, columns], contingency_matrix(labels_true, labels_pred)
+    )
+    assert table.index.tolist() == np.unique(labels_true).tolist()
+
+
+def test_confusion_table_rejects_lengths_that_differ():
+    with pytest.raises(ValueError, match="must have the same length, got 2 and 1"):
+        confusion_table([0, 1], [0])
+
+
+def test_labels_may_be_series_of_pandas():
+    names, clusters = ["cat", "dog", "cat"], [4, 1, 4]
+    classes = pandas.Series(names, index=[5, 6, 7])
+    for labels_true in (classes, classes.astype("category")):
+        series = labels_true, pandas.Series(clusters)
+        assert matched_labels(*series).tolist() == names
+        assert classification_report(*series) == classification_report(names, clusters)
+        assert confusion_table(*series).to_numpy().tolist() == [[2, 0], [0, 1]]
+
+
+def test_scores_rejects_missing_values_of_pandas():
+    labels = pandas.Series(["cat", None], dtype="string")
+    with pytest.raises(ValueError, match="^labels_true must not hold missing values: "):
+        matched_labels(labels, [0, 1])
 
 
 # NMI and ARI.
@@ -444,229 +632,6 @@ def test_clustering_accuracy_is_at_most_purity(pairs):
     labels_true, labels_pred = pairs
     accuracy = clustering_accuracy(labels_true, labels_pred)
     assert accuracy <= purity(labels_true, labels_pred)
-
-
-# Without classes: sizes and their entropy.
-
-
-def test_cluster_sizes_counts_empty_clusters():
-    sizes = cluster_sizes([0, 2, 2, 4], 6)
-    np.testing.assert_array_equal(sizes, [1, 0, 2, 0, 1, 0])
-    assert sizes.dtype == np.int64
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
-def test_cluster_sizes_takes_integers_of_any_width(dtype):
-    labels = (np.arange(300) % 3).astype(dtype)
-    np.testing.assert_array_equal(cluster_sizes(labels, 3), [100, 100, 100])
-
-
-@pytest.mark.parametrize("function", [cluster_sizes, size_entropy])
-@pytest.mark.parametrize(
-    ("labels", "n_clusters", "error", "message"),
-    [
-        ([], 3, ValueError, "labels is empty."),
-        (
-            [[0, 1]],
-            3,
-            ValueError,
-            "labels must have shape [n], got shape (1, 2); use .ravel() for a column, "
-            ".argmax(axis=1) for scores.",
-        ),
-        (
-            [0.0, 1.0],
-            3,
-            TypeError,
-            "labels must be integers, got dtype float64; number them with "
-            "numpy.unique(labels, return_inverse=True)[1].",
-        ),
-        (
-            [True, False],
-            3,
-            TypeError,
-            "labels must be integers, got dtype bool; number them with "
-            "numpy.unique(labels, return_inverse=True)[1].",
-        ),
-        (
-            [0, 3],
-            3,
-            ValueError,
-            "labels must be from 0 to n_clusters - 1 = 2, got 3.",
-        ),
-        (
-            [-1, 2],
-            3,
-            ValueError,
-            "labels must be from 0 to n_clusters - 1 = 2, got -1.",
-        ),
-        ([0], 0, ValueError, "n_clusters must be at least 1, got 0."),
-        ([0], 2.0, TypeError, "n_clusters must be an integer, got 2.0."),
-        ([0], True, TypeError, "n_clusters must be an integer, got True."),
-    ],
-)
-def test_cluster_sizes_rejects_arguments(function, labels, n_clusters, error, message):
-    with pytest.raises(error) as caught:
-        function(labels, n_clusters)
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("labels", "n_clusters", "expected"),
-    [
-        ([0, 1, 2, 3], 4, 1.0),
-        ([0, 0, 1, 1], 4, 0.5),
-        ([0, 0, 0], 1, 1.0),
-        ([0, 0, 0, 1], 2, 2 - 0.75 * math.log2(3)),
-    ],
-)
-def test_size_entropy_by_hand(labels, n_clusters, expected):
-    assert size_entropy(labels, n_clusters) == pytest.approx(expected, rel=1e-14)
-
-
-def test_size_entropy_of_one_full_cluster_is_zero_without_a_sign():
-    assert f"{size_entropy([2, 2, 2], 5):.1f}" == "0.0"
-
-
-# Silhouette.
-
-
-def test_silhouette_of_four_samples_by_hand():
-    # At 0 and 1, and at 5 and 6: within 1; between 5.5, 4.5, 4.5, 5.5.
-    z = np.array([[0.0], [1.0], [5.0], [6.0]])
-    expected = (4.5 / 5.5 + 3.5 / 4.5) / 2
-    assert silhouette(z, [0, 0, 1, 1]) == pytest.approx(expected, rel=1e-14)
-
-
-@pytest.mark.parametrize("n", [3, 10, 511, 512, 513, 1100])
-def test_silhouette_equals_scikit_learn(n):
-    rng = np.random.default_rng(n)
-    labels = rng.integers(0, 5, n) if n > 3 else np.array([0, 0, 1])
-    z = rng.normal(size=(n, 4)) + labels[:, None] + 100
-    expected = sklearn.metrics.silhouette_score(z, labels)
-    assert silhouette(z, labels) == pytest.approx(expected, abs=1e-10)
-
-
-def test_silhouette_equals_loops_with_a_cluster_of_one_and_names():
-    z = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
-    labels = ["lonely", *(["a", "b", "c"] * 8)]
-    expected = silhouette_by_loops(z.astype(np.float64), labels)
-    assert silhouette(z, labels) == pytest.approx(expected, abs=1e-12)
-
-
-def test_silhouette_of_a_subsample_equals_scikit_learn_on_it(blobs):
-    z, labels = blobs
-    chosen = np.random.default_rng(3).permutation(200)[:50]
-    expected = sklearn.metrics.silhouette_score(
-        z[chosen].astype(np.float64), labels[chosen]
-    )
-    score = silhouette(z, labels, max_samples=50, seed=3)
-    assert score == pytest.approx(expected, abs=1e-10)
-    assert score != silhouette(z, labels, max_samples=50, seed=4)
-
-
-def test_silhouette_uses_all_samples_up_to_max_samples(blobs):
-    z, labels = blobs
-    assert silhouette(z, labels, max_samples=200, seed=1) == silhouette(z, labels)
-
-
-def test_silhouette_of_samples_that_coincide_is_zero():
-    assert silhouette(np.ones((6, 2)), [0, 0, 0, 1, 1, 1]) == 0
-
-
-def test_silhouette_keeps_its_digits_far_from_the_origin(blobs):
-    z, labels = blobs[0].astype(np.float64), blobs[1]
-    assert silhouette(z + 1e6, labels) == pytest.approx(silhouette(z, labels), abs=1e-7)
-
-
-def test_silhouette_ignores_scale_and_order_of_the_samples(blobs):
-    z, labels = blobs
-    order = np.random.default_rng(0).permutation(200)
-    score = silhouette(1000 * z[order], labels[order])
-    assert score == pytest.approx(silhouette(z, labels), rel=1e-6)
-
-
-def with_nan(n):
-    z = np.zeros((n, 2))
-    z[-1, 1] = np.nan
-    return z
-
-
-@pytest.mark.parametrize(
-    ("z", "labels", "message"),
-    [
-        (
-            np.zeros((3, 2)),
-            [0, 1],
-            "z must have shape [n, d] with n = 2, the number of labels, got shape "
-            "(3, 2).",
-        ),
-        (
-            np.zeros(3),
-            [0, 1, 1],
-            "z must have shape [n, d] with n = 3, the number of labels, got shape (3,).",
-        ),
-        (with_nan(4), [0, 0, 1, 1], "z must be finite, got NaN or infinity."),
-        (
-            np.zeros((4, 2)),
-            [1, 1, 1, 1],
-            "silhouette needs at least 2 clusters and fewer clusters than samples, got "
-            "1 clusters in the 4 samples used.",
-        ),
-        (
-            np.zeros((3, 2)),
-            [0, 1, 2],
-            "silhouette needs at least 2 clusters and fewer clusters than samples, got "
-            "3 clusters in the 3 samples used.",
-        ),
-        (np.zeros((0, 2)), [], "labels is empty."),
-    ],
-)
-def test_silhouette_rejects_samples(z, labels, message):
-    with pytest.raises(ValueError) as caught:
-        silhouette(z, labels)
-    assert str(caught.value) == message
-
-
-def test_silhouette_rejects_nan_in_a_sample_that_it_would_not_draw():
-    for seed in range(5):
-        with pytest.raises(ValueError, match="z must be finite"):
-            silhouette(with_nan(40), np.arange(40) % 2, max_samples=3, seed=seed)
-
-
-def test_silhouette_rejects_too_small_a_subsample():
-    with pytest.raises(ValueError, match=r"^max_samples must be at least 3, got 2\.$"):
-        silhouette(np.zeros((4, 1)), [0, 0, 1, 1], max_samples=2)
-
-
-def test_silhouette_of_blocks_equals_that_of_one(blobs, monkeypatch):
-    z, labels = blobs
-    whole = silhouette(z, labels)
-    monkeypatch.setattr(metrics, "_SILHOUETTE_ROWS", 7)
-    assert silhouette(z, labels) == pytest.approx(whole, rel=1e-12)
-
-
-# Stability.
-
-
-def test_stability_is_the_mean_over_all_pairs():
-    labellings = [RNG.integers(0, 3, 40) for _ in range(4)]
-    expected = np.mean(
-        [
-            sklearn.metrics.adjusted_rand_score(first, second)
-            for first, second in itertools.combinations(labellings, 2)
-        ]
-    )
-    assert stability(labellings) == pytest.approx(expected, abs=1e-14)
-
-
-def test_stability_of_one_clustering_under_three_names_is_one():
-    assert stability([[0, 0, 1], [1, 1, 0], ["x", "x", "y"]]) == 1
-
-
-def test_stability_rejects_a_single_labelling():
-    message = r"^stability needs at least 2 labellings, got 1\.$"
-    with pytest.raises(ValueError, match=message):
-        stability([[0, 1]])
 
 
 def test_importing_metrics_loads_neither_sklearn_nor_scipy_optimize():

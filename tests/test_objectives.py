@@ -10,12 +10,15 @@ from dec_jax.architecture import dense_architecture
 from dec_jax.assignment import log_soft_assignment, target_distribution
 from dec_jax.autoencoder import decode, encode, init_params
 from dec_jax.objectives import (
+    DCN,
     DEC,
     IDEC,
     Objective,
     clustering_loss,
-    reconstruction_loss,
+    kmeans_loss,
+    move_centroids,
 )
+from dec_jax.reconstruction import reconstruction_loss
 
 B, D, K = 12, 8, 4
 TINY = dense_architecture(D, hidden=(16,), embedding_dim=3)
@@ -87,7 +90,9 @@ def batch():
 
 
 def loss(objective, params):
-    return objective.loss(params, *batch(), architecture=TINY)
+    """The losses alone; what moves by rule is tested by itself."""
+    params = params | objective.extra_params(len(params["centroids"]))
+    return objective.loss(params, *batch(), architecture=TINY)[0]
 
 
 class TestUnderTransforms(chex.TestCase):
@@ -196,7 +201,7 @@ def test_dec_gives_the_decoder_no_gradient(params):
         np.testing.assert_array_equal(leaf, np.zeros_like(leaf))
 
 
-@pytest.mark.parametrize("objective", [DEC(), IDEC()])
+@pytest.mark.parametrize("objective", [DEC(), IDEC(), DCN()])
 def test_gradient_is_finite_where_an_embedding_is_a_centroid(params, objective):
     z = encode(params, jnp.asarray(X), architecture=TINY)
     on_samples = params | {"centroids": z[:K]}
@@ -207,13 +212,13 @@ def test_gradient_is_finite_where_an_embedding_is_a_centroid(params, objective):
 @pytest.mark.parametrize("objective", [DEC(), IDEC()])
 def test_loss_of_one_cluster_has_no_clustering(params, objective):
     one = params | {"centroids": params["centroids"][:1]}
-    losses = objective.loss(
+    losses, _ = objective.loss(
         one, jnp.asarray(X), jnp.ones((B, 1)), jnp.asarray(WEIGHTS), architecture=TINY
     )
     np.testing.assert_allclose(losses.clustering, 0, atol=1e-7)
 
 
-@pytest.mark.parametrize("objective", [DEC(), IDEC()])
+@pytest.mark.parametrize("objective", [DEC(), IDEC(), DCN()])
 def test_losses_are_the_same_under_jit_and_vmap(params, objective):
     jitted = jax.jit(partial(loss, objective))(params)
     stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), params)
@@ -234,7 +239,7 @@ def test_self_training_lowers_the_divergence_from_its_target():
     assert divergence(z - 0.1 * jax.grad(divergence)(z)) < divergence(z)
 
 
-@pytest.mark.parametrize("method", [DEC, IDEC])
+@pytest.mark.parametrize("method", [DEC, IDEC, DCN])
 def test_objectives_are_equal_and_hash_by_value(method):
     assert method() == method() and hash(method()) == hash(method())
     assert method() != method(alpha=2.0)
@@ -242,13 +247,106 @@ def test_objectives_are_equal_and_hash_by_value(method):
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("method", [DEC, IDEC])
+@pytest.mark.parametrize("method", [DEC, IDEC, DCN])
 def test_objective_rejects_an_alpha_without_a_kernel(method, alpha):
     with pytest.raises(ValueError, match=f"alpha must be .*above 0, got {alpha}"):
         method(alpha=alpha)
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
-def test_idec_rejects_a_clustering_weight(weight):
+@pytest.mark.parametrize("method", [IDEC, DCN])
+def test_objective_rejects_a_clustering_weight(method, weight):
     with pytest.raises(ValueError, match=f"clustering_weight must be .*got {weight}"):
-        IDEC(clustering_weight=weight)
+        method(clustering_weight=weight)
+
+
+@pytest.mark.parametrize("count", [0.0, -1.0, float("nan"), float("inf")])
+def test_dcn_rejects_an_initial_count(count):
+    with pytest.raises(ValueError, match=f"initial_count must be .*got {count}"):
+        DCN(initial_count=count)
+
+
+# DCN: Yang et al. (2017).
+
+
+def move_centroids_by_loops(centroids, counts, z, labels, counted):
+    """Equation 8: one sample after the other, each step 1 / count."""
+    centroids, counts = centroids.astype(np.float64), counts.astype(np.float64)
+    for z_i, label, counts_too in zip(z, labels, counted, strict=True):
+        if counts_too:
+            counts[label] += 1
+            centroids[label] += (z_i - centroids[label]) / counts[label]
+    return centroids, counts
+
+
+LABELS = np.array([0, 1, 0, 0, 3, 3, 1, 0, 3, 1, 1, 0], np.int32)  # none in cluster 2
+COUNTS = np.array([100, 1, 5, 20], np.float32)
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_move_centroids_equals_one_sample_after_the_other(order):
+    moved = move_centroids(
+        *map(jnp.asarray, (CENTROIDS, COUNTS, Z, LABELS, WEIGHTS > 0))
+    )
+    rows = (Z[order], LABELS[order], (WEIGHTS > 0)[order])
+    expected = move_centroids_by_loops(CENTROIDS, COUNTS, *rows)
+    np.testing.assert_allclose(moved[0], expected[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(moved[1], expected[1])
+
+
+def test_move_centroids_leaves_an_empty_cluster_where_it_is():
+    moved, counts = move_centroids(
+        *map(jnp.asarray, (CENTROIDS, COUNTS, Z, LABELS, WEIGHTS > 0))
+    )
+    np.testing.assert_array_equal(moved[2], CENTROIDS[2])
+    assert counts[2] == COUNTS[2]
+
+
+def test_move_centroids_over_devices_equals_one_device():
+    def split(array):
+        return jnp.asarray(array).reshape(4, -1, *array.shape[1:])
+
+    rows = (Z, LABELS, WEIGHTS > 0)
+    spread = jax.pmap(
+        partial(move_centroids, axis_name="data"),
+        axis_name="data",
+        in_axes=(None, None, 0, 0, 0),
+        out_axes=None,
+    )(jnp.asarray(CENTROIDS), jnp.asarray(COUNTS), *map(split, rows))
+    alone = move_centroids(*map(jnp.asarray, (CENTROIDS, COUNTS, *rows)))
+    chex.assert_trees_all_close(spread, alone, rtol=1e-5)
+
+
+def test_kmeans_loss_equals_loops():
+    # Trap T9: summed over d, not averaged.
+    expected = sum(
+        w
+        * sum((float(a) - float(b)) ** 2 for a, b in zip(z, CENTROIDS[j], strict=True))
+        for w, z, j in zip(WEIGHTS, Z, LABELS, strict=True)
+    )
+    arrays = map(jnp.asarray, (Z, CENTROIDS, LABELS))
+    loss = kmeans_loss(*arrays, weights=jnp.asarray(WEIGHTS))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_dcn_matches_algorithm_1(params, terms):
+    z = np.asarray(encode(params, jnp.asarray(X), architecture=TINY))
+    nearest = ((z[:, None] - CENTROIDS) ** 2).sum(axis=2).argmin(axis=1)
+    counts = np.full(K, 7.0)
+    centroids, counts = move_centroids_by_loops(
+        CENTROIDS, counts, z, nearest, WEIGHTS > 0
+    )
+    distances = ((z - centroids[nearest]) ** 2).sum(axis=1)
+    objective = DCN(clustering_weight=0.3, initial_count=7.0)
+    all_params = params | objective.extra_params(K)
+    losses, moved = objective.loss(all_params, *batch(), architecture=TINY)
+    np.testing.assert_allclose(losses.clustering, WEIGHTS @ distances, rtol=1e-4)
+    np.testing.assert_allclose(losses.reconstruction, terms[0], rtol=1e-4)
+    total = terms[0] + 0.15 * (WEIGHTS @ distances)
+    np.testing.assert_allclose(losses.total, total, rtol=1e-4)
+    np.testing.assert_allclose(moved["centroids"], centroids, rtol=1e-4)
+    np.testing.assert_allclose(moved["counts"], counts)
+
+
+def test_dcn_moves_no_centroid_by_its_gradient():
+    assert "centroids" not in DCN.trained

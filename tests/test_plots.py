@@ -9,7 +9,12 @@ import pytest
 from matplotlib.colors import to_hex
 from sklearn.decomposition import PCA
 
-from dec_jax.image_plots import cluster_members, decoded_centroids
+from dec_jax.image_plots import (
+    cluster_members,
+    decoded_centroids,
+    reconstructions,
+    samples_grid,
+)
 from dec_jax.plots import (
     confusion_matrix,
     latent_before_after,
@@ -310,7 +315,7 @@ def test_confusion_matrix_orders_clusters_by_their_classes():
     np.testing.assert_array_equal(
         panel.images[0].get_array(), [[1, 0, 0], [0, 1, 0], [0, 0.5, 0.5]]
     )
-    assert panel.get_title(loc="left") == "Classes and clusters, ACC 0.833"
+    assert figure.get_suptitle() == "Classes and clusters, ACC 0.833"
 
 
 def test_confusion_matrix_puts_clusters_left_over_last_without_a_frame():
@@ -319,6 +324,16 @@ def test_confusion_matrix_puts_clusters_left_over_last_without_a_frame():
     assert tick_labels(panel.xaxis) == ["5", "6", "4"]
     assert frames(panel) == [(0, 0), (1, 1)]
     assert cells(panel) == {(0, 0): 2, (1, 1): 3, (0, 2): 1}
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2])
+def test_confusion_matrix_of_two_classes_keeps_its_title_inside(n_clusters):
+    labels = np.arange(6) % 2
+    figure = confusion_matrix(labels, labels % n_clusters)
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= title.x0 and title.x1 <= figure.bbox.x1
+    assert len(frames(figure.axes[0])) == n_clusters
 
 
 def test_confusion_matrix_leaves_classes_left_over_without_a_frame():
@@ -585,6 +600,162 @@ def test_cluster_members_rejects_what_does_not_fit(options, error, message):
     assert str(caught.value) == message
 
 
+# Originals and what was made of them. Pixels of 1 x 2 images, a gap of 1 between.
+
+
+def tiles(figure, n_columns, height=1, width=2):
+    """The red values of the tiles of a grid, shape [rows, columns, height, width]."""
+    canvas = np.asarray(figure.axes[0].images[0].get_array())[..., 0]
+    rows = range(0, len(canvas), height + 1)
+    columns = range(0, n_columns * (width + 1), width + 1)
+    return np.array(
+        [[canvas[r : r + height, c : c + width] for c in columns] for r in rows]
+    )
+
+
+ORIGINALS = np.array([[0.0, 4.0], [1.0, 2.0], [3.0, 4.0]], np.float32)
+
+
+@pytest.mark.parametrize("asarray", [np.asarray, jnp.asarray])
+def test_reconstructions_stand_below_their_inputs_and_originals(asarray):
+    noisy, made = ORIGINALS + 1, ORIGINALS[::-1]
+    figure = drawn(
+        reconstructions(asarray(ORIGINALS), asarray(noisy), asarray(made), (1, 2))
+    )
+    expected = np.stack([ORIGINALS, np.minimum(noisy, 4), made])[:, :, None] / 4
+    np.testing.assert_allclose(tiles(figure, 3), expected, atol=1e-6)
+    names = ["original", "input", "reconstruction"]
+    assert tick_labels(figure.axes[0].yaxis) == names
+    np.testing.assert_array_equal(figure.axes[0].get_yticks(), [0, 2, 4])
+
+
+def test_reconstructions_without_inputs_shows_the_first_n_in_two_rows():
+    figure = drawn(reconstructions(ORIGINALS, None, ORIGINALS + 1, (1, 2), n=2))
+    # Of the two originals shown 0 is black and 4 is white.
+    expected = [[[[0, 1]], [[0.25, 0.5]]], [[[0.25, 1]], [[0.5, 0.75]]]]
+    np.testing.assert_allclose(tiles(figure, 2), expected, atol=1e-6)
+    assert tick_labels(figure.axes[0].yaxis) == ["original", "reconstruction"]
+
+
+def test_reconstructions_of_bytes_run_from_0_to_255():
+    pixels = np.array([[51, 102]], np.uint8)
+    figure = reconstructions(pixels, None, 2 * pixels, (1, 2, 1))
+    np.testing.assert_allclose(tiles(figure, 1), [[[[0.2, 0.4]]], [[[0.4, 0.8]]]])
+
+
+def test_reconstructions_keep_to_a_given_range_and_to_colours():
+    images = np.random.default_rng(0).random((2, 4, 3, 3))
+    figure = drawn(reconstructions(images, None, images, (4, 3, 3), value_range=(0, 2)))
+    canvas = figure.axes[0].images[0].get_array()
+    assert canvas.shape == (9, 7, 3)
+    np.testing.assert_allclose(canvas[5:, 4:], images[1] / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 12])
+def test_reconstructions_keep_their_names_inside_the_figure(n):
+    images = np.random.default_rng(0).random((n, 64))
+    figure = reconstructions(images, images, images, (8, 8), n=n)
+    figure.draw_without_rendering()
+    for name in figure.axes[0].get_yticklabels():
+        assert name.get_window_extent().x0 > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"reconstructed": ORIGINALS[:2]},
+            ValueError,
+            "originals, inputs and reconstructed must be equally many, got 3 as original "
+            "and 2 as reconstruction.",
+        ),
+        (
+            {"originals": ORIGINALS.astype(np.uint8)},
+            TypeError,
+            "originals, inputs and reconstructed must be on one scale, got uint8 as "
+            "original and float32 as input; divide bytes by 255.",
+        ),
+        (
+            {"inputs": np.ones((3, 3), np.float32)},
+            ValueError,
+            "input must hold images of shape (1, 2), at least one, got shape (3, 3).",
+        ),
+        (
+            {"reconstructed": ORIGINALS * np.float32(np.nan)},
+            ValueError,
+            "reconstruction must be finite, got NaN or infinity.",
+        ),
+        (
+            {"image_shape": (2,)},
+            ValueError,
+            "An image must have shape (h, w), (h, w, 1) or (h, w, 3), got (2,).",
+        ),
+        ({"n": 0}, ValueError, "n must be at least 1, got 0."),
+    ],
+)
+def test_reconstructions_rejects_what_does_not_fit(options, error, message):
+    arguments = {
+        "originals": ORIGINALS,
+        "inputs": ORIGINALS,
+        "reconstructed": ORIGINALS,
+        "image_shape": (1, 2),
+    }
+    with pytest.raises(error) as caught:
+        reconstructions(**arguments | options)
+    assert str(caught.value) == message
+
+
+# Samples of a decoder.
+
+
+@pytest.mark.parametrize("asarray", [np.asarray, jnp.asarray])
+def test_samples_grid_fills_rows_and_leaves_the_end_white(asarray):
+    images = np.arange(10, dtype=np.float32).reshape(5, 2)
+    figure = drawn(samples_grid(asarray(images), (1, 2)))
+    expected = np.concatenate([images / 9, [[1, 1]]]).reshape(2, 3, 1, 2)
+    np.testing.assert_allclose(tiles(figure, 3), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "n_columns", "rows_and_columns"),
+    [(1, None, (1, 1)), (9, None, (3, 3)), (10, 4, (3, 4)), (3, 8, (1, 3))],
+)
+def test_samples_grid_has_so_many_rows_and_columns(n, n_columns, rows_and_columns):
+    rows, columns = rows_and_columns
+    figure = drawn(samples_grid(np.eye(n, 12), (3, 4), n_columns=n_columns))
+    canvas = figure.axes[0].images[0].get_array()
+    assert canvas.shape == (4 * rows - 1, 5 * columns - 1, 3)
+
+
+def test_samples_grid_keeps_to_a_given_range():
+    figure = samples_grid(np.array([[-1.0, 1.0]]), (1, 2), value_range=(0, 4))
+    np.testing.assert_allclose(tiles(figure, 1), [[[[0, 0.25]]]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"images": np.ones((3, 5))},
+            "images must hold images of shape (1, 2), at least one, got shape (3, 5).",
+        ),
+        (
+            {"images": np.ones((0, 2))},
+            "images must hold images of shape (1, 2), at least one, got shape (0, 2).",
+        ),
+        (
+            {"images": np.array([[0, np.nan]])},
+            "images must be finite, got NaN or infinity.",
+        ),
+        ({"n_columns": 0}, "n_columns must be at least 1, got 0."),
+    ],
+)
+def test_samples_grid_rejects_what_does_not_fit(options, message):
+    with pytest.raises(ValueError) as caught:
+        samples_grid(**{"images": np.ones((3, 2)), "image_shape": (1, 2)} | options)
+    assert str(caught.value) == message
+
+
 # What is loaded.
 
 
@@ -592,11 +763,11 @@ def test_new_figure_has_the_size_asked_for():
     assert new_figure(3, 2).get_size_inches().tolist() == [3, 2]
 
 
-def test_plots_load_matplotlib_when_called_and_pyplot_never():
+def test_plots_load_matplotlib_when_called_and_pyplot_never(tmp_path):
     program = """
 import io, sys
 import numpy as np
-from dec_jax import image_plots, plots
+from dec_jax import animation, curves, image_plots, plots
 print("matplotlib" in sys.modules)
 z, labels = np.eye(4), np.arange(4)
 for figure in (
@@ -605,12 +776,16 @@ for figure in (
     plots.confusion_matrix(labels, labels),
     image_plots.decoded_centroids(z.reshape(4, 2, 2)),
     image_plots.cluster_members(z, z, labels, (2, 2)),
+    image_plots.reconstructions(z, None, z, (2, 2)),
+    image_plots.samples_grid(z, (2, 2)),
+    curves.loss_curves([1.0]),
 ):
     figure.savefig(io.BytesIO(), dpi=30)
+animation.save_animation(sys.argv[1], animation.latent_frames([z, z], labels), dpi=30)
 print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     answer = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, str(tmp_path / "moving.gif")],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,

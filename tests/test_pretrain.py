@@ -15,11 +15,14 @@ from dec_jax.loop import minibatch_plan
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import (
     PretrainConfig,
+    PretrainHistory,
     PretrainState,
     init_pretraining,
     pretrain_end_to_end,
     pretrain_step,
+    validation_loss,
 )
+from dec_jax.reconstruction import Reconstruction, Variational
 
 TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
 CONFIG = PretrainConfig(
@@ -51,9 +54,9 @@ def run(x):
             jax.device_get(state._replace(key=jax.random.key_data(state.key)))
         )
 
-    params, losses = fit(jax.random.key(0), x, on_epoch=save)
+    params, history = fit(jax.random.key(0), x, on_epoch=save)
     states = [s._replace(key=jax.random.wrap_key_data(s.key)) for s in states]
-    return params, losses, states
+    return params, history.loss, states
 
 
 def test_params_are_trained_towards_the_samples(run, x):
@@ -76,9 +79,9 @@ def test_losses_are_one_an_epoch(run):
 def test_pretraining_depends_on_the_key_only(run, x):
     again = fit(jax.random.key(0), x)
     chex.assert_trees_all_equal(again[0], run[0])
-    np.testing.assert_array_equal(again[1], run[1])
+    np.testing.assert_array_equal(again[1].loss, run[1])
     other = fit(jax.random.key(1), x, on_epoch=lambda *_: True)
-    assert other[1][0] != run[1][0]
+    assert other[1].loss[0] != run[1][0]
 
 
 def test_an_epoch_equals_a_python_loop_of_steps(run, x, key):
@@ -103,14 +106,15 @@ def test_resuming_from_a_saved_state_equals_the_unbroken_run(run, x, epoch):
     # The key is drawn from at the start only: a resumed run does not look at it.
     resumed, rest = fit(jax.random.key(9), x, state=states[epoch - 1])
     chex.assert_trees_all_equal(resumed, params)
-    np.testing.assert_array_equal(rest, losses[epoch:])
+    np.testing.assert_array_equal(rest.loss, losses[epoch:])
 
 
 def test_the_state_given_stays_usable(run, x, key):
     state = init_pretraining(key, architecture=TINY, config=CONFIG, n_samples=len(x))
     first, again = (fit(key, x, state=state) for _ in range(2))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
-    chex.assert_trees_all_equal(first, again, run[:2])
+    chex.assert_trees_all_equal(first, again)
+    chex.assert_trees_all_equal(first[0], run[0])
 
 
 def test_epochs_are_one_program_for_equal_settings(x, key):
@@ -152,8 +156,8 @@ def test_on_epoch_sees_the_state_and_the_loss(run):
 
 
 def test_on_epoch_stops_by_true(run, x, key):
-    params, losses = fit(key, x, on_epoch=lambda state, loss: int(state.step) == 8)
-    np.testing.assert_array_equal(losses, run[1][:2])
+    params, history = fit(key, x, on_epoch=lambda state, row: int(state.step) == 8)
+    np.testing.assert_array_equal(history.loss, run[1][:2])
     chex.assert_trees_all_equal(jax.device_get(params), run[2][1].params)
 
 
@@ -257,13 +261,14 @@ def test_bytes_equal_their_scaled_floats(key):
 @pytest.mark.parametrize("n", [128, 40, 1])
 def test_any_number_of_samples_will_do(key, x, n):
     config = PretrainConfig(1, 64, Optimizer("adam", 0.01, schedule="one-cycle"))
-    params, losses = fit(key, x[:n], config=config)
-    chex.assert_tree_all_finite((params, losses))
+    params, history = fit(key, x[:n], config=config)
+    chex.assert_tree_all_finite((params, history.loss))
 
 
 def test_duplicate_rows_and_constant_columns_stay_finite(key):
     x = np.tile(np.array([[1, 1, 1, 1, 1, 1, 1, 0]], np.float32), (200, 1))
-    chex.assert_tree_all_finite(fit(key, x))
+    params, history = fit(key, x)
+    chex.assert_tree_all_finite((params, history.loss))
 
 
 @pytest.mark.parametrize(
@@ -294,6 +299,7 @@ def test_pretrain_end_to_end_rejects_samples(key, x, error, message):
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"patience": 0}, ValueError, "patience must be at least 1, got 0"),
         ({"target": "claen"}, ValueError, "'claen'; did you mean 'clean'"),
     ],
 )
@@ -308,3 +314,127 @@ def test_pretraining_says_where_the_loss_diverged(key, x):
         FloatingPointError, match=r"after epoch 1; lower the learning rate"
     ):
         fit(key, 1e3 * x, config=config)
+
+
+# Validation and early stopping.
+
+
+def test_without_validation_data_there_is_no_validation_loss(key, x):
+    _, history = fit(key, x)
+    assert isinstance(history, PretrainHistory)
+    assert np.isnan(history.validation).all()
+
+
+def test_validation_loss_is_the_loss_of_the_parameters_after_the_epoch(key, x):
+    # 37 samples in batches of 16: the last one is padded, and its padding must not count.
+    config = PretrainConfig(1, 16, Optimizer("adam", 0.01))
+    params, history = fit(key, x[:64], config=config, validation=x[64:101])
+    x_hat = reconstruct(params, jnp.asarray(x[64:101]), architecture=TINY)
+    expected = np.mean((np.asarray(x_hat) - x[64:101]) ** 2)
+    np.testing.assert_allclose(history.validation[0], expected, rtol=1e-5)
+
+
+def test_validation_noise_is_the_same_in_each_epoch(key, x):
+    config = replace(CONFIG, augmentation=Augmentation(masking=0.5))
+    params = init_params(key, TINY)
+    first, again = (
+        validation_loss(key, params, jnp.asarray(x), architecture=TINY, config=config)
+        for _ in range(2)
+    )
+    clean = validation_loss(
+        key,
+        params,
+        jnp.asarray(x),
+        architecture=TINY,
+        config=replace(config, augmentation=Augmentation()),
+    )
+    assert first == again != clean
+
+
+def overfit(key, x, patience, **options):
+    """Four samples to learn, others to watch, and a rate that soon does harm."""
+    config = PretrainConfig(
+        60, 4, Optimizer("sgd", 0.5, momentum=0.0), patience=patience
+    )
+    return fit(key, x[:4], config=config, validation=x[100:], **options)
+
+
+def test_patience_stops_and_goes_back_to_the_lowest_loss(key, x):
+    params, history = overfit(key, x, patience=5)
+    best = int(np.argmin(history.validation))
+    assert 0 < best < 54
+    assert len(history.validation) == best + 1 + 5
+    config = PretrainConfig(60, 4)
+    loss = validation_loss(
+        key, params, jnp.asarray(x[100:]), architecture=TINY, config=config
+    )
+    np.testing.assert_allclose(loss, history.validation[best], rtol=1e-5)
+
+
+def test_without_patience_all_epochs_run(key, x):
+    _, history = overfit(key, x, patience=None)
+    assert len(history.loss) == 60
+
+
+def test_patience_without_validation_watches_the_epochs_own_loss(key, x):
+    # A rate too small to lower a loss of this size in float32: the first epoch is best.
+    config = PretrainConfig(30, 64, Optimizer("sgd", 1e-12), patience=2)
+    _, history = fit(key, x[:64], config=config)
+    assert len(history.loss) == 3
+
+
+def test_resuming_with_patience_equals_the_unbroken_run(key, x):
+    states = []
+    params, history = overfit(
+        key, x, 5, on_epoch=lambda s, _: states.append(jax.tree.map(jnp.copy, s))
+    )
+    resumed, rest = overfit(key, x, 5, state=states[len(states) - 3])
+    chex.assert_trees_all_equal(resumed, params)
+    np.testing.assert_array_equal(rest.validation, history.validation[-2:])
+
+
+def test_pretrain_rejects_validation_of_another_width(key, x):
+    with pytest.raises(ValueError, match=r"validation must have 8 columns.*\(200, 3\)"):
+        fit(key, x, validation=x[:, :3])
+
+
+VAE = replace(TINY, variational=True, output_activation="sigmoid")
+
+
+@pytest.mark.parametrize(
+    "architecture, objective, message",
+    [
+        (VAE, Reconstruction(), "pretrain this one with Variational"),
+        (TINY, Variational(), "needs an architecture with variational=True"),
+        (
+            replace(VAE, output_activation="linear"),
+            Variational(),
+            "needs the output activation 'sigmoid'.*got 'linear'",
+        ),
+    ],
+)
+def test_pretrain_rejects_an_objective_of_another_kind(
+    key, x, architecture, objective, message
+):
+    with pytest.raises(ValueError, match=message):
+        fit(
+            key,
+            np.abs(x) / 99,
+            architecture=architecture,
+            config=replace(CONFIG, objective=objective),
+        )
+
+
+def test_pretrain_rejects_pixels_that_are_no_probabilities(key, x):
+    config = replace(CONFIG, objective=Variational())
+    with pytest.raises(ValueError, match=r"x must be in \[0, 1\] for Bernoulli"):
+        fit(key, x, architecture=VAE, config=config)
+    with pytest.raises(ValueError, match=r"validation must be in \[0, 1\]"):
+        fit(key, np.abs(x) / 99, architecture=VAE, config=config, validation=x)
+
+
+def test_variational_training_lowers_the_bound(key):
+    x = np.random.default_rng(0).integers(0, 256, (200, 8)).astype(np.uint8)
+    config = replace(CONFIG, objective=Variational(), epochs=20)
+    _, history = fit(key, x, architecture=VAE, config=config)
+    assert history.loss[-1] < history.loss[0]

@@ -2,9 +2,11 @@ import jax
 import numpy as np
 import pytest
 
+from dec_jax.architecture import dense_architecture
 from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import init_params
-from dec_jax.objectives import DEC
+from dec_jax.layerwise import LayerwiseConfig
+from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.recipes import RECIPES, DataShape, make_recipe
 
@@ -13,30 +15,49 @@ USPS = DataShape(9_298, 256, (16, 16, 1), input_scale=1.0, name="usps")
 TABLE = DataShape(500, 12, input_scale=1.0, name="table")
 
 
-@pytest.mark.parametrize("shape", [MNIST, TABLE], ids=["image", "table"])
-@pytest.mark.parametrize("name", RECIPES)
+CONVOLUTIONAL = ("kld-conv", "kmeans-conv")
+CASES = [
+    (name, shape)
+    for name in RECIPES
+    for shape in (MNIST, TABLE)
+    if shape is MNIST or name not in CONVOLUTIONAL
+]
+over_data = pytest.mark.parametrize(("name", "shape"), CASES)
+
+
+@over_data
 def test_recipe_fits_the_data(name, shape):
     recipe = make_recipe(name, shape)
     assert recipe.architecture.input_dim == shape.input_dim
-    assert recipe.architecture.input_scale == shape.input_scale
-    widths = [layer.features for layer in recipe.architecture.layers]
-    assert widths == [500, 500, 2000, 10]
+    # The published DEC multiplies bytes by 0.02.
+    scale = 0.02 if name == "dec-paper" and shape is MNIST else shape.input_scale
+    assert recipe.architecture.input_scale == scale
     assert recipe.source and recipe.expected
 
 
-@pytest.mark.parametrize("shape", [MNIST, TABLE], ids=["image", "table"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if name not in CONVOLUTIONAL]
+)
+def test_dense_recipes_have_the_papers_network(name):
+    layers = make_recipe(name, MNIST).architecture.layers
+    assert [layer.features for layer in layers] == [500, 500, 2000, 10]
+
+
+@over_data
 def test_recipe_hashes_by_value(name, shape):
     first, second = make_recipe(name, shape), make_recipe(name, shape)
     assert first == second
     assert hash(first) == hash(second)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, shape in CASES if shape is TABLE])
 def test_a_table_is_never_moved(name):
-    # 784 columns of a table are not 28 x 28 pixels.
+    # Trap P5: 784 columns of a table are not 28 x 28 pixels.
     recipe = make_recipe(name, DataShape(500, 784, image_shape=None, name="mnist"))
-    for phase in (recipe.pretrain, recipe.train):
+    phases = [recipe.train, recipe.pretrain]
+    if isinstance(recipe.pretrain, LayerwiseConfig):
+        phases[1:] = [recipe.pretrain.layer, recipe.pretrain.finetune]
+    for phase in phases:
         assert not phase.augmentation.moves_pixels
         assert phase.augmentation.image_shape is None
 
@@ -106,6 +127,56 @@ def test_dec_keras_has_the_published_settings_of_usps():
     assert recipe.architecture.initializer == "glorot_uniform"
     assert recipe.train.update_interval == 30
     assert recipe.train.max_intervals == -(-20_000 // 30)
+
+
+def test_dec_paper_has_the_published_schedule():
+    # Traps P2 and P3: 50,000 iterations a layer, 100,000 for all, of 274 an epoch.
+    recipe = make_recipe("dec-paper", MNIST)
+    assert recipe.pretrain.corruption == 0.2
+    assert recipe.pretrain.layer.epochs == -(-50_000 // 274)
+    assert recipe.pretrain.finetune.epochs == -(-100_000 // 274)
+    for phase in (recipe.pretrain.layer, recipe.pretrain.finetune):
+        assert phase.optimizer.learning_rate == 0.05
+        assert (phase.optimizer.schedule, phase.optimizer.decay_every) == (
+            "step",
+            20_000,
+        )
+    assert recipe.architecture.initializer == "xie_normal"
+    assert recipe.train.update_interval == 160
+
+
+def test_idec_dcn_and_dec_share_one_pretraining():
+    recipes = [make_recipe(name, MNIST) for name in ("dec", "idec", "dcn")]
+    assert len({(recipe.architecture, recipe.pretrain) for recipe in recipes}) == 1
+    assert [recipe.objective for recipe in recipes] == [DEC(), IDEC(), DCN()]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_convolutional_recipes_have_the_published_networks(name):
+    coil20 = DataShape(1_440, 128 * 128, (128, 128, 1), name="coil20")
+    assert make_recipe(name, MNIST).architecture.embedding_dim == 120
+    assert make_recipe(name, coil20).architecture.embedding_dim == 320
+    assert make_recipe(name, coil20).architecture.batch_norm
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_convolutional_recipes_rejects_images_without_a_network(name):
+    with pytest.raises(ValueError, match=r"28 x 28 and.*got image_shape \(16, 16, 1\)"):
+        make_recipe(name, USPS)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_make_recipe_takes_another_network(name):
+    network = dense_architecture(256, hidden=(30,), embedding_dim=5)
+    recipe = make_recipe(name, USPS, network)
+    assert recipe.architecture.layers == network.layers
+    assert recipe.architecture.input_scale == USPS.input_scale
+
+
+def test_make_recipe_rejects_a_network_for_other_samples():
+    message = "architecture must take 784 values, as the samples have, got one for 9"
+    with pytest.raises(ValueError, match=message):
+        make_recipe("dec", MNIST, dense_architecture(9))
 
 
 def test_make_recipe_rejects_an_unknown_name_with_the_nearest():

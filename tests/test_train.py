@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dec_jax.architecture import dense_architecture
+from dec_jax.architecture import Architecture, Conv2D, dense_architecture
 from dec_jax.assignment import soft_assignment, target_distribution
 from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import encode, init_params
 from dec_jax.kmeans import k_means
 from dec_jax.loop import minibatch_plan
 from dec_jax.metrics import clustering_accuracy
-from dec_jax.objectives import DEC, IDEC
+from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.train import (
@@ -37,8 +37,9 @@ CONFIG = TrainConfig(
     tolerance=0.0,
     optimizer=Optimizer("sgd", 0.1),
 )
-METHODS = [DEC(), IDEC()]
-by_method = pytest.mark.parametrize("objective", METHODS, ids=["dec", "idec"])
+METHODS = [DEC(), IDEC(), DCN(clustering_weight=0.1)]
+NAMES = ["dec", "idec", "dcn"]
+by_method = pytest.mark.parametrize("objective", METHODS, ids=NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def restored(state):
     return state._replace(key=jax.random.wrap_key_data(state.key))
 
 
-@pytest.fixture(scope="module", params=METHODS, ids=["dec", "idec"])
+@pytest.fixture(scope="module", params=METHODS, ids=NAMES)
 def whole(request, start, x):
     """The method, its result after all intervals, and the state after each, saved."""
     states = []
@@ -117,7 +118,8 @@ def test_optimizer_state_of_dec_holds_no_decoder(start):
         )
         for objective in METHODS
     }
-    assert count == {DEC: 5, IDEC: 9}
+    # Kernel and bias of two layers each way, and the centroids; DCN moves those by counts.
+    assert count == {DEC: 5, IDEC: 9, DCN: 8}
 
 
 @pytest.mark.parametrize("alpha", [1.0, 3.0])
@@ -193,7 +195,7 @@ def test_training_moves_the_centroids_and_the_encoder(whole, start):
         assert max(jax.tree.leaves(moved)) > 1e-3
 
 
-def test_only_idec_trains_the_decoder(whole, start):
+def test_only_dec_leaves_the_decoder_alone(whole, start):
     # Trap T10.
     objective, result, _ = whole
     moved = jax.tree.map(
@@ -201,7 +203,7 @@ def test_only_idec_trains_the_decoder(whole, start):
         result.state.params["decoder"],
         start[0]["decoder"],
     )
-    assert (max(jax.tree.leaves(moved)) > 0) == (objective == IDEC())
+    assert (max(jax.tree.leaves(moved)) > 0) == (objective != DEC())
 
 
 @by_method
@@ -229,6 +231,50 @@ def test_step_over_devices_equals_one_device(start, x, objective):
         saved(shares)._asdict(), saved(whole)._asdict(), atol=1e-5
     )
     np.testing.assert_allclose(mean_losses, losses, rtol=1e-4, atol=1e-6)
+
+
+def test_dcn_counts_every_sample_once_an_epoch(x):
+    # 200 samples in batches of 64: the padding of the last one must not count.
+    config = replace(CONFIG, update_interval=4, max_intervals=3)
+    result = run(fresh_start(x, 4), x, DCN(initial_count=10.0), config)
+    assert float(result.state.params["counts"].sum()) == 4 * 10 + 3 * 200
+
+
+CONV = Architecture(
+    (2, 4, 1), (Conv2D(4, (2, 2)), Conv2D(3, (1, 3), "linear")), batch_norm=True
+)
+
+
+@by_method
+def test_batch_norm_moves_by_rule_and_labels_come_from_its_running_averages(
+    x, objective
+):
+    options = {"architecture": CONV, "objective": objective, "config": CONFIG}
+    params = init_params(KEY, CONV)
+    clusters = k_means(KEY, encode(params, x, architecture=CONV), 4, n_init=2)
+    state = init_state(
+        KEY,
+        params,
+        clusters.centroids,
+        clusters.labels,
+        objective=objective,
+        config=CONFIG,
+    )
+    result = train(state, x, **options)
+    stats = result.state.params["batch_stats"]
+    before = params["batch_stats"]
+    assert not np.allclose(
+        stats["encoder"]["batch_norm_0"]["mean"],
+        before["encoder"]["batch_norm_0"]["mean"],
+    )
+    frozen = np.allclose(
+        stats["decoder"]["batch_norm_0"]["mean"],
+        before["decoder"]["batch_norm_0"]["mean"],
+    )
+    assert frozen == (objective == DEC())
+    q, labels = assign(result.state.params, x, architecture=CONV, alpha=objective.alpha)
+    np.testing.assert_array_equal(result.labels, labels)
+    np.testing.assert_allclose(result.q, q, atol=1e-6)
 
 
 def masked_loss(state, x, p, **options):
@@ -386,7 +432,9 @@ def test_history_has_the_terms_of_the_loss(whole):
         expected = history.clustering
         np.testing.assert_array_equal(history.reconstruction, np.zeros(4))
     else:
-        expected = history.reconstruction + 0.1 * history.clustering
+        # DCN has half of its weight before the squared distance.
+        weight = 0.1 if objective == IDEC() else 0.05
+        expected = history.reconstruction + weight * history.clustering
     np.testing.assert_allclose(history.loss, expected, rtol=1e-5)
 
 

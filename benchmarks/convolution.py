@@ -1,0 +1,216 @@
+"""Convolutional autoencoders in a compiled loop: `python -m benchmarks.convolution`.
+
+Milliseconds of one gradient step, several in a `lax.scan`: JAX's own convolution,
+transposed convolution and pooling beside those of `dec_jax.convolution`, in alternating
+rounds after compilation. The gradients of the last step are compared too.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dec_jax import convolution
+from experiments import environment
+
+Params = list[jax.Array]
+
+
+class Conv(NamedTuple):
+    """One convolution of an encoder."""
+
+    features: int
+    size: int
+    stride: int = 1
+    padding: str = "valid"
+
+
+POOL = None  # halves height and width
+# Height and width of the images, and the encoder; the decoder mirrors it.
+NETS: dict[str, tuple[int, list[Conv | None]]] = {
+    "mnist pooled": (28, [Conv(50, 5), POOL, Conv(50, 5), POOL, Conv(120, 4)]),
+    "coil pooled": (
+        128,
+        [
+            *(Conv(20, 9), POOL, Conv(20, 5), POOL, Conv(20, 5), POOL),
+            *(Conv(40, 5), POOL, Conv(320, 4)),
+        ],
+    ),
+    "mnist strided": (
+        28,
+        [Conv(32, 5, 2, "same"), Conv(64, 5, 2, "same"), Conv(128, 3, 2)],
+    ),
+}
+# Name of the net, batch size.
+CASES = [
+    *(("mnist pooled", 100), ("mnist pooled", 256)),
+    *(("coil pooled", 10), ("coil pooled", 32), ("mnist strided", 256)),
+]
+QUICK_CASES = [("mnist pooled", 100), ("mnist strided", 256)]
+
+
+class Operations(NamedTuple):
+    """What differs between the two sides."""
+
+    conv2d: Callable[..., jax.Array]
+    conv2d_transpose: Callable[..., jax.Array]
+    max_pool: Callable[..., jax.Array]
+
+
+def jax_conv2d(x: jax.Array, kernel: jax.Array, *, strides, padding) -> jax.Array:
+    """`conv2d` of JAX."""
+    axes = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding.upper(), dimension_numbers=axes
+    )
+
+
+def jax_conv2d_transpose(
+    x: jax.Array, kernel: jax.Array, *, output_shape, strides, padding
+) -> jax.Array:
+    """`conv2d_transpose` of JAX; the nets here have its natural `output_shape`."""
+    axes = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_transpose(
+        x,
+        kernel,
+        strides,
+        padding.upper(),
+        dimension_numbers=axes,
+        transpose_kernel=True,
+    )
+
+
+def jax_max_pool(x: jax.Array, pool_size: tuple[int, int]) -> jax.Array:
+    """`max_pool` of JAX."""
+    window = (1, *pool_size, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+
+
+PEER = Operations(jax_conv2d, jax_conv2d_transpose, jax_max_pool)
+OURS = Operations(
+    convolution.conv2d, convolution.conv2d_transpose, convolution.max_pool
+)
+
+
+def init_params(key: jax.Array, encoder: list[Conv | None]) -> Params:
+    """Random kernels: the encoder's, then the decoder's in its order."""
+    shapes, channels = [], 1
+    for layer in encoder:
+        if layer:
+            shapes.append((layer.size, layer.size, channels, layer.features))
+            channels = layer.features
+    shapes += shapes[::-1]
+    keys = jax.random.split(key, len(shapes))
+    return [
+        jax.random.normal(k, shape) * (2 / (shape[0] * shape[1] * max(shape[2:]))) ** 0.5
+        for k, shape in zip(keys, shapes, strict=True)
+    ]
+
+
+def reconstruction_loss(
+    params: Params, x: jax.Array, encoder: list[Conv | None], operations: Operations
+) -> jax.Array:
+    """Mean squared error of the autoencoder, rectified after every layer but the last."""
+    y, shapes, kernels = x, [], iter(params)
+    for layer in encoder:
+        shapes.append(y.shape[1:3])
+        if layer:
+            options = {"strides": (layer.stride, layer.stride), "padding": layer.padding}
+            y = jax.nn.relu(operations.conv2d(y, next(kernels), **options))
+        else:
+            y = operations.max_pool(y, (2, 2))
+    for layer, shape in zip(encoder[::-1], shapes[::-1], strict=True):
+        if layer:
+            options = {"strides": (layer.stride, layer.stride), "padding": layer.padding}
+            y = operations.conv2d_transpose(
+                y, next(kernels), output_shape=shape, **options
+            )
+            y = jax.nn.relu(y) if shape != shapes[0] else y
+        else:
+            y = convolution.unpool(y, (2, 2), shape)
+    return ((y - x) ** 2).mean()
+
+
+@partial(jax.jit, static_argnames=("name", "ours", "steps"))
+def train(
+    params: Params, x: jax.Array, *, name: str, ours: bool, steps: int
+) -> tuple[Params, Params]:
+    """The parameters after some steps of gradient descent, and the last gradients."""
+    loss = partial(
+        reconstruction_loss,
+        encoder=NETS[name][1],
+        operations=OURS if ours else PEER,
+    )
+
+    def step(carry: tuple[Params, Params], _: None) -> tuple[tuple[Params, Params], None]:
+        gradients = jax.grad(loss)(carry[0], x)
+        moved = jax.tree.map(lambda w, g: w - 0.01 * g, carry[0], gradients)
+        return (moved, gradients), None
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return jax.lax.scan(step, (params, zeros), None, length=steps)[0]
+
+
+def compare(name: str, batch: int, *, steps: int, rounds: int) -> dict[str, Any]:
+    """One row: medians over the rounds, and how far the gradients are apart."""
+    size, encoder = NETS[name]
+    params_key, x_key = jax.random.split(jax.random.key(0))
+    params = init_params(params_key, encoder)
+    x = jax.random.uniform(x_key, (batch, size, size, 1))
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    programs, compile_seconds, gradients = {}, {}, {}
+    for ours in seconds:
+        start = time.perf_counter()
+        lowered = train.lower(params, x, name=name, ours=ours, steps=steps)
+        programs[ours] = lowered.compile()
+        compile_seconds[ours] = time.perf_counter() - start
+        gradients[ours] = programs[ours](params, x)[1]
+    for _ in range(rounds):
+        for ours, program in programs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(program(params, x))
+            seconds[ours].append((time.perf_counter() - start) / steps)
+    differences = jax.tree.map(
+        lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()),
+        gradients[True],
+        gradients[False],
+    )
+    ours_ms, peer_ms = (1e3 * statistics.median(seconds[side]) for side in (True, False))
+    return {
+        "case": f"{name} batch={batch}",
+        "ours": ours_ms,
+        "peer": peer_ms,
+        "ratio": peer_ms / ours_ms,
+        "limit_fraction": None,
+        "unit": "ms",
+        "compile": compile_seconds[True],
+        "gradient_difference": max(differences),
+    }
+
+
+def main() -> None:
+    """Runs the cases and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two cases")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="of one loop")
+    options = parser.parse_args()
+    print(f"device {environment.device()}, ms a step, median of {options.rounds} rounds")
+    head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
+    print(f"{head[0]:24} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
+    for name, batch in QUICK_CASES if options.quick else CASES:
+        row = compare(name, batch, steps=options.steps, rounds=options.rounds)
+        print(
+            f"{row['case']:24} {row['ours']:8.1f} {row['peer']:8.1f} {row['ratio']:9.1f} "
+            f"{row['compile']:9.1f} {row['gradient_difference']:.0e}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

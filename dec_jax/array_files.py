@@ -1,0 +1,94 @@
+"""A user's own arrays: npz and npy files."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dec_jax.dataset import Dataset, image_dataset, input_scale_of, integer_labels
+
+# What an npz file may call its samples and its labels.
+X_NAMES: tuple[tuple[str, ...], ...] = (("x",), ("images",), ("train_x", "test_x"))
+Y_NAMES: tuple[tuple[str, ...], ...] = (("y",), ("labels",), ("train_y", "test_y"))
+UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+
+
+def load_arrays(path: Path) -> Dataset:
+    """A table or images, and labels where there are any, from an npz or npy file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"The data file {path} does not exist.")
+    if path.suffix.lower() == ".npz":
+        x, labels = read_npz(path)
+    else:
+        x, labels = read_npy(path), None
+    # JAX takes native byte order only; the values stay the same.
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
+    source = f"{path.suffix[1:].lower()} file {path}"
+    labels = None if labels is None else integer_labels(labels, source)
+    if x.ndim == 2:
+        return Dataset(path.stem, x, labels, None, source, input_scale_of(x))
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"{source}: x must have shape [n, d] (a table), [n, h, w] or [n, h, w, c] (images), "
+            f"got {list(x.shape)}."
+        )
+    return image_dataset(path.stem, x if x.ndim == 4 else x[..., None], labels, source)
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an npy file; pickled objects are refused."""
+    # Without this NumPy takes every unknown file for a pickle and says so.
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(
+                f"{path} is not an npy file: it does not start as numpy.save writes."
+            )
+    try:
+        return np.load(path, allow_pickle=False)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples and labels of an npz file, the training part first."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} is not an npz file: it is no zip archive, or a truncated one."
+        )
+    known = {name for names in (*X_NAMES, *Y_NAMES) for name in names}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            present = list(file.files)
+            arrays = {name: file[name] for name in present if name in known}
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    x_names = next((names for names in X_NAMES if names[0] in arrays), ())
+    y_names = next((names for names in Y_NAMES if names[0] in arrays), ())
+    fitting = not y_names or len(y_names) == len(x_names)
+    if not x_names or not fitting or set(arrays) != {*x_names, *y_names}:
+        raise ValueError(
+            f"{path} must hold one of x, images, or train_x with test_x, and may hold "
+            "one of y, labels, or train_y with test_y; "
+            f"it has: {', '.join(present) or 'no arrays'}."
+        )
+    for x_name, y_name in zip(x_names, y_names, strict=False):
+        if arrays[y_name].shape != arrays[x_name].shape[:1]:
+            raise ValueError(
+                f"{path}: {y_name} must hold one label for each row of {x_name}, got "
+                f"shapes {arrays[y_name].shape} and {arrays[x_name].shape}."
+            )
+    x = joined(path, {name: arrays[name] for name in x_names})
+    if not y_names:
+        return x, None
+    return x, joined(path, {name: arrays[name] for name in y_names})
+
+
+def joined(path: Path, parts: dict[str, np.ndarray]) -> np.ndarray:
+    """The parts one after the other; they must agree in type and in all but length."""
+    arrays = list(parts.values())
+    # `char` is the type without the length of the text.
+    if len({(array.dtype.char, array.shape[1:]) for array in arrays}) > 1:
+        found = " and ".join(f"{array.dtype} {array.shape}" for array in arrays)
+        raise ValueError(f"{path}: {' and '.join(parts)} must fit, got {found}.")
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]

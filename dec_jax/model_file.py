@@ -1,0 +1,165 @@
+"""The file of a model: float32 arrays, one JSON object, and a checksum over both.
+
+A `.safetensors` file whose header has, under `dec_jax.model`, a line of JSON with the
+format version, the SHA-256 of the whole file (taken with zeros in its own place) and the
+description that the caller gave. Every bit counts, and nothing in a file is run.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
+FORMAT_VERSION = 1
+# Stands for the checksum while it is taken.
+NO_DIGEST = "0" * 64
+
+
+class ModelError(ValueError):
+    """A file is no model, a damaged one, or one that this version cannot read."""
+
+
+def write_file(
+    path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]
+) -> None:
+    """Writes arrays and a description, whole or not at all.
+
+    The same content gives the same bytes.
+
+    Args:
+      path: the file; one that exists is replaced. Its folder is made if need be.
+      arrays: by name, float32.
+      description: JSON values, by name.
+
+    Raises:
+      ValueError: a value that JSON would change or refuse.
+      ImportError: safetensors is not installed.
+      OSError: the file cannot be written.
+    """
+    safetensors = import_safetensors()
+    check_json(description)
+    # The checksum comes first: no zeros of the description can stand before it.
+    entry = {"sha256": NO_DIGEST, "format_version": FORMAT_VERSION, **description}
+    # safetensors writes the memory of an array, whatever the order of its axes.
+    in_order = {
+        name: np.ascontiguousarray(arrays[name], "<f4") for name in sorted(arrays)
+    }
+    # One entry, because safetensors writes several in an order that varies.
+    content = safetensors.numpy.save(in_order, metadata={FORMAT: json.dumps(entry)})
+    digest = hashlib.sha256(content).hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(content.replace(NO_DIGEST.encode(), digest.encode(), 1))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads what `write_file` wrote.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The description and the arrays.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ModelError: the file is no safetensors file or a truncated one, is not ours, has a
+        newer format version or a wrong checksum.
+      ImportError: safetensors is not installed.
+    """
+    safetensors = import_safetensors()
+    if not path.exists():
+        raise FileNotFoundError(f"The model file {path} does not exist.")
+    if not path.is_file():
+        raise ModelError(f"{path} must be a model file, got a folder.")
+    content = path.read_bytes()
+    try:
+        entries = safetensors.deserialize(content)
+    except safetensors.SafetensorError as error:
+        raise ModelError(
+            f"{path} is no safetensors file, or is truncated or damaged ({error})."
+        ) from error
+    description = read_description(path, content)
+    check_checksum(path, content, description.pop("sha256", None))
+    arrays = {}
+    for name, entry in entries:
+        if entry["dtype"] != "F32":
+            raise ModelError(f"{path}: {name} must be F32, got {entry['dtype']}.")
+        arrays[name] = np.frombuffer(entry["data"], "<f4").reshape(entry["shape"])
+    return description, arrays
+
+
+def import_safetensors() -> Any:
+    """The package, or an ImportError that says how to get it."""
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "Models are written and read with safetensors, which is not installed; run "
+            "pip install 'dec_jax[model]'."
+        ) from error
+    return safetensors
+
+
+def check_json(values: Mapping[str, Any], name: str = "") -> None:
+    """Raises ValueError, with the entry's name, for what JSON would change or refuse."""
+    for key, value in values.items():
+        title = f"{name}[{key!r}]" if name else key
+        if isinstance(value, dict) and all(isinstance(inner, str) for inner in value):
+            check_json(value, title)
+            continue
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise ValueError(
+                f"{title} must be text, a finite number, true, false, null, a list, or a "
+                f"dict with keys of text, got {value!r}; JSON cannot give it back."
+            )
+
+
+def read_description(path: Path, content: bytes) -> dict[str, Any]:
+    """Our entry of a header that safetensors has found to be in order."""
+    size = int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+    if FORMAT not in entries:
+        raise ModelError(
+            f"{path} is a safetensors file, but none that dec_jax wrote: its header has "
+            f"no entry {FORMAT}."
+        )
+    try:
+        description = json.loads(entries[FORMAT])
+        version = description.pop("format_version")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: its entry {FORMAT} is wrong.") from error
+    if type(version) is not int or version < 1:
+        raise ModelError(f"{path} is damaged: its format version is {version!r}.")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has format version {version}, and this dec_jax reads up to version "
+            f"{FORMAT_VERSION}; upgrade dec_jax."
+        )
+    return description
+
+
+def check_checksum(path: Path, content: bytes, digest: object) -> None:
+    """Raises ModelError unless the file has the checksum that it states."""
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ModelError(f"{path} is damaged: its checksum is {digest!r}.")
+    blank = content.replace(digest.encode(), NO_DIGEST.encode(), 1)
+    if hashlib.sha256(blank).hexdigest() != digest:
+        raise ModelError(
+            f"{path} is damaged: its content does not have its checksum; fetch or save "
+            "it again."
+        )

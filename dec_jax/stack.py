@@ -1,0 +1,130 @@
+"""Layers in a row as a Flax module, made from the steps of an `Architecture`."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from dec_jax.architecture import (
+    Conv2D,
+    Deconv2D,
+    Dense,
+    MaxPool2D,
+    Shape,
+    Step,
+    Unpool2D,
+)
+from dec_jax.convolution import conv2d, conv2d_transpose, max_pool, unpool
+
+# How much of the running mean and variance a step keeps, as Lasagne and Keras-like
+# implementations of the published convolutional recipes do.
+BATCH_NORM_MOMENTUM = 0.9
+_ACTIVATIONS = {
+    "linear": lambda x: x,
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "sigmoid": nn.sigmoid,
+    "tanh": nn.tanh,
+    "gelu": nn.gelu,
+}
+
+
+def _kernel_init(name: str, *, transposed: bool = False) -> nn.initializers.Initializer:
+    """The initializer of an `Architecture`; a transposed kernel swaps fan in and out."""
+    if name == "xie_normal":
+        return nn.initializers.normal(0.01)
+    scaling: dict[str, tuple[float, Any, Any]] = {
+        "glorot_uniform": (1.0, "fan_avg", "uniform"),
+        "he_normal": (2.0, "fan_in", "truncated_normal"),
+        "lecun_normal": (1.0, "fan_in", "truncated_normal"),
+        "fan_in_uniform": (1 / 3, "fan_in", "uniform"),
+    }
+    in_axis, out_axis = (-1, -2) if transposed else (-2, -1)
+    return nn.initializers.variance_scaling(
+        *scaling[name], in_axis=in_axis, out_axis=out_axis
+    )
+
+
+class Convolution(nn.Module):
+    """A convolution, or a transposed one, of images [b, h, w, c]."""
+
+    layer: Conv2D
+    output_shape: Shape
+    initializer: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Filters the images and adds a bias to each channel."""
+        layer, transposed = self.layer, isinstance(self.layer, Deconv2D)
+        # The kernel is that of the convolution from the larger image to the smaller.
+        channels = (x.shape[-1], layer.features)
+        kernel = self.param(
+            "kernel",
+            _kernel_init(self.initializer, transposed=transposed),
+            (*layer.kernel_size, *(channels[::-1] if transposed else channels)),
+        )
+        bias = self.param("bias", nn.initializers.zeros, (layer.features,))
+        settings: dict[str, Any] = {"strides": layer.strides, "padding": layer.padding}
+        if transposed:
+            height, width, _ = self.output_shape
+            x = conv2d_transpose(x, kernel, output_shape=(height, width), **settings)
+        else:
+            x = conv2d(x, kernel, **settings)
+        return x + bias.reshape(1, 1, 1, -1)
+
+
+class Stack(nn.Module):
+    """Layers in a row; the encoder and the decoder are one each."""
+
+    steps: tuple[Step, ...]
+    input_shape: Shape
+    initializer: str
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        mask: jax.Array | None = None,
+        train: bool = False,
+        axis_name: str | None = None,
+        last_activation: bool = True,
+    ) -> jax.Array:
+        """Applies the layers to `x` of shape [b, d]; gives [b, e].
+
+        Args:
+          x: flattened samples.
+          mask: which of them count in the batch's mean and variance, [b].
+          train: batch normalisation by the batch itself, not by the running averages.
+          axis_name: mapped axis over which those are taken together.
+          last_activation: False leaves out the activation of the last layer.
+        """
+        x = x.reshape(-1, *self.input_shape)
+        for index, step in enumerate(self.steps):
+            layer = step.layer
+            if isinstance(layer, Dense):
+                kernel_init = _kernel_init(self.initializer)
+                x = nn.Dense(
+                    layer.features, kernel_init=kernel_init, name=f"dense_{index}"
+                )(x.reshape(len(x), -1))
+            elif isinstance(layer, Conv2D):
+                x = Convolution(
+                    layer, step.output_shape, self.initializer, name=f"conv_{index}"
+                )(x)
+            elif isinstance(layer, MaxPool2D):
+                x = max_pool(x, layer.pool_size, layer.padding)
+            elif isinstance(layer, Unpool2D):
+                height, width, _ = step.output_shape
+                x = unpool(x, layer.pool_size, (height, width))
+            x = x.reshape(-1, *step.output_shape)
+            if step.batch_norm:
+                x = nn.BatchNorm(
+                    use_running_average=not train,
+                    momentum=BATCH_NORM_MOMENTUM,
+                    axis_name=axis_name,
+                    use_fast_variance=False,
+                    name=f"batch_norm_{index}",
+                )(x, mask=None if mask is None else mask.reshape(-1, 1, 1, 1))
+            if index < len(self.steps) - 1 or last_activation:
+                x = _ACTIVATIONS[getattr(layer, "activation", "linear")](x)
+        return x.reshape(len(x), -1)

@@ -1,0 +1,159 @@
+"""New data to clusters, by a model that a run has saved.
+
+    python -m experiments.predict runs/mnist-dec/model.safetensors --dataset mnist
+    python -m experiments.predict model.safetensors --dataset my_images --out mine.csv
+
+Writes one line a sample, prints how large the clusters are and, where there are labels,
+ACC, NMI and ARI.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.cli import STOPPED, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dec_jax.data import Dataset
+    from dec_jax.model import Model
+
+PROGRAM = "python -m experiments.predict"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    out = argparse.ArgumentParser(
+        prog=PROGRAM, description="Assigns new data to the clusters of a saved model."
+    )
+    add = out.add_argument
+    add("model", metavar="MODEL", help="model.safetensors in the folder of a run")
+    add(
+        "--dataset",
+        metavar="NAME",
+        required=True,
+        help="data set, .npz or .npy file, or folder of images",
+    )
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with data sets (default $DEC_JAX_DATA)",
+    )
+    add(
+        "--out",
+        metavar="FILE",
+        default="labels.csv",
+        help="table to write, one that does not exist yet (default labels.csv)",
+    )
+    return out
+
+
+def main(arguments: list[str]) -> int:
+    """Predicts; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        run(options.model, options.dataset, options.data_dir, Path(options.out))
+    except (UsageError, ValueError, TypeError, OSError, ImportError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped; nothing was written.", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def run(model_path: str, name: str, data_dir: str | None, out: Path) -> None:
+    """Loads, predicts, writes and prints."""
+    check_out(out)
+    # Only now, because they load jax.
+    from dec_jax import model
+    from experiments import run_folder
+
+    loaded = model.load(model_path)
+    print(described(model_path, loaded))
+    dataset = load_like_training(loaded, name, data_dir)
+    print(
+        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+        f"({dataset.source})"
+    )
+    q = model.predict_proba(loaded, dataset)
+    # What model.predict gives, without passing through the network again.
+    labels = q.argmax(axis=1)
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        run_folder.write_labels(partial, labels, q, dataset.labels, dataset.names)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(table(labels, q))
+    if dataset.labels is not None:
+        print(scores(dataset.labels, labels))
+    print(f"clusters of all samples: {out}")
+
+
+def check_out(out: Path) -> None:
+    """Raises UsageError unless `out` can become a new file."""
+    if out.exists():
+        raise UsageError(f"--out {out} exists already; name another file.")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
+
+
+def described(path: str, model: "Model") -> str:
+    """One line on where a model comes from."""
+    known = [
+        f"{word} {model.metadata[name]}"
+        for word, name in (("recipe", "recipe"), ("on", "dataset"), ("seed", "seed"))
+        if name in model.metadata
+    ]
+    clusters = f"{model.n_clusters or 'no'} clusters"
+    return f"{path}: " + ", ".join([clusters, *known])
+
+
+def load_like_training(model: "Model", name: str, data_dir: str | None) -> "Dataset":
+    """New data; images from a folder in the size and colours of training."""
+    from dec_jax.data import DATASETS, load_dataset
+    from dec_jax.tables import TABLE_SUFFIXES
+
+    path = Path(name).expanduser()
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        raise UsageError(
+            f"--dataset {name}: the scale of each column in training is not known to the "
+            "model; bring the columns to it, and give them as a .npy or .npz file."
+        )
+    shape = model.metadata.get("image_shape")
+    options: dict[str, Any] = {}
+    if name not in DATASETS and path.is_dir() and shape is not None:
+        mode = "grey" if shape[2] == 1 else "colour"
+        options = {"image_size": tuple(shape[:2]), "image_mode": mode}
+    return load_dataset(name, data_dir, **options)
+
+
+def table(labels: "np.ndarray", q: "np.ndarray") -> str:
+    """Each cluster's samples, their share of all, and how sure the model is of them."""
+    confidence = q.max(axis=1)
+    lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'mean q':>9}"]
+    for cluster in range(q.shape[1]):
+        members = labels == cluster
+        size = int(members.sum())
+        mean = f"{confidence[members].mean():9.3f}" if size else f"{'-':>9}"
+        lines.append(f"{cluster:>7}{size:>10,}{size / len(labels):>9.1%}{mean}")
+    return "\n".join(lines)
+
+
+def scores(classes: "np.ndarray", labels: "np.ndarray") -> str:
+    """How well clusters and classes agree."""
+    from dec_jax import metrics
+
+    return (
+        f"ACC {metrics.clustering_accuracy(classes, labels):.3f}, "
+        f"NMI {metrics.normalized_mutual_info(classes, labels):.3f}, "
+        f"ARI {metrics.adjusted_rand_index(classes, labels):.3f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
