@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from dec_jax import convolution
 from experiments import environment
 
+Pair = tuple[int, int]
 Params = list[jax.Array]
 
 
@@ -28,6 +29,11 @@ class Conv(NamedTuple):
     size: int
     stride: int = 1
     padding: str = "valid"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operations take beside arrays."""
+        return {"strides": (self.stride, self.stride), "padding": self.padding}
 
 
 POOL = None  # halves height and width
@@ -62,7 +68,9 @@ class Operations(NamedTuple):
     max_pool: Callable[..., jax.Array]
 
 
-def jax_conv2d(x: jax.Array, kernel: jax.Array, *, strides, padding) -> jax.Array:
+def jax_conv2d(
+    x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: str
+) -> jax.Array:
     """`conv2d` of JAX."""
     axes = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
@@ -71,7 +79,7 @@ def jax_conv2d(x: jax.Array, kernel: jax.Array, *, strides, padding) -> jax.Arra
 
 
 def jax_conv2d_transpose(
-    x: jax.Array, kernel: jax.Array, *, output_shape, strides, padding
+    x: jax.Array, kernel: jax.Array, *, output_shape: Pair, strides: Pair, padding: str
 ) -> jax.Array:
     """`conv2d_transpose` of JAX; the nets here have its natural `output_shape`."""
     axes = ("NHWC", "HWIO", "NHWC")
@@ -85,7 +93,7 @@ def jax_conv2d_transpose(
     )
 
 
-def jax_max_pool(x: jax.Array, pool_size: tuple[int, int]) -> jax.Array:
+def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
     """`max_pool` of JAX."""
     window = (1, *pool_size, 1)
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
@@ -107,7 +115,7 @@ def init_params(key: jax.Array, encoder: list[Conv | None]) -> Params:
     shapes += shapes[::-1]
     keys = jax.random.split(key, len(shapes))
     return [
-        jax.random.normal(k, shape) * (2 / (shape[0] * shape[1] * max(shape[2:]))) ** 0.5
+        jax.random.normal(k, shape) / (shape[0] * shape[1] * max(shape[2:])) ** 0.5
         for k, shape in zip(keys, shapes, strict=True)
     ]
 
@@ -118,17 +126,15 @@ def reconstruction_loss(
     """Mean squared error of the autoencoder, rectified after every layer but the last."""
     y, shapes, kernels = x, [], iter(params)
     for layer in encoder:
-        shapes.append(y.shape[1:3])
+        shapes.append((y.shape[1], y.shape[2]))
         if layer:
-            options = {"strides": (layer.stride, layer.stride), "padding": layer.padding}
-            y = jax.nn.relu(operations.conv2d(y, next(kernels), **options))
+            y = jax.nn.relu(operations.conv2d(y, next(kernels), **layer.options))
         else:
             y = operations.max_pool(y, (2, 2))
     for layer, shape in zip(encoder[::-1], shapes[::-1], strict=True):
         if layer:
-            options = {"strides": (layer.stride, layer.stride), "padding": layer.padding}
             y = operations.conv2d_transpose(
-                y, next(kernels), output_shape=shape, **options
+                y, next(kernels), output_shape=shape, **layer.options
             )
             y = jax.nn.relu(y) if shape != shapes[0] else y
         else:
@@ -141,16 +147,13 @@ def train(
     params: Params, x: jax.Array, *, name: str, ours: bool, steps: int
 ) -> tuple[Params, Params]:
     """The parameters after some steps of gradient descent, and the last gradients."""
-    loss = partial(
-        reconstruction_loss,
-        encoder=NETS[name][1],
-        operations=OURS if ours else PEER,
-    )
+    operations = OURS if ours else PEER
 
-    def step(carry: tuple[Params, Params], _: None) -> tuple[tuple[Params, Params], None]:
-        gradients = jax.grad(loss)(carry[0], x)
-        moved = jax.tree.map(lambda w, g: w - 0.01 * g, carry[0], gradients)
-        return (moved, gradients), None
+    def step(carry: tuple[Params, Params], _: None) -> tuple[Any, None]:
+        params = carry[0]
+        gradients = jax.grad(reconstruction_loss)(params, x, NETS[name][1], operations)
+        params = jax.tree.map(lambda w, g: w - 0.01 * g, params, gradients)
+        return (params, gradients), None
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     return jax.lax.scan(step, (params, zeros), None, length=steps)[0]
@@ -180,7 +183,9 @@ def compare(name: str, batch: int, *, steps: int, rounds: int) -> dict[str, Any]
         gradients[True],
         gradients[False],
     )
-    ours_ms, peer_ms = (1e3 * statistics.median(seconds[side]) for side in (True, False))
+    ours_ms, peer_ms = (
+        1e3 * statistics.median(seconds[side]) for side in (True, False)
+    )
     return {
         "case": f"{name} batch={batch}",
         "ours": ours_ms,
@@ -200,7 +205,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="of one loop")
     options = parser.parse_args()
-    print(f"device {environment.device()}, ms a step, median of {options.rounds} rounds")
+    print(
+        f"device {environment.device()}, ms a step, median of {options.rounds} rounds"
+    )
     head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
     print(f"{head[0]:24} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
     for name, batch in QUICK_CASES if options.quick else CASES:

@@ -1,16 +1,15 @@
 """Image operations of convolutional autoencoders: convolution, its transpose, pooling.
 
-Images are [batch, height, width, channels]. On CPU the gradients of XLA's convolution
-are tens of times slower inside a compiled loop than outside: its fast routine there
-knows one order of axes, and the gradients that JAX derives come in others. So they are
-written out here, on CPU in that order, elsewhere as JAX derives them
-(`benchmarks/convolution.py` compares the two).
+Images are [batch, height, width, channels]. On CPU, gradients of XLA's convolution are
+tens of times slower inside a compiled loop than outside: its fast routine wants an order
+of axes that JAX's gradients do not have, and XLA reorders outside of loops only. So they
+are written out here for CPU, in that order (`benchmarks/convolution.py`).
 """
 
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,7 @@ Kernel = Float[Array, "kh kw c f"]
 class Geometry(NamedTuple):
     """The sizes of one convolution, whichever way it is run."""
 
-    image: Pair
+    image: Pair  # (height, width)
     kernel: Pair
     strides: Pair
     pads: tuple[Pair, Pair]  # zeros (above, below) and (left, right) of the image
@@ -53,33 +52,28 @@ def geometry(image: Pair, kernel: Pair, strides: Pair, padding: str) -> Geometry
 
 
 def check_pairs(**pairs: Pair) -> None:
-    """Checks that each is two integers of at least 1."""
+    """Checks that each is a tuple of two integers of at least 1."""
     for name, pair in pairs.items():
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise ValueError(f"{name} must be (vertical, horizontal), got {pair!r}.")
+            raise ValueError(f"{name} must be a tuple of 2 sizes, got {pair!r}.")
         for size in pair:
             check_positive_int(name, size)
 
 
-def check_images(x: jax.Array) -> None:
-    """Checks that `x` has the four axes of a batch of images."""
+def height_and_width(x: Array) -> Pair:
+    """Of a batch of images; raises ValueError for anything else."""
     if x.ndim != 4:
         raise ValueError(f"x must be [b, h, w, c], got shape {tuple(x.shape)}.")
+    return x.shape[1], x.shape[2]
 
 
 def conv_output_shape(
     image: Pair, kernel_size: Pair, strides: Pair = (1, 1), padding: str = "valid"
 ) -> Pair:
-    """Height and width of what `conv2d` makes of an image.
+    """Height and width of what `conv2d` makes of an image of this height and width.
 
     On each axis, of n pixels with kernel k and stride s: (n - k) // s + 1 when valid,
     ceil(n / s) when same, (n + k - 2) // s + 1 when full.
-
-    Args:
-      image: height and width of the image.
-      kernel_size: height and width of the kernel.
-      strides: pixels from one window to the next, vertical and horizontal.
-      padding: "valid", "same" or "full", as in `conv2d`.
 
     Raises:
       ValueError: a size is below 1, a kernel is larger than a "valid" image, or the
@@ -91,16 +85,10 @@ def conv_output_shape(
 def transposed_output_shape(
     image: Pair, kernel_size: Pair, strides: Pair = (1, 1), padding: str = "valid"
 ) -> Pair:
-    """The natural height and width of what `conv2d_transpose` makes of an image.
+    """The natural height and width of `conv2d_transpose` of an image of this size.
 
     On each axis, of n pixels with kernel k and stride s: (n - 1) s + k when valid, n s
     when same, (n - 1) s - k + 2 when full. `conv2d` brings it back to n pixels.
-
-    Args:
-      image: height and width of the image.
-      kernel_size: height and width of the kernel.
-      strides: pixels of the result from one window to the next.
-      padding: "valid", "same" or "full", as in `conv2d`.
 
     Raises:
       ValueError: a size is below 1, "full" leaves no pixel, or the padding is unknown.
@@ -113,9 +101,8 @@ def transposed_output_shape(
     )
     if min(height, width) < 1:
         raise ValueError(
-            "padding 'full' leaves (n - 1) stride - kernel + 2 pixels, got "
-            f"{(height, width)} from an image of {image}, a kernel of {kernel_size} and "
-            f"strides {strides}; use a smaller kernel, or padding 'same'."
+            "padding 'full' must leave (n - 1) stride - kernel + 2 >= 1 pixels, got "
+            f"{(height, width)} of an image of {image}; use a smaller kernel, or 'same'."
         )
     return height, width
 
@@ -128,8 +115,8 @@ def conv2d(
     Has gradients of any order in reverse mode, none in forward mode (`jax.jvp`).
 
     Args:
-      x: images.
-      kernel: weights; the last axis is one filter each.
+      x: images, float32.
+      kernel: weights, float32; the last axis is one filter each.
       strides: pixels from one window to the next, vertical and horizontal.
       padding: "valid" for none; "same" for zeros that keep ceil(h / stride) rows, the
         odd one below, as XLA and TensorFlow have it; "full" for kernel - 1 zeros on
@@ -142,13 +129,14 @@ def conv2d(
       ValueError: the ranks or channels do not fit, a kernel is larger than a "valid"
         image, or an option is not as above.
     """
-    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
+    image = height_and_width(x)
+    if kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
         raise ValueError(
-            "x must be [b, h, w, c] and kernel [kh, kw, c, f] with the same c, got "
-            f"{tuple(x.shape)} and {tuple(kernel.shape)}."
+            "kernel must be [kh, kw, c, f] for x of [b, h, w, c], got kernel of shape "
+            f"{tuple(kernel.shape)} and x of shape {tuple(x.shape)}."
         )
-    sizes = geometry(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return convolve(sizes, x, kernel)
+    sizes = geometry(image, (kernel.shape[0], kernel.shape[1]), strides, padding)
+    return derivative("y", sizes, x, kernel)
 
 
 def conv2d_transpose(
@@ -162,10 +150,10 @@ def conv2d_transpose(
     """The transpose (adjoint) of `conv2d` with this kernel on images of `output_shape`.
 
     sum(conv2d(y, kernel) * x) = sum(y * conv2d_transpose(x, kernel)) for all y: the
-    mirror image, in a decoder, of a convolution of its encoder. Gradients as `conv2d`.
+    mirror, in a decoder, of a convolution of its encoder. Gradients as of `conv2d`.
 
     Args:
-      x: images, of the shape that `conv2d` would give.
+      x: images, of the shape that `conv2d` would give, float32.
       kernel: weights in the order of `conv2d`: channels of the result, then of `x`.
       output_shape: height and width of the result; `transposed_output_shape` is the
         natural one, beside which strides allow others.
@@ -179,44 +167,41 @@ def conv2d_transpose(
       ValueError: the ranks or channels do not fit, an option is not as in `conv2d`, or
         `conv2d` gives another height and width than those of `x`.
     """
-    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[3]:
+    image = height_and_width(x)
+    if kernel.ndim != 4 or x.shape[3] != kernel.shape[3]:
         raise ValueError(
-            "x must be [b, h, w, f] and kernel [kh, kw, c, f] with the same f, got "
-            f"{tuple(x.shape)} and {tuple(kernel.shape)}."
+            "kernel must be [kh, kw, c, f] for x of [b, h, w, f], got kernel of shape "
+            f"{tuple(kernel.shape)} and x of shape {tuple(x.shape)}."
         )
-    sizes = geometry(output_shape, kernel.shape[:2], strides, padding)
-    if x.shape[1:3] != sizes.output:
+    kernel_size = kernel.shape[0], kernel.shape[1]
+    sizes = geometry(output_shape, kernel_size, strides, padding)
+    if image != sizes.output:
         raise ValueError(
-            f"output_shape {output_shape} needs x of {sizes.output} pixels, got "
-            f"{x.shape[1:3]}; transposed_output_shape gives one that fits."
+            f"x must have the {sizes.output} pixels that conv2d makes of output_shape "
+            f"{output_shape}, got {image}; transposed_output_shape gives one that fits."
         )
-    return convolve_back(sizes, x, kernel)
+    return derivative("x", sizes, kernel, x)
 
 
 def pool_output_shape(image: Pair, pool_size: Pair, padding: str = "valid") -> Pair:
-    """Height and width of what `max_pool` makes of an image.
+    """Height and width of what `max_pool` makes of an image of this height and width.
 
-    On each axis n // p when valid, ceil(n / p) when same, of n pixels in pools of p.
-
-    Args:
-      image: height and width of the image.
-      pool_size: height and width of a pool.
-      padding: "valid" or "same", as in `max_pool`.
+    On each axis, of n pixels in pools of p: n // p when valid, ceil(n / p) when same.
 
     Raises:
       ValueError: a size is below 1, a pool is larger than a "valid" image, or the
         padding is unknown.
     """
-    check_choice("padding", padding, ("valid", "same"))
+    check_choice("padding", padding, PADDINGS[:2])
     check_pairs(image=image, pool_size=pool_size)
-    missing = 0 if padding == "valid" else 1
     height, width = (
-        (n + missing * (p - 1)) // p for n, p in zip(image, pool_size, strict=True)
+        n // p if padding == "valid" else -(-n // p)
+        for n, p in zip(image, pool_size, strict=True)
     )
     if min(height, width) < 1:
         raise ValueError(
             "padding 'valid' needs an image at least as large as the pool, got an image "
-            f"of {image} and pools of {pool_size}; use padding 'same'."
+            f"of {image} and pools of {pool_size}; use 'same'."
         )
     return height, width
 
@@ -224,43 +209,40 @@ def pool_output_shape(image: Pair, pool_size: Pair, padding: str = "valid") -> P
 def max_pool(
     x: Images, pool_size: Pair, padding: str = "valid"
 ) -> Float[Array, "b h2 w2 c"]:
-    """The largest value of each pool of pixels, pools side by side.
+    """The largest value of each pool of pixels; the pools lie side by side.
 
-    Where several pixels of a pool are largest, each gets an equal share of the gradient.
+    Where several pixels of a pool are the largest, the gradient is shared equally.
 
     Args:
       x: images.
       pool_size: height and width of a pool, and the step from one to the next.
-      padding: "valid" leaves out the last rows and columns that fill no pool; "same"
-        makes a smaller pool of them.
+      padding: "valid" leaves out the last rows and columns that do not fill a pool;
+        "same" makes a smaller pool of them.
 
     Returns:
       Images of `pool_output_shape`.
 
     Raises:
-      ValueError: x has no four axes, or as in `pool_output_shape`.
+      ValueError: `x` has not four axes, or as `pool_output_shape`.
     """
-    check_images(x)
-    (height, width), (p, q) = (
-        pool_output_shape(x.shape[1:3], pool_size, padding),
-        pool_size,
-    )
-    # Negative amounts cut. By blocks, for the gradient of reduce_window is slow on CPU.
-    high = height * p - x.shape[1], width * q - x.shape[2]
+    image = height_and_width(x)
+    output = pool_output_shape(image, pool_size, padding)
+    # Negative padding cuts. By blocks, for the gradient of reduce_window is slow on CPU.
+    high = [m * p - n for m, p, n in zip(output, pool_size, image, strict=True)]
     lowest = jnp.array(-jnp.inf, x.dtype)
-    x = jax.lax.pad(x, lowest, ((0, 0, 0), (0, high[0], 0), (0, high[1], 0), (0, 0, 0)))
-    return x.reshape(len(x), height, p, width, q, -1).max(axis=(2, 4))
+    x = jax.lax.pad(x, lowest, [(0, 0, 0), *((0, n, 0) for n in high), (0, 0, 0)])
+    blocks = len(x), output[0], pool_size[0], output[1], pool_size[1], x.shape[3]
+    return x.reshape(blocks).max(axis=(2, 4))
 
 
 def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) -> Images:
     """Enlarges images by repeating each pixel over its pool.
 
-    The height and width that pooling lost come back: rows and columns beyond
-    `output_shape` are cut, missing ones repeat the last (7 -> 3 -> 7 after "valid"
-    pooling by 2, 7 -> 4 -> 7 after "same").
+    Undoes the shape of `max_pool`: pixels past `output_shape` are cut, and missing ones
+    repeat the last (7 -> 3 -> 7 after "valid" pools of 2, 7 -> 4 -> 7 after "same").
 
     Args:
-      x: images, of the height and width that `max_pool` would give.
+      x: images, of the height and width that `max_pool` gave.
       pool_size: height and width of a pool.
       output_shape: height and width of the result.
 
@@ -268,194 +250,150 @@ def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) ->
       Images of `output_shape`.
 
     Raises:
-      ValueError: x has no four axes, a size is below 1, or pools of `pool_size` make
-        something else than the height and width of `x` of `output_shape`.
+      ValueError: `x` has not four axes, a size is below 1, or neither padding of
+        `max_pool` makes the height and width of `x` of `output_shape`.
     """
-    check_images(x)
+    image = height_and_width(x)
     check_pairs(pool_size=pool_size, output_shape=output_shape)
-    for m, p, n in zip(x.shape[1:3], pool_size, output_shape, strict=True):
+    for m, p, n in zip(image, pool_size, output_shape, strict=True):
         if m not in (n // p, -(-n // p)):
             raise ValueError(
-                f"output_shape {output_shape} in pools of {pool_size} does not give x of "
-                f"{x.shape[1:3]} pixels; use the shape of what was pooled."
+                f"x must have the pixels that pools of {pool_size} leave of output_shape "
+                f"{output_shape}, got {image}; use the shape that was pooled."
             )
     for axis, p in enumerate(pool_size, start=1):
         x = jnp.repeat(x, p, axis=axis)
     x = x[:, : output_shape[0], : output_shape[1]]
-    missing = [(0, n - m) for n, m in zip(output_shape, x.shape[1:3], strict=True)]
-    return jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
+    missing = output_shape[0] - x.shape[1], output_shape[1] - x.shape[2]
+    return jnp.pad(x, [(0, 0), *((0, m) for m in missing), (0, 0)], mode="edge")
 
 
-# The three faces of one trilinear form, sum(convolve(x, kernel) * y). Each is linear in
-# its two arguments, and its gradients are the other two.
+# sum(conv2d(x, kernel) * y) is linear in each of the three. Its derivative by y is
+# `conv2d`, by x `conv2d_transpose`, and the gradients of each are the two others.
+ARRAYS = ("x", "kernel", "y")
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def convolve(sizes: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """y from x and the kernel."""
-    return by_platform(convolve_on_cpu, native, sizes, x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def derivative(by: str, sizes: Geometry, a: Array, b: Array) -> Array:
+    """The derivative by one of `ARRAYS`, from the two others in their order."""
+    cpu, default = (partial(function, sizes) for function in FUNCTIONS[by])
+    one = jax.custom_batching.custom_vmap(cpu)
+
+    @one.def_vmap
+    def several(_: int, mapped: list[bool], a: Array, b: Array) -> Any:
+        # Mapped over both, XLA would group the convolutions: slower than one by one.
+        if all(mapped):
+            return jax.lax.map(lambda pair: one(*pair), (a, b)), True
+        return jax.vmap(cpu, [0 if axis else None for axis in mapped])(a, b), True
+
+    return jax.lax.platform_dependent(a, b, cpu=one, default=default)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def convolve_back(sizes: Geometry, y: jax.Array, kernel: jax.Array) -> jax.Array:
-    """x from y and the kernel."""
-    return by_platform(back_on_cpu, partial(transposed, native), sizes, y, kernel)
+def gradients(by: str, sizes: Geometry, kept: Any, cotangent: Array) -> Any:
+    """Of `derivative`, in the two arrays that it was given."""
+    others = [name for name in ARRAYS if name != by]
+    arrays = dict(zip(others, kept, strict=True)) | {by: cotangent}
+    return tuple(
+        derivative(name, sizes, *(arrays[other] for other in ARRAYS if other != name))
+        for name in others
+    )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def kernel_gradient(sizes: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
-    """The kernel from x and y."""
-    default = partial(transposed_in_kernel, native)
-    return by_platform(kernel_gradient_on_cpu, default, sizes, x, y)
+derivative.defvjp(lambda by, sizes, *ab: (derivative(by, sizes, *ab), ab), gradients)
 
-
-convolve.defvjp(
-    lambda sizes, x, kernel: (convolve(sizes, x, kernel), (x, kernel)),
-    lambda sizes, saved, y: (
-        convolve_back(sizes, y, saved[1]),
-        kernel_gradient(sizes, saved[0], y),
-    ),
-)
-convolve_back.defvjp(
-    lambda sizes, y, kernel: (convolve_back(sizes, y, kernel), (y, kernel)),
-    lambda sizes, saved, x: (
-        convolve(sizes, x, saved[1]),
-        kernel_gradient(sizes, x, saved[0]),
-    ),
-)
-kernel_gradient.defvjp(
-    lambda sizes, x, y: (kernel_gradient(sizes, x, y), (x, y)),
-    lambda sizes, saved, kernel: (
-        convolve_back(sizes, saved[1], kernel),
-        convolve(sizes, saved[0], kernel),
-    ),
-)
-
-
-def by_platform(
-    cpu: Callable, default: Callable, sizes: Geometry, a: jax.Array, b: jax.Array
-) -> jax.Array:
-    """Runs `cpu` where the program is compiled for a CPU, else `default`."""
-    cpu, default = partial(cpu, sizes), partial(default, sizes)
-    mapped = jax.custom_batching.custom_vmap(cpu)
-
-    @mapped.def_vmap
-    def several(size: int, batched: list[bool], a: jax.Array, b: jax.Array):
-        # Two mapped arguments make a grouped convolution, slower than one at a time.
-        if all(batched):
-            return jax.lax.map(lambda ab: mapped(*ab), (a, b)), True
-        return jax.vmap(cpu, [0 if axis else None for axis in batched])(a, b), True
-
-    return jax.lax.platform_dependent(a, b, cpu=mapped, default=default)
-
-
-# XLA's own convolution, the one order of axes that is fast everywhere.
-xla_convolution = partial(
+# The one order of axes that is fast everywhere.
+xla_conv = partial(
     jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
 )
 
 
-def native(sizes: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve` by XLA."""
-    return xla_convolution(x, kernel, sizes.strides, sizes.pads)
+def native(sizes: Geometry, x: Array, kernel: Array) -> Array:
+    """y by XLA's convolution."""
+    return xla_conv(x, kernel, sizes.strides, sizes.pads)
 
 
-def patches_product(sizes: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve` as one matrix product of all patches, side by side."""
+def by_patches(sizes: Geometry, x: Array, kernel: Array) -> Array:
+    """y by one matrix product of all patches."""
     x = jnp.pad(x, ((0, 0), *sizes.pads, (0, 0)))
-    (rows, columns), (down, right) = sizes.output, sizes.strides
+    (height, width), (down, right) = sizes.output, sizes.strides
     patches = [
-        x[
-            :,
-            i : i + (rows - 1) * down + 1 : down,
-            j : j + (columns - 1) * right + 1 : right,
-        ]
+        x[:, i : i + height * down : down, j : j + width * right : right]
         for i, j in itertools.product(*map(range, sizes.kernel))
     ]
     return jnp.concatenate(patches, axis=3) @ kernel.reshape(-1, kernel.shape[3])
 
 
-def transposed(
-    forward: Callable, sizes: Geometry, y: jax.Array, kernel: jax.Array
-) -> jax.Array:
-    """`convolve_back`, as JAX derives it from one of the above."""
+def x_of(convolve: Callable, sizes: Geometry, kernel: Array, y: Array) -> Array:
+    """x as JAX derives it from one of the two above."""
     x = jax.ShapeDtypeStruct((len(y), *sizes.image, kernel.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: forward(sizes, x, kernel), x)(y)[0]
+    return jax.linear_transpose(lambda x: convolve(sizes, x, kernel), x)(y)[0]
 
 
-def transposed_in_kernel(
-    forward: Callable, sizes: Geometry, x: jax.Array, y: jax.Array
-) -> jax.Array:
-    """`kernel_gradient`, as JAX derives it from one of the above."""
-    kernel = jax.ShapeDtypeStruct((*sizes.kernel, x.shape[3], y.shape[3]), x.dtype)
-    return jax.linear_transpose(lambda kernel: forward(sizes, x, kernel), kernel)(y)[0]
+def kernel_of(convolve: Callable, sizes: Geometry, x: Array, y: Array) -> Array:
+    """The kernel as JAX derives it from one of the two above."""
+    kernel = jax.ShapeDtypeStruct((*sizes.kernel, x.shape[3], y.shape[3]), y.dtype)
+    return jax.linear_transpose(lambda kernel: convolve(sizes, x, kernel), kernel)(y)[0]
 
 
-# Where the window is larger than what it moves over, XLA swaps the two, into an order of
-# axes that is slow on CPU; there the patches are few.
+def larger(window: tuple[int, ...], image: Pair) -> bool:
+    """True where XLA swaps the two, out of the fast order; patches are few there."""
+    return any(k > n for k, n in zip(window, image, strict=True))
 
 
-def convolve_on_cpu(sizes: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve`, fast inside a compiled loop on CPU."""
-    swapped = any(k > n for k, n in zip(sizes.kernel, sizes.image, strict=True))
-    return (patches_product if swapped else native)(sizes, x, kernel)
+def y_on_cpu(sizes: Geometry, x: Array, kernel: Array) -> Array:
+    """y, fast in a compiled loop on CPU."""
+    convolve = by_patches if larger(sizes.kernel, sizes.image) else native
+    return convolve(sizes, x, kernel)
 
 
-def back_on_cpu(sizes: Geometry, y: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve_back` as a convolution of the dilated y with the flipped kernel."""
-    # One filter leaves a product with a vector, which is slow: 2 x 2 pixels as 4 filters.
-    block = 2 if kernel.shape[2] == 1 else 1
-    if any(
-        k + block - 1 > m for k, m in zip(sizes.kernel, sizes.output, strict=True)
-    ):
-        return transposed(patches_product, sizes, y, kernel)
+def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
+    """x as a convolution of the dilated y with the flipped kernel."""
+    # One filter would be slow, a matrix times a vector: 2 x 2 pixels as four filters.
+    block = 2 if kernel.shape[2] == 1 and sizes.strides == (1, 1) else 1
+    window = tuple(k + block - 1 for k in sizes.kernel)
+    if larger(window, sizes.output):
+        return x_of(by_patches, sizes, kernel, y)
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    shifts = list(itertools.product(range(block), repeat=2))
     shifted = [
         jnp.pad(flipped, ((i, block - 1 - i), (j, block - 1 - j), (0, 0), (0, 0)))
-        for i, j in shifts
+        for i, j in itertools.product(range(block), repeat=2)
     ]
-    blocks = [-(-n // block) for n in sizes.image]
+    rows, columns = -(-sizes.image[0] // block), -(-sizes.image[1] // block)
     pads = [
-        (k - 1 - low, blocks * block + low - (m - 1) * s - 1)
-        for blocks, k, (low, _), m, s in zip(
-            blocks, sizes.kernel, sizes.pads, sizes.output, sizes.strides, strict=True
-        )
+        (k - 1 - low, n * block - (m - 1) * s - 1 + low)
+        for n, k, s, (low, _), m in zip((rows, columns), *sizes[1:], strict=True)
     ]
-    x = xla_convolution(
-        y, jnp.concatenate(shifted, 3), (block, block), pads, lhs_dilation=sizes.strides
-    )
-    x = x.reshape(len(y), *blocks, block, block, -1).swapaxes(2, 3)
-    x = x.reshape(len(y), blocks[0] * block, blocks[1] * block, -1)
+    filters = jnp.concatenate(shifted, axis=3)
+    x = xla_conv(y, filters, (block, block), pads, lhs_dilation=sizes.strides)
+    x = x.reshape(len(y), rows, columns, block, block, kernel.shape[2]).swapaxes(2, 3)
+    x = x.reshape(len(y), rows * block, columns * block, kernel.shape[2])
     return x[:, : sizes.image[0], : sizes.image[1]]
 
 
-def kernel_gradient_on_cpu(sizes: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
-    """`kernel_gradient` as a convolution over x, whose channels are its batch, with y."""
-    if any(m > n for m, n in zip(sizes.output, sizes.image, strict=True)):
-        return transposed_in_kernel(patches_product, sizes, x, y)
-    # XLA's routine is several times slower where the last axis is not full registers.
+def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
+    """The kernel as a convolution of x with the dilated y, channels as the batch."""
+    if larger(sizes.output, sizes.image):
+        return kernel_of(by_patches, sizes, x, y)
+    # Rows and columns that no window reaches are cut, others padded.
+    reached = [
+        (m - 1) * s + k - low for k, s, (low, _), m in zip(*sizes[1:], strict=True)
+    ]
+    x = x[:, : reached[0], : reached[1]]
+    pads = [
+        (low, end - n)
+        for (low, _), end, n in zip(sizes.pads, reached, x.shape[1:3], strict=True)
+    ]
+    # XLA is several times slower on a last axis that does not fill its registers.
     filters = y.shape[3]
     y = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, -filters % 16)))
-    # The rows and columns of x that some window touches.
-    down, right = (
-        (m - 1) * s + k - low
-        for m, s, k, (low, _) in zip(
-            sizes.output, sizes.strides, sizes.kernel, sizes.pads, strict=True
-        )
-    )
-    x = x[:, :down, :right]
-    pads = [
-        (low, used - n)
-        for used, (low, _), n in zip(
-            (down, right), sizes.pads, x.shape[1:3], strict=True
-        )
-    ]
-    kernel = xla_convolution(
-        x.transpose(3, 1, 2, 0),
-        y.transpose(1, 2, 0, 3),
-        (1, 1),
-        pads,
-        rhs_dilation=sizes.strides,
-    )
+    x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
+    kernel = xla_conv(x, y, (1, 1), pads, rhs_dilation=sizes.strides)
     return kernel.transpose(1, 2, 0, 3)[..., :filters]
+
+
+# By which array: on CPU, elsewhere.
+FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
+    "x": (x_on_cpu, partial(x_of, native)),
+    "kernel": (kernel_on_cpu, partial(kernel_of, native)),
+    "y": (y_on_cpu, native),
+}

@@ -1,9 +1,11 @@
 """Layers in a row as a Flax module, made from the steps of an `Architecture`."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dec_jax.architecture import (
     Conv2D,
@@ -29,20 +31,43 @@ _ACTIVATIONS = {
 }
 
 
-def _kernel_init(name: str, *, transposed: bool = False) -> nn.initializers.Initializer:
-    """The initializer of an `Architecture`; a transposed kernel swaps fan in and out."""
+# Of `Architecture.initializer`: variance times fan, which fan, distribution.
+_SCALING: dict[str, tuple[float, Any, Any]] = {
+    "glorot_uniform": (1.0, "fan_avg", "uniform"),
+    "he_normal": (2.0, "fan_in", "truncated_normal"),
+    "lecun_normal": (1.0, "fan_in", "truncated_normal"),
+    "fan_in_uniform": (1 / 3, "fan_in", "uniform"),
+}
+
+
+def _dense_init(name: str) -> nn.initializers.Initializer:
+    """The initializer of a kernel [inputs, units]."""
     if name == "xie_normal":
         return nn.initializers.normal(0.01)
-    scaling: dict[str, tuple[float, Any, Any]] = {
-        "glorot_uniform": (1.0, "fan_avg", "uniform"),
-        "he_normal": (2.0, "fan_in", "truncated_normal"),
-        "lecun_normal": (1.0, "fan_in", "truncated_normal"),
-        "fan_in_uniform": (1 / 3, "fan_in", "uniform"),
-    }
-    in_axis, out_axis = (-1, -2) if transposed else (-2, -1)
-    return nn.initializers.variance_scaling(
-        *scaling[name], in_axis=in_axis, out_axis=out_axis
-    )
+    return nn.initializers.variance_scaling(*_SCALING[name])
+
+
+def _image_init(name: str, *, transposed: bool) -> nn.initializers.Initializer:
+    """The initializer of a kernel [height, width, channels, filters].
+
+    Drawn as a matrix, which compiles several times faster than four axes do.
+    """
+
+    def draw(key: jax.Array, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
+        matrix = (math.prod(shape[:-1]), shape[-1])
+        if name == "xie_normal":
+            return _dense_init(name)(key, matrix, dtype).reshape(shape)
+        scale, mode, distribution = _SCALING[name]
+        fans = [math.prod(shape[:2]) * size for size in shape[2:]]
+        fan_in = fans[1] if transposed else fans[0]
+        fan = fan_in if mode == "fan_in" else sum(fans) / 2
+        # The matrix's own fan is its rows.
+        init = nn.initializers.variance_scaling(
+            scale / fan * matrix[0], "fan_in", distribution
+        )
+        return init(key, matrix, dtype).reshape(shape)
+
+    return draw
 
 
 class Convolution(nn.Module):
@@ -60,7 +85,7 @@ class Convolution(nn.Module):
         channels = (x.shape[-1], layer.features)
         kernel = self.param(
             "kernel",
-            _kernel_init(self.initializer, transposed=transposed),
+            _image_init(self.initializer, transposed=transposed),
             (*layer.kernel_size, *(channels[::-1] if transposed else channels)),
         )
         bias = self.param("bias", nn.initializers.zeros, (layer.features,))
@@ -103,7 +128,7 @@ class Stack(nn.Module):
         for index, step in enumerate(self.steps):
             layer = step.layer
             if isinstance(layer, Dense):
-                kernel_init = _kernel_init(self.initializer)
+                kernel_init = _dense_init(self.initializer)
                 x = nn.Dense(
                     layer.features, kernel_init=kernel_init, name=f"dense_{index}"
                 )(x.reshape(len(x), -1))

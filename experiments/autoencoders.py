@@ -16,40 +16,19 @@ others. The fraction above 0.01 stands beside it, and falls with mere shrinking 
 """
 
 import argparse
-import csv
 import dataclasses
-import importlib
 import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from experiments.autoencoder_run import CTRL_C, SPARSITY, new_folder, prepared, trained
 from experiments.cli import DATASETS, STOPPED, UsageError, flag
-
-if TYPE_CHECKING:
-    import jax
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from dec_jax.architecture import Architecture
-    from dec_jax.data import Dataset
-    from dec_jax.model import Model
-    from dec_jax.pretrain import PretrainConfig, PretrainHistory, PretrainState
-    from experiments.interrupt import Stop
 
 PROGRAM = "python -m experiments.autoencoders"
 KINDS = ("simple", "sparse", "denoising", "variational")
-IN_ORDER = ("mnist", "fashion_mnist")  # whose last seventh is the published test part
-NOISE = 0.2  # share of the pixels that salt and pepper hide
-# The published weight, 1e-9, leaves z as it is; --sparsity-sweep shows what others do.
-SPARSITY = 1e-3
 SWEEP = (1e-9, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
-WARM_UP = 5  # epochs of a sparse one without the penalty
 # Of a sweep's runs, the sparsest with at most so many times the least error is named.
 ERROR_FOR_SPARSITY = 1.25
 ACTIVITY = ("active_fraction", "above_hundredth", "mean_z")
-CTRL_C = "stopped by Ctrl-C"
-SAMPLES = 100  # drawn from the prior
 
 
 def option(default: Any, metavar: str, text: str, kind: type = str) -> Any:
@@ -91,27 +70,6 @@ class Settings:
             )
         if self.sparsity is not None and self.kind != "sparse":
             raise UsageError(f"--sparsity is for --kind sparse, got {self.kind}.")
-
-
-class Task(NamedTuple):
-    """A run whose settings and data have been checked."""
-
-    settings: Settings
-    dataset: "Dataset"
-    x: "np.ndarray"  # [n, d] to train on
-    validation: "np.ndarray"  # [m, d]
-    classes: "np.ndarray | None"  # [m] of the validation samples
-    architecture: "Architecture"
-    config: "PretrainConfig"
-
-
-class Views(NamedTuple):
-    """The validation samples on their way through the network."""
-
-    clean: "np.ndarray"  # [m, d] in [0, 1]
-    seen: "np.ndarray"  # [m, d] with noise, if the kind has any
-    x_hat: "np.ndarray"  # [m, d] made of what was seen
-    z: "np.ndarray"  # [m, e] of the clean samples
 
 
 def parser() -> argparse.ArgumentParser:
@@ -163,7 +121,9 @@ def run(settings: Settings) -> dict[str, Any]:
     task = prepared(settings)
     folder = new_folder(task)
     with Stop() as stop:
-        return trained(task, folder, stop)
+        results = trained(task, folder, stop)
+    print(report(results))
+    return results
 
 
 def sweep(settings: Settings) -> dict[str, Any]:
@@ -188,6 +148,7 @@ def sweep(settings: Settings) -> dict[str, Any]:
             inner = folder / f"sparsity-{weight:.0e}"
             inner.mkdir()
             results = trained(one, inner, stop)
+            print(report(results))
             names = ("sparsity", "validation_mse", *ACTIVITY, "best_epoch")
             rows.append({name: results[name] for name in names})
             if stop.asked:
@@ -200,359 +161,6 @@ def sweep(settings: Settings) -> dict[str, Any]:
     run_folder.write_json(folder / "sweep.json", out)
     print(f"\n{sweep_table(rows)}\nsweep: {folder / 'sweep.json'}")
     return out
-
-
-def prepared(settings: Settings) -> Task:
-    """Loads and checks everything; raises UsageError."""
-    from dec_jax.augment import Augmentation
-    from dec_jax.data import load_dataset
-    from dec_jax.optimizer import Optimizer
-    from dec_jax.pretrain import PretrainConfig
-    from dec_jax.reconstruction import Reconstruction, Variational
-
-    kind, sparsity = settings.kind, 0.0
-    if kind == "sparse":
-        sparsity = SPARSITY if settings.sparsity is None else settings.sparsity
-    try:
-        # Needed only after training, which is a bad time to miss them.
-        for package in ("matplotlib", "safetensors"):
-            importlib.import_module(package)
-        config = PretrainConfig(
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            optimizer=Optimizer("adam", settings.learning_rate),
-            augmentation=Augmentation(
-                salt_and_pepper=NOISE if kind == "denoising" else 0.0
-            ),
-            objective=Variational()
-            if kind == "variational"
-            else Reconstruction(sparsity=sparsity),
-            patience=settings.patience,
-        )
-        dataset = load_dataset(settings.dataset, settings.data_dir)
-        architecture = network(settings, dataset)
-        config.objective.check(architecture)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
-    check_range(dataset, architecture)
-    train, held_out = split(dataset, in_order=settings.dataset in IN_ORDER)
-    if settings.limit is not None and not 1 <= settings.limit <= len(train):
-        raise UsageError(
-            f"--limit must be from 1 to {len(train)}, the samples to train on, got "
-            f"{settings.limit}."
-        )
-    classes = None if dataset.labels is None else dataset.labels[held_out]
-    x, validation = dataset.x[train[: settings.limit]], dataset.x[held_out]
-    return Task(settings, dataset, x, validation, classes, architecture, config)
-
-
-def network(settings: Settings, dataset: "Dataset") -> "Architecture":
-    """The network that was asked for, or the published one for samples of this shape."""
-    from dec_jax.architecture import Architecture, Conv2D, Dense, Layer, MaxPool2D
-    from dec_jax.architecture_files import load_architecture
-
-    name, width = settings.architecture, dataset.x.shape[1]
-    if name is not None:
-        found = load_architecture(name)
-        if found.input_dim != width:
-            raise UsageError(
-                f"--architecture {name} takes {found.input_dim} values, but a sample of "
-                f"{dataset.name} has {width}."
-            )
-        return found
-    shape: tuple[int, ...] = (width,)
-    layers: list[Layer] = [Dense(2000), Dense(500), Dense(500), Dense(10, "sigmoid")]
-    if settings.kind == "variational":
-        layers = [Dense(500), Dense(10, "linear")]
-    if settings.kind == "denoising":
-        if dataset.image_shape is None:
-            raise UsageError(
-                f"--kind denoising takes images, and {dataset.name} is a table; give an "
-                "--architecture without convolutions."
-            )
-        shape, layers = dataset.image_shape, []
-        for features in (64, 32, 16):
-            layers.append(Conv2D(features, (3, 3), padding="same"))
-            layers.append(MaxPool2D((2, 2), "same"))
-    return Architecture(
-        shape,
-        tuple(layers),
-        "sigmoid",
-        input_scale=dataset.input_scale,
-        variational=settings.kind == "variational",
-    )
-
-
-def check_range(dataset: "Dataset", architecture: "Architecture") -> None:
-    """Raises UsageError unless the network's input is in [0, 1]."""
-    import numpy as np
-
-    from dec_jax.autoencoder import scale_input
-
-    limits = np.array([[dataset.x.min(), dataset.x.max()]])
-    low, high = np.asarray(scale_input(limits, architecture))[0].tolist()
-    if low < 0 or high > 1 + 1e-6:
-        raise UsageError(
-            f"{dataset.name}: x must be in [0, 1], which is all that a sigmoid gives back, "
-            f"got {low:.4g} to {high:.4g}; scale it."
-        )
-
-
-def split(dataset: "Dataset", *, in_order: bool) -> tuple["np.ndarray", "np.ndarray"]:
-    """Rows to train on, and the seventh to validate with; shuffled unless `in_order`."""
-    import numpy as np
-
-    n = len(dataset.x)
-    if n < 7:
-        raise UsageError(f"{dataset.name} must hold at least 7 samples, got {n}.")
-    # The same shuffle for every --seed, so that seeds compare.
-    order = np.arange(n) if in_order else np.random.default_rng(0).permutation(n)
-    return order[: n - n // 7], order[n - n // 7 :]
-
-
-def new_folder(task: Task, suffix: str = "") -> Path:
-    """The empty folder for the results; says where it is, and what will be trained."""
-    import jax
-
-    from experiments import environment, run_folder
-
-    dataset, out = task.dataset, task.settings.out
-    if out is not None:
-        folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"--out {out} is not an empty folder; take another.")
-    else:
-        folder = Path(
-            "runs", f"autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
-        )
-    folder = run_folder.prepare(folder, explicit=out is not None)
-    print(
-        f"dec_jax on {environment.device()}, jax {jax.__version__}\n{dataset.name}: "
-        f"{len(task.x):,} samples to train on, {len(task.validation):,} to validate with "
-        f"({dataset.source})\nresults: {folder}"
-    )
-    return folder
-
-
-def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
-    """Trains, scores and writes; returns what stands in results.json."""
-    import jax
-    import numpy as np
-
-    from dec_jax import model
-    from dec_jax.curves import loss_curves
-    from dec_jax.pretrain import pretrain_end_to_end
-    from experiments import environment, run_folder
-    from experiments.interrupt import bar_of
-
-    settings, config, dataset = task.settings, task.config, task.dataset
-    facts = {
-        "kind": settings.kind,
-        "dataset": dataset.name,
-        "seed": settings.seed,
-        "sparsity": getattr(config.objective, "sparsity", None),
-        "n_train": len(task.x),
-        "n_validation": len(task.validation),
-        "device": environment.device(),
-        "versions": environment.versions(),
-        # Asked now: the checkout may move on while the run goes on with what it loaded.
-        "commit": environment.commit(),
-    }
-    run_folder.write_json(folder / "config.json", configuration(task))
-    pretrain_key, score_key = jax.random.split(jax.random.key(settings.seed))
-    begun = time.monotonic()
-    with bar_of(settings.kind, config.epochs, 0, "epoch") as bar:
-
-        def on_epoch(_: "PretrainState", row: "PretrainHistory") -> bool:
-            losses = f"loss {row.loss:.5g}, validation {row.validation:.5g}"
-            bar.set_postfix_str(losses, refresh=False)
-            bar.update()
-            return stop.asked
-
-        params, history = pretrain_end_to_end(
-            pretrain_key,
-            task.x,
-            architecture=task.architecture,
-            config=config,
-            validation=task.validation,
-            state=start(task, pretrain_key, stop),
-            on_epoch=on_epoch,
-        )
-    seconds = time.monotonic() - begun
-    network = model.Model(params, task.architecture)
-    losses = np.stack(history, axis=1).tolist()
-    best_epoch = int(np.argmin(history.validation)) + 1
-    views = validation_views(task, network, jax.random.fold_in(score_key, 0))
-    results = {
-        **facts,
-        "epochs": len(losses),
-        "best_epoch": best_epoch,
-        "stop_reason": stop_reason(config, len(losses), best_epoch),
-        "training_loss": losses[best_epoch - 1][0],
-        "validation_loss": losses[best_epoch - 1][1],
-        **scores(task, views, jax.random.fold_in(score_key, 1)),
-        "seconds": round(seconds, 1),
-    }
-    origin = {**model.data_metadata(dataset), "kind": settings.kind}
-    model.save(
-        folder / "model.safetensors",
-        params,
-        architecture=task.architecture,
-        metadata={**origin, "seed": settings.seed},
-    )
-    with (folder / "history.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", "loss", "validation"])
-        writer.writerows([epoch, *row] for epoch, row in enumerate(losses, start=1))
-    run_folder.write_json(folder / "results.json", results)
-    figures = drawn(task, network, views, jax.random.fold_in(score_key, 2))
-    columns = np.array(losses).T
-    figures["curves.png"] = loss_curves(
-        columns[0], columns[1], best_epoch, title=f"{settings.kind} autoencoder"
-    )
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=120)
-    print(report(results))
-    return results
-
-
-def configuration(task: Task) -> dict[str, Any]:
-    """What stands in config.json: the command, and all that it came to."""
-    from dec_jax.architecture_files import architecture_to_json
-
-    pretrain = dataclasses.asdict(task.config)
-    pretrain["objective"]["name"] = type(task.config.objective).__name__
-    return {
-        "command": dataclasses.asdict(task.settings),
-        "dataset": {"name": task.dataset.name, "sha256": task.dataset.sha256},
-        "architecture": architecture_to_json(task.architecture),
-        "pretrain": pretrain,
-        "warm_up": WARM_UP if task.settings.kind == "sparse" else 0,
-    }
-
-
-def start(task: Task, key: "jax.Array", stop: "Stop") -> "PretrainState":
-    """What training starts with: parameters as drawn, but for two things.
-
-    The last bias gives the mean image. From 0, all layers would first work together to
-    make every image darker, which drives a sigmoid z to its flat ends, in about 20 steps
-    and for good: the loss stays that of the mean image. And a sparse one begins without
-    its penalty, which would do the same before z says anything.
-    """
-    import jax
-
-    from dec_jax.autoencoder import scale_input
-    from dec_jax.pretrain import init_pretraining, pretrain_end_to_end
-    from dec_jax.reconstruction import Reconstruction
-
-    network, config = task.architecture, task.config
-    shared: dict[str, Any] = {"architecture": network, "n_samples": len(task.x)}
-    state = init_pretraining(key, config=config, **shared)
-    decoder = dict(state.params["decoder"])
-    last = f"dense_{len(network.decoder_steps()) - 1}"
-    if last in decoder and network.output_activation == "sigmoid":
-        mean = scale_input(task.x, network).mean(axis=0).clip(0.01, 0.99)
-        decoder[last] = {**decoder[last], "bias": jax.scipy.special.logit(mean)}
-    state = state._replace(params={**state.params, "decoder": decoder})
-    if task.settings.kind != "sparse":
-        return state
-    warm_up = dataclasses.replace(
-        config, epochs=WARM_UP, objective=Reconstruction(), patience=None
-    )
-    params, _ = pretrain_end_to_end(
-        key,
-        task.x,
-        architecture=network,
-        config=warm_up,
-        state=state,
-        on_epoch=lambda *_: stop.asked,
-    )
-    return init_pretraining(key, config=config, params=params, **shared)
-
-
-def stop_reason(config: "PretrainConfig", epochs: int, best_epoch: int) -> str:
-    """Why training ended after so many epochs."""
-    assert config.patience is not None  # held by Settings
-    if epochs - best_epoch >= config.patience:
-        return f"no lower validation loss in {config.patience} epochs"
-    if epochs == config.epochs:
-        return "all epochs done"
-    return f"{CTRL_C} after epoch {epochs}"
-
-
-def validation_views(task: Task, network: "Model", key: "jax.Array") -> Views:
-    """Embeds, corrupts and reconstructs the validation samples."""
-    import numpy as np
-
-    from dec_jax import model
-    from dec_jax.augment import corrupt
-    from dec_jax.autoencoder import scale_input
-
-    clean = scale_input(task.validation, task.architecture)
-    seen = corrupt(key, clean, task.config.augmentation)
-    return Views(
-        np.asarray(clean),
-        np.asarray(seen),
-        model.reconstruct(network, seen),
-        model.transform(network, clean),
-    )
-
-
-def scores(task: Task, views: Views, key: "jax.Array") -> dict[str, Any]:
-    """How well the validation samples come back, and what z is like."""
-    import numpy as np
-
-    from dec_jax import clustering_accuracy, k_means, normalized_mutual_info
-
-    out: dict[str, Any] = {
-        "validation_mse": float(((views.x_hat - views.clean) ** 2).mean())
-    }
-    if task.settings.kind == "denoising":
-        out["noise_mse"] = float(((views.seen - views.clean) ** 2).mean())
-    if task.settings.kind in ("simple", "sparse"):
-        size = np.abs(views.z)
-        out["active_fraction"] = float((size > size.max() / 10).mean())
-        out["above_hundredth"] = float((size > 0.01).mean())
-        out["mean_z"] = float(size.mean())
-    n_classes = task.dataset.n_classes or 0
-    if task.classes is not None and n_classes <= len(views.z):
-        labels = np.asarray(k_means(key, views.z, n_classes).labels)
-        out["k_means"] = {
-            "n_clusters": n_classes,
-            "acc": clustering_accuracy(task.classes, labels),
-            "nmi": normalized_mutual_info(task.classes, labels),
-        }
-    return out
-
-
-def drawn(
-    task: Task, network: "Model", views: Views, key: "jax.Array"
-) -> "dict[str, Figure]":
-    """What can be drawn of these data, by the name of the file."""
-    from dec_jax import image_plots, plots
-    from dec_jax.reconstruction import sample
-
-    kind, shape = task.settings.kind, task.dataset.image_shape
-    figures = {}
-    if task.classes is not None:
-        title = "z of the validation samples, by class"
-        figures["latent.png"] = plots.latent_scatter(views.z, task.classes, title=title)
-    if shape is not None and shape[2] in (1, 3):
-        figures["reconstructions.png"] = image_plots.reconstructions(
-            views.clean,
-            views.seen if kind == "denoising" else None,
-            views.x_hat,
-            shape,
-            value_range=(0, 1),
-        )
-        if kind == "variational":
-            new = sample(
-                key, network.params, SAMPLES, architecture=network.architecture
-            )
-            figures["samples.png"] = image_plots.samples_grid(
-                new, shape, value_range=(0, 1)
-            )
-    return figures
 
 
 def report(results: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from dec_jax.architecture import Conv2D, Dense, MaxPool2D
 from dec_jax.architecture_files import load_architecture
 from dec_jax.autoencoder import decode, init_params, reconstruct
 from dec_jax.dataset import Dataset
-from experiments import autoencoders, interrupt
+from experiments import autoencoder_run, autoencoders, interrupt
 from experiments.autoencoders import KINDS, Settings, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def read_history(folder):
 
 @functools.cache
 def held_out_digits():
-    task = autoencoders.prepared(Settings("simple", "digits"))
+    task = autoencoder_run.prepared(Settings("simple", "digits"))
     return task.validation, task.classes
 
 
@@ -85,7 +85,7 @@ def small(tmp_path_factory):
 @pytest.fixture
 def on_digits(small, tmp_path, monkeypatch):
     """Runs the program with a small network on digits, fast: short, without pictures."""
-    monkeypatch.setattr(autoencoders, "drawn", lambda *_: {})
+    monkeypatch.setattr(autoencoder_run, "drawn", lambda *_: {})
 
     def run(*options, kind="simple", out=tmp_path / "out"):
         # The same for all runs, so that they share what is compiled.
@@ -172,13 +172,13 @@ def with_shape(x, image_shape=None, name="mine"):
 def test_network_for_denoising_is_the_shipped_one_for_mnist():
     images = with_shape(np.zeros((7, 784), np.float32), (28, 28, 1))
     images = dataclasses.replace(images, input_scale=1 / 255)
-    found = autoencoders.network(Settings("denoising"), images)
+    found = autoencoder_run.network(Settings("denoising"), images)
     assert found == load_architecture("denoising-conv")
 
 
 def test_network_for_denoising_halves_odd_images_three_times():
     images = with_shape(np.zeros((7, 270), np.float32), (9, 10, 3))
-    found = autoencoders.network(Settings("denoising"), images)
+    found = autoencoder_run.network(Settings("denoising"), images)
     assert found.shapes[-1] == (2, 2, 16)
     assert [type(layer) for layer in found.layers] == [Conv2D, MaxPool2D] * 3
 
@@ -192,20 +192,22 @@ def test_network_for_denoising_halves_odd_images_three_times():
     ],
 )
 def test_network_is_the_published_one(kind, layers, variational):
-    found = autoencoders.network(Settings(kind), with_shape(np.zeros((7, 784))))
+    found = autoencoder_run.network(Settings(kind), with_shape(np.zeros((7, 784))))
     assert (found.input_shape, found.layers) == ((784,), layers)
     assert (found.output_activation, found.variational) == ("sigmoid", variational)
 
 
 def test_split_of_mnist_holds_out_the_published_test_part():
     mnist = with_shape(np.zeros((70_000, 1), np.uint8))
-    train, held_out = autoencoders.split(mnist, in_order=True)
+    train, held_out = autoencoder_run.split(mnist, in_order=True)
     np.testing.assert_array_equal(train, np.arange(60_000))
     np.testing.assert_array_equal(held_out, np.arange(60_000, 70_000))
 
 
 def test_split_of_others_holds_out_a_shuffled_seventh():
-    train, held_out = autoencoders.split(with_shape(np.zeros((50, 1))), in_order=False)
+    train, held_out = autoencoder_run.split(
+        with_shape(np.zeros((50, 1))), in_order=False
+    )
     assert len(held_out) == 7
     assert sorted([*train, *held_out]) == list(range(50))
     assert held_out.tolist() != list(range(43, 50))
@@ -223,7 +225,7 @@ def test_fashion_mnist_is_the_default_and_validates_with_its_test_part(tmp_path)
     (tmp_path / "fashion_mnist").mkdir()
     write_idx(tmp_path / "fashion_mnist", "train", images[:12])
     write_idx(tmp_path / "fashion_mnist", "t10k", images[12:])
-    task = autoencoders.prepared(Settings("simple", data_dir=str(tmp_path), limit=5))
+    task = autoencoder_run.prepared(Settings("simple", data_dir=str(tmp_path), limit=5))
     np.testing.assert_array_equal(task.x, images[:5].reshape(5, 9))
     np.testing.assert_array_equal(task.validation, images[12:].reshape(2, 9))
 
@@ -232,18 +234,18 @@ def views_of(task):
     """What a network that was not trained makes of the validation samples."""
     params = init_params(jax.random.key(0), task.architecture)
     network = model.Model(params, task.architecture)
-    return network, autoencoders.validation_views(task, network, jax.random.key(1))
+    return network, autoencoder_run.validation_views(task, network, jax.random.key(1))
 
 
 def test_table_without_labels_is_neither_drawn_nor_clustered(small, tmp_path):
     rows = np.random.default_rng(0).random((70, 64), np.float32)
     np.save(tmp_path / "table.npy", rows)
-    task = autoencoders.prepared(
+    task = autoencoder_run.prepared(
         Settings("simple", str(tmp_path / "table.npy"), architecture=str(small))
     )
     network, views = views_of(task)
-    assert autoencoders.drawn(task, network, views, jax.random.key(2)) == {}
-    found = autoencoders.scores(task, views, jax.random.key(2))
+    assert autoencoder_run.drawn(task, network, views, jax.random.key(2)) == {}
+    found = autoencoder_run.scores(task, views, jax.random.key(2))
     assert set(found) == {"validation_mse", *OF_Z}
 
 
@@ -252,9 +254,9 @@ def test_table_without_labels_is_neither_drawn_nor_clustered(small, tmp_path):
 
 def start_of(kind, architecture):
     settings = Settings(kind, "digits", architecture=architecture, batch_size=256)
-    task = autoencoders.prepared(settings)
+    task = autoencoder_run.prepared(settings)
     stop = SimpleNamespace(asked=False)
-    return task, autoencoders.start(task, jax.random.key(0), stop).params
+    return task, autoencoder_run.start(task, jax.random.key(0), stop).params
 
 
 def test_start_gives_the_mean_image(small):
@@ -306,13 +308,13 @@ def test_run_repeats_exactly_by_its_seed(on_digits, tmp_path):
 
 def test_denoising_hides_a_fifth_of_the_pixels_behind_salt_and_pepper(small):
     settings = Settings("denoising", "digits", architecture=str(small))
-    task = autoencoders.prepared(settings)
+    task = autoencoder_run.prepared(settings)
     network, views = views_of(task)
     np.testing.assert_array_equal(views.clean, task.validation)
     changed = views.seen != views.clean
     assert set(np.unique(views.seen[changed])) == {0, 1}
     x = views.clean
-    found = autoencoders.scores(task, views, jax.random.key(2))["noise_mse"]
+    found = autoencoder_run.scores(task, views, jax.random.key(2))["noise_mse"]
     expected = 0.2 * (0.5 * x**2 + 0.5 * (1 - x) ** 2).mean()
     assert found == pytest.approx(expected, rel=0.05)
     np.testing.assert_array_equal(views.z, model.transform(network, x))
@@ -325,8 +327,8 @@ def test_activity_counts_against_the_largest_value():
     task = SimpleNamespace(
         settings=Settings("simple"), dataset=with_shape(x), classes=None
     )
-    views = autoencoders.Views(x, x, x + 0.5, z)
-    found = autoencoders.scores(task, views, jax.random.key(0))
+    views = autoencoder_run.Views(x, x, x + 0.5, z)
+    found = autoencoder_run.scores(task, views, jax.random.key(0))
     assert found["active_fraction"] == pytest.approx(3 / 6)  # above 0.05
     assert found["above_hundredth"] == pytest.approx(4 / 6)
     assert found["mean_z"] == pytest.approx(z.mean())
@@ -334,14 +336,16 @@ def test_activity_counts_against_the_largest_value():
 
 
 def test_samples_are_decoded_from_the_prior(monkeypatch):
-    task = autoencoders.prepared(Settings("variational", "digits"))
+    task = autoencoder_run.prepared(Settings("variational", "digits"))
     network, views = views_of(task)
     drawn = {}
     monkeypatch.setattr(
         "dec_jax.image_plots.samples_grid",
         lambda images, shape, **_: drawn.update(images=np.asarray(images)),
     )
-    assert "samples.png" in autoencoders.drawn(task, network, views, jax.random.key(2))
+    assert "samples.png" in autoencoder_run.drawn(
+        task, network, views, jax.random.key(2)
+    )
     z = jax.random.normal(jax.random.key(2), (100, 10))
     expected = decode(network.params, z, architecture=network.architecture)
     np.testing.assert_allclose(drawn["images"], expected, rtol=1e-5)
@@ -355,7 +359,7 @@ def swept(small, tmp_path_factory):
     """A sweep of a weight that does nothing and a heavy one."""
     out = tmp_path_factory.mktemp("sweep") / "out"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(autoencoders, "drawn", lambda *_: {})
+        monkeypatch.setattr(autoencoder_run, "drawn", lambda *_: {})
         monkeypatch.setattr(autoencoders, "SWEEP", (1e-9, 1e-2))
         done = program(
             *("--kind", "sparse", "--sparsity-sweep", "--dataset", "digits"),
@@ -568,7 +572,7 @@ def test_prepared_rejects_a_network_of_another_kind(small, tmp_path, kind):
     other = {**json.loads(small.read_text()), "variational": kind == "simple"}
     path.write_text(json.dumps(other))
     with pytest.raises(UsageError, match="needs an architecture with variational="):
-        autoencoders.prepared(Settings(kind, "digits", architecture=str(path)))
+        autoencoder_run.prepared(Settings(kind, "digits", architecture=str(path)))
 
 
 def test_loss_that_diverges_ends_in_one_line(on_digits):
