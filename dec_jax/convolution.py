@@ -374,14 +374,10 @@ def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
     """The kernel as a convolution of x with the dilated y, channels as the batch."""
     if larger(sizes.output, sizes.image):
         return kernel_of(by_patches, sizes, x, y)
-    # Rows and columns that no window reaches are cut, others padded.
-    reached = [
-        (m - 1) * s + k - low for k, s, (low, _), m in zip(*sizes[1:], strict=True)
-    ]
-    x = x[:, : reached[0], : reached[1]]
+    # Below and right as much as the last window reaches; less than x, and it is cut.
     pads = [
-        (low, end - n)
-        for (low, _), end, n in zip(sizes.pads, reached, x.shape[1:3], strict=True)
+        (low, (m - 1) * s + k - low - n)
+        for n, k, s, (low, _), m in zip(*sizes, strict=True)
     ]
     # XLA is several times slower on a last axis that does not fill its registers.
     filters = y.shape[3]

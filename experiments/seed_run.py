@@ -26,6 +26,7 @@ from dec_jax.layerwise import (
 )
 from dec_jax.metrics import (
     adjusted_rand_index,
+    classification_report,
     clustering_accuracy,
     normalized_mutual_info,
 )
@@ -279,6 +280,9 @@ class SeedRun:
             self.dataset.labels,
             self.dataset.names,
         )
+        if self.dataset.labels is not None:
+            text = classification_report(self.dataset.labels, result.labels)
+            (self.folder / "report.txt").write_text(f"{text}\n")
         model.save(
             self.folder / MODEL,
             result.state.params,

@@ -21,7 +21,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from dec_jax import metrics, model
 from dec_jax.data import load_dataset
-from experiments import compare, interrupt
+from experiments import compare, interrupt, runner
 
 ROOT = Path(__file__).parents[1]
 # The same for all runs, so that they share what is compiled.
@@ -161,7 +161,9 @@ def test_scores_of_dec_are_those_of_its_file_on_the_held_out_part(finished, digi
 def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
     fitted, held_out = (compare.part(digits, r) for r in compare.split(400, SEEDS[0]))
     key = jax.random.split(jax.random.key(SEEDS[0]), 4)[0]
-    found = compare.best_k_means(key, fitted.x, 10, 20, lambda *_: False)
+    found = interrupt.best_k_means(
+        key, fitted.x, 10, n_init=20, title="again", stop=interrupt.Stop()
+    )
     labels = compare.nearest(held_out.x, found.centroids)
     stage = finished.results[0]["stages"][0]
     assert stage["name"] == "k-means on pixels"
@@ -171,7 +173,7 @@ def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
 def test_labels_choose_nothing(finished, digits, tmp_path):
     rng = np.random.default_rng(0)
     shuffled = dataclasses.replace(digits, labels=rng.permutation(digits.labels))
-    recipe = compare.recipe_for(settings(*SHORT), digits, 280)
+    recipe = runner.recipe_of(settings(*SHORT), digits, 280)
     with interrupt.Stop() as stop, contextlib.redirect_stderr(io.StringIO()):
         compare.run_seed(shuffled, recipe, 10, SEEDS[0], tmp_path, stop)
     before = model.load(finished.folder / f"seed-{SEEDS[0]}/model.safetensors")
@@ -272,7 +274,7 @@ def test_scores_have_the_nmi_of_the_article_s_time():
 @pytest.mark.parametrize("recipe", ["dec", "dec-paper"])
 def test_epochs_and_intervals_are_those_of_the_command(digits, recipe):
     options = settings("--recipe", recipe, "--epochs", 7, "--max-intervals", 9)
-    found = compare.recipe_for(options, digits, 280)
+    found = runner.recipe_of(options, digits, 280)
     pretrain = found.pretrain
     stages = [pretrain] if recipe == "dec" else [pretrain.layer, pretrain.finetune]
     assert {stage.epochs for stage in stages} == {7}

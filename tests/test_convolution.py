@@ -27,15 +27,13 @@ CASES = [
     ((6, 7), (3, 2), (3, 4), (1, 1), "valid"),
     ((6, 7), (3, 2), (3, 4), (1, 1), "same"),
     ((6, 7), (3, 2), (3, 4), (1, 1), "full"),
-    ((7, 9), (3, 3), (2, 5), (2, 2), "valid"),
+    ((8, 9), (3, 1), (2, 5), (2, 3), "valid"),
     ((8, 7), (5, 5), (2, 5), (2, 3), "same"),
     ((8, 7), (4, 3), (2, 3), (3, 2), "full"),
-    ((9, 8), (5, 4), (1, 3), (1, 1), "valid"),
-    ((9, 8), (3, 3), (1, 3), (1, 1), "same"),
-    ((9, 8), (3, 3), (1, 17), (2, 2), "same"),
+    ((9, 8), (5, 4), (1, 17), (1, 1), "valid"),
+    ((9, 8), (3, 3), (1, 3), (2, 2), "same"),
     ((4, 4), (4, 4), (3, 5), (1, 1), "valid"),
     ((3, 3), (5, 5), (2, 3), (1, 1), "same"),
-    ((9, 8), (2, 1), (2, 3), (4, 3), "valid"),
 ]
 cases = pytest.mark.parametrize(
     ("image", "kernel_size", "channels", "strides", "padding"), CASES
@@ -113,9 +111,8 @@ def test_conv2d_transpose_is_the_adjoint(
     image, kernel_size, channels, strides, padding
 ):
     x, kernel, y, _ = arrays(image, kernel_size, channels, strides, padding)
-    back = conv2d_transpose(
-        y, kernel, output_shape=image, strides=strides, padding=padding
-    )
+    options = {"output_shape": image, "strides": strides, "padding": padding}
+    back = jax.jit(partial(conv2d_transpose, **options))(y, kernel)
     assert back.shape == x.shape
     there = np.vdot(conv2d_by_loops(x, kernel, strides, padding), y)
     np.testing.assert_allclose(np.vdot(x, back), there, rtol=1e-4, atol=1e-3)
@@ -177,25 +174,16 @@ def test_gradients_elsewhere_than_on_cpu_are_those_of_jax(platform):
 class TestUnderTransforms(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True, with_device=True, with_pmap=True)
     def test_gradients_are_those_of_jax(self):
-        for case in SOME:
-            x, kernel, _, sizes = arrays(*case)
-            options = {"strides": case[3], "padding": case[4]}
+        x, kernel, _, sizes = arrays(*CASES[4])
 
-            def expected(kernel, x, sizes=sizes):
-                y = jnp.tanh(convolution.native(sizes, x, kernel))
-                return (
-                    convolution.x_of(convolution.native, sizes, kernel, y) ** 2
-                ).mean()
+        def expected(kernel, x):
+            y = jnp.tanh(convolution.native(sizes, x, kernel))
+            return (convolution.x_of(convolution.native, sizes, kernel, y) ** 2).mean()
 
-            found = self.variant(jax.grad(partial(energy, **options), (0, 1)))(
-                kernel, x
-            )
-            chex.assert_trees_all_close(
-                found,
-                jax.jit(jax.grad(expected, (0, 1)))(kernel, x),
-                rtol=1e-4,
-                atol=1e-5,
-            )
+        ours = partial(energy, strides=sizes.strides, padding="same")
+        found = self.variant(jax.grad(ours, (0, 1)))(kernel, x)
+        wanted = jax.jit(jax.grad(expected, (0, 1)))(kernel, x)
+        chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 @some_cases
@@ -231,6 +219,15 @@ def test_gradients_under_vmap_equal_each(axes):
         )
         one = jax.tree.map(lambda a, i=i: a[i], together)
         chex.assert_trees_all_close(one, each, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_of_several_kernels_group_no_convolutions():
+    # Grouped, they are two to three times slower on CPU than one after the other.
+    kernels, xs = draw(3, 3, 3, 2, 4), draw(3, 2, 6, 5, 2, seed=1)
+    program = jax.jit(jax.vmap(jax.grad(energy, (0, 1))))
+    text = program.lower(kernels, xs).compile().as_text()
+    assert "convolution(" in text
+    assert "group_count" not in text
 
 
 def test_steps_in_a_scan_equal_a_loop():
@@ -278,7 +275,7 @@ def test_conv2d_transpose_by_hand():
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
 def test_conv2d_undoes_the_natural_shape_of_its_transpose(strides, padding):
-    for image, kernel_size in product([(4, 5), (1, 7)], [(1, 1), (2, 1), (1, 3)]):
+    for image, kernel_size in product([(4, 5), (2, 7)], [(1, 1), (2, 1), (1, 3)]):
         size = transposed_output_shape(image, kernel_size, strides, padding)
         assert conv_output_shape(size, kernel_size, strides, padding) == image
 

@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = "python -m experiments.mnist_dec"
 # The same for all runs, so that they share what is compiled.
 SHORT = ["--epochs", "2", "--max-intervals", "3"]
+BEFORE_ALL_RUNS = signal.getsignal(signal.SIGINT)
 PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
-TABLES = {"config.json", "results.json", "history.csv", "labels.csv"}
+TABLES = {"config.json", "results.json", "history.csv", "labels.csv", "report.txt"}
+SCORED = {"report.txt", "confusion.png"}  # where there are labels
 MODELS = {"autoencoder.safetensors", "model.safetensors"}
 
 
@@ -294,6 +296,13 @@ def test_labels_hold_cluster_confidence_and_class_of_each_sample(finished):
     assert all(1 / 3 <= float(row["q"]) <= 1 for row in rows)
 
 
+def test_report_matches_clusters_to_classes_first(finished):
+    report = (finished.inner / "report.txt").read_text()
+    acc = json.loads((finished.inner / "results.json").read_text())["stages"][-1]["acc"]
+    (line,) = (line for line in report.splitlines() if "accuracy" in line)
+    assert float(line.split()[1]) == pytest.approx(acc, abs=0.01)
+
+
 def test_run_says_where_it_computes_and_on_what(finished):
     first, second, third = finished.out.splitlines()[:3]
     assert first.startswith(f"dec_jax on {environment.device()}, jax ")
@@ -361,7 +370,7 @@ def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
     run = experiment("--dataset", unlabelled, "--n-clusters", 3, "--out", out, *SHORT)
     assert run.status == 0
     left = {path.name for path in out.iterdir()}
-    assert left == TABLES | MODELS | FIGURES - {"confusion.png"}
+    assert left == (TABLES | MODELS | FIGURES) - SCORED
     header = next(line for line in run.out.splitlines() if "silhouette" in line)
     scores = ["smallest", "largest", "size_entropy", "silhouette"]
     assert header.split() == [*scores, "seconds"]
@@ -569,8 +578,8 @@ def test_second_interrupt_leaves_at_once(labelled, tmp_path, monkeypatch):
     assert f"--resume {tmp_path / 'out'}" in stopped.err
 
 
-def test_interrupt_is_python_s_own_again_after_a_run(finished):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_interrupt_is_as_it_was_again_after_a_run(finished):
+    assert signal.getsignal(signal.SIGINT) is BEFORE_ALL_RUNS
 
 
 def test_resume_keeps_the_seed_that_was_finished(
