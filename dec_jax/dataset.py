@@ -2,12 +2,50 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 
 from dec_jax.validation import check_samples
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column of a table became columns of x, for new data to become the same.
+
+    Attributes:
+      title: its name.
+      mean: what is subtracted from a number.
+      deviation: what a number is then divided by, above 0.
+      categories: the texts that have a column of 0 and 1 each, or None for numbers.
+    """
+
+    title: str
+    mean: float = 0.0
+    deviation: float = 1.0
+    categories: tuple[str, ...] | None = None
+
+
+def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
+    """The columns as JSON values, for a file to remember."""
+    if columns is None:
+        return None
+    # JSON has lists for tuples.
+    return [
+        asdict(it) | {"categories": it.categories and list(it.categories)}
+        for it in columns
+    ]
+
+
+def columns_from_json(stored: list[dict] | None) -> tuple[Column, ...] | None:
+    """What `columns_to_json` was made of."""
+    if stored is None:
+        return None
+    return tuple(
+        Column(**it | {"categories": it["categories"] and tuple(it["categories"])})
+        for it in stored
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +62,7 @@ class Dataset:
         bytes, 1.0 for numbers that are already in the range to be used.
       names: the file of each row, relative to the folder it was read from, or
         None where rows are no files.
+      columns: of the table that x was made of, or None.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -38,6 +77,7 @@ class Dataset:
     source: str
     input_scale: float
     names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")

@@ -22,7 +22,7 @@ from dec_jax import autoencoder
 from dec_jax.architecture import Architecture
 from dec_jax.architecture_files import architecture_from_json, architecture_to_json
 from dec_jax.autoencoder import Params, embed, init_params, rows_at_once
-from dec_jax.dataset import Dataset
+from dec_jax.dataset import Dataset, columns_to_json
 from dec_jax.loop import map_blocks
 from dec_jax.model_file import ModelError, read_file, write_file
 from dec_jax.train import assign
@@ -308,7 +308,8 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
 
     Returns:
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
-      (least and largest value) and `image_shape` (None for a table), as JSON values.
+      (least and largest value), `image_shape` (None for a table) and `columns` (of a
+      table that was read by `load_table`, else None), as JSON values.
     """
     shape = dataset.image_shape
     return {
@@ -318,6 +319,7 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
         "input_dtype": str(dataset.x.dtype),
         "input_range": [float(dataset.x.min()), float(dataset.x.max())],
         "image_shape": None if shape is None else list(shape),
+        "columns": columns_to_json(dataset.columns),
     }
 
 

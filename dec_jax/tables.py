@@ -3,13 +3,14 @@
 import csv
 import os
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dec_jax.dataset import Dataset, integer_labels
+from dec_jax.dataset import Column, Dataset, integer_labels
 from dec_jax.validation import check_choice
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -22,6 +23,7 @@ def load_table(
     *,
     label_column: str | int | None = None,
     standardize: bool = True,
+    columns: Sequence[Column] | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Makes samples of a table of numbers and categories; labels are not needed.
@@ -42,16 +44,20 @@ def load_table(
         score; they never train. Integers are kept, all else is numbered in sorted
         order.
       standardize: False leaves numbers as they are.
+      columns: the `Dataset.columns` of another table, to make this one's samples the
+        same way, with that table's means, deviations and categories; columns that
+        they do not name are passed over.
       name: what results call the table; None is the name of the file, or `table`.
 
     Returns:
-      Samples float32 [n, d].
+      Samples float32 [n, d], and in `columns` how they were made.
 
     Raises:
       FileNotFoundError: the file does not exist.
       ValueError: a file that cannot be read, has another ending, or no names in its
         first line; an unknown `label_column`; a column with missing or infinite
-        values, with more than 50 categories, or of another type; no column left.
+        values, with more than 50 categories, or of another type; no column left; a
+        column or category that `columns` do not have.
       TypeError: neither a path nor a DataFrame.
       ImportError: pandas is not installed, or for parquet pyarrow.
     """
@@ -84,22 +90,44 @@ def load_table(
         labels = integer_labels(
             np.asarray(column.tolist()), f"{source}: column {label_column!r}"
         )
-    blocks, constant = [], []
+    if columns is None:
+        columns, constant = fitted_columns(frame, source, standardize)
+        if constant:
+            source += f"; left out, being constant: {listed(constant)}"
+    else:
+        missing = [it.title for it in columns if it.title not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"{source}: the table must have the columns it had before, got none "
+                f"named {listed(missing)}."
+            )
+    blocks = [
+        samples_of(frame[it.title], it, f"{source}: column {it.title!r}")
+        for it in columns
+    ]
+    x = np.concatenate(blocks, axis=1)
+    return Dataset(name, x, labels, None, source, 1.0, columns=tuple(columns))
+
+
+def fitted_columns(
+    frame: Any, source: str, standardize: bool
+) -> tuple[list[Column], list[str]]:
+    """How each column becomes samples, and the names of those that never vary."""
+    columns, constant = [], []
     for title in frame.columns:
-        block = columns_of(frame[title], f"{source}: column {title!r}", standardize)
+        name = f"{source}: column {title!r}"
+        column = fitted_column(frame[title], name, standardize)
+        block = samples_of(frame[title], column, name)
         if (block == block[:1]).all():
             constant.append(title)
         else:
-            blocks.append(block)
-    if not blocks:
+            columns.append(column)
+    if not columns:
         raise ValueError(
             f"{source}: at least one column besides the labels must vary, got "
             f"{len(constant)}, each with one value in all {len(frame)} rows."
         )
-    if constant:
-        source += f"; left out, being constant: {listed(constant)}"
-    x = np.concatenate(blocks, axis=1)
-    return Dataset(name, x, labels, None, source, 1.0)
+    return columns, constant
 
 
 def read_table(path: Path) -> Any:
@@ -212,35 +240,63 @@ def check_table(frame: Any, source: str) -> None:
         )
 
 
-def columns_of(column: Any, name: str, standardize: bool) -> np.ndarray:
+def fitted_column(column: Any, name: str, standardize: bool) -> Column:
+    """How a column becomes samples: its mean and deviation, or its categories."""
+    title = str(column.name)
+    if is_numbers(column):
+        values = numbers(column, name)
+        if not standardize or (values == values[0]).all():
+            return Column(title)
+        # In float64: a large offset would eat the digits of float32.
+        return Column(title, float(values.mean()), float(values.std()))
+    words = texts(column, name)
+    categories = tuple(sorted(set(words)))
+    if len(categories) > MAX_CATEGORIES:
+        raise ValueError(
+            f"{name} holds {len(categories)} different texts, such as {words[0]!r}, and "
+            f"may hold {MAX_CATEGORIES}; drop it, or turn it into numbers."
+        )
+    return Column(title, categories=categories)
+
+
+def samples_of(column: Any, made: Column, name: str) -> np.ndarray:
     """The columns of x, float32 [n, ...], that one column of a table becomes."""
+    if made.categories is None:
+        if not is_numbers(column):
+            raise ValueError(f"{name} must hold numbers as before, got {column.dtype}.")
+        values = (numbers(column, name) - made.mean) / made.deviation
+        return values.astype(np.float32)[:, None]
+    place = {category: index for index, category in enumerate(made.categories)}
+    words = texts(column, name)
+    unknown = [word for word in words if word not in place]
+    if unknown:
+        raise ValueError(
+            f"{name} must hold one of {listed(list(made.categories))} as before, got "
+            f"{unknown[0]!r}."
+        )
+    rows = np.array([place[word] for word in words])
+    return np.eye(len(made.categories), dtype=np.float32)[rows]
+
+
+def is_numbers(column: Any) -> bool:
+    """True for a column of numbers, False for one of categories."""
     import pandas as pd
 
     kinds = pd.api.types
-    is_categories = kinds.is_bool_dtype(column) or isinstance(
-        column.dtype, pd.CategoricalDtype
+    return bool(
+        kinds.is_numeric_dtype(column)
+        and not kinds.is_bool_dtype(column)
+        and not isinstance(column.dtype, pd.CategoricalDtype)
     )
-    if kinds.is_numeric_dtype(column) and not is_categories:
-        if kinds.is_complex_dtype(column):
-            raise ValueError(f"{name} must hold real numbers, got {column.dtype}.")
-        return numbers(column.to_numpy(np.float64), name, standardize)
-    values = column.tolist()
-    if not is_categories and not all(isinstance(value, str) for value in values):
-        raise ValueError(
-            f"{name} must hold numbers, text, categories or booleans, got {column.dtype} "
-            f"with values such as {values[0]!r}; turn it into numbers or drop it."
-        )
-    categories, category = np.unique([str(v) for v in values], return_inverse=True)
-    if len(categories) > MAX_CATEGORIES:
-        raise ValueError(
-            f"{name} holds {len(categories)} different texts, such as {values[0]!r}, and "
-            f"may hold {MAX_CATEGORIES}; drop it, or turn it into numbers."
-        )
-    return np.eye(len(categories), dtype=np.float32)[category]
 
 
-def numbers(values: np.ndarray, name: str, standardize: bool) -> np.ndarray:
-    """One column of x, float32 [n, 1], by default of mean 0 and deviation 1."""
+def numbers(column: Any, name: str) -> np.ndarray:
+    """The numbers of a column, float64 [n], real and within float32."""
+    import pandas as pd
+
+    if pd.api.types.is_complex_dtype(column):
+        raise ValueError(f"{name} must hold real numbers, got {column.dtype}.")
+    values = column.to_numpy(np.float64)
     with np.errstate(over="ignore"):
         infinite = np.isinf(values.astype(np.float32)).sum()
     if infinite:
@@ -248,10 +304,23 @@ def numbers(values: np.ndarray, name: str, standardize: bool) -> np.ndarray:
             f"{name} must be finite, got {infinite} of {len(values)} values that are "
             "infinite or beyond 3.4e38."
         )
-    if standardize and (values != values[0]).any():
-        # In float64: a large offset would eat the digits of float32.
-        values = (values - values.mean()) / values.std()
-    return values.astype(np.float32)[:, None]
+    return values
+
+
+def texts(column: Any, name: str) -> list[str]:
+    """The categories of the rows of a column, as text."""
+    import pandas as pd
+
+    values = column.tolist()
+    is_categories = pd.api.types.is_bool_dtype(column) or isinstance(
+        column.dtype, pd.CategoricalDtype
+    )
+    if not is_categories and not all(isinstance(value, str) for value in values):
+        raise ValueError(
+            f"{name} must hold numbers, text, categories or booleans, got {column.dtype} "
+            f"with values such as {values[0]!r}; turn it into numbers or drop it."
+        )
+    return [str(value) for value in values]
 
 
 def listed(names: list[str]) -> str:

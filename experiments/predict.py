@@ -114,16 +114,20 @@ def described(path: str, model: "Model") -> str:
 
 
 def load_like_training(model: "Model", name: str, data_dir: str | None) -> "Dataset":
-    """New data; images from a folder in the size and colours of training."""
+    """New data; images in the size and colours of training, tables in its scale."""
     from dec_jax.data import DATASETS, load_dataset
-    from dec_jax.tables import TABLE_SUFFIXES
+    from dec_jax.dataset import columns_from_json
+    from dec_jax.tables import TABLE_SUFFIXES, load_table
 
     path = Path(name).expanduser()
     if path.suffix.lower() in TABLE_SUFFIXES:
-        raise UsageError(
-            f"--dataset {name}: the scale of each column in training is not known to the "
-            "model; bring the columns to it, and give them as a .npy or .npz file."
-        )
+        columns = columns_from_json(model.metadata.get("columns"))
+        if columns is None:
+            raise UsageError(
+                f"--dataset {name}: the model was not trained on a table that dec_jax "
+                "read, so it does not know the columns; give a .npy or .npz file."
+            )
+        return load_table(path, columns=columns)
     shape = model.metadata.get("image_shape")
     options: dict[str, Any] = {}
     if name not in DATASETS and path.is_dir() and shape is not None:

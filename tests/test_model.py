@@ -521,6 +521,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "input_dtype": "uint8",
         "input_range": [0.0, 49.0],
         "image_shape": [5, 5, 1],
+        "columns": None,
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from dec_jax import model
 from dec_jax.architecture import dense_architecture
+from dec_jax.tables import load_table
 from experiments import predict
 
 ROOT = Path(__file__).parents[1]
@@ -195,14 +196,32 @@ def test_predict_rejects_an_unknown_data_set(corners, out):
     assert_rejected(run, "Unknown dataset 'minst'; did you mean 'mnist'", out=out)
 
 
+def test_a_new_table_is_scaled_as_the_one_of_training(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "old.csv").write_text(
+        "a,b\n" + "\n".join(f"{x:.3f},{y:.3f}" for x, y in rng.normal(9, 4, (50, 2)))
+    )
+    old = load_table(tmp_path / "old.csv")
+    # By the new table's own mean both of its rows would be in the middle of nothing.
+    rows = (tmp_path / "old.csv").read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join([rows[0], rows[11], rows[31]]))
+    centroids = old.x[[10, 30, 5]]
+    file = identity_model(
+        tmp_path / "model.safetensors", centroids, **model.data_metadata(old)
+    )
+    out = tmp_path / "mine.csv"
+    run = program(file, "--dataset", tmp_path / "new.csv", "--out", out)
+    assert run.status == 0, run.err
+    assert [row["cluster"] for row in read_csv(out)] == ["0", "1"]
+
+
 def test_predict_rejects_a_table_whose_scale_in_training_is_unknown(
     corners, tmp_path, out
 ):
     (tmp_path / "new.csv").write_text("a,b\n1,2\n3,4\n")
     run = program(corners, "--dataset", tmp_path / "new.csv", "--out", out)
-    assert_rejected(
-        run, f"--dataset {tmp_path / 'new.csv'}: the scale of each", out=out
-    )
+    message = f"--dataset {tmp_path / 'new.csv'}: the model was not trained on a table"
+    assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_a_file_that_is_there(corners, points, out):

@@ -1,9 +1,11 @@
+import json
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from dec_jax.dataset import columns_from_json, columns_to_json
 from dec_jax.tables import load_table
 
 
@@ -423,3 +425,56 @@ def test_load_table_says_that_pandas_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"run pip install 'dec_jax\[tables\]'"):
         load_table("a.csv")
+
+
+# New data.
+
+
+def frame_of_two_kinds(rows):
+    rng = np.random.default_rng(rows)
+    return pd.DataFrame(
+        {
+            "size": rng.normal(50, 9, rows),
+            "same": 3,
+            "colour": rng.choice(["red", "green"], rows),
+            "sold": rng.random(rows) < 0.5,
+        }
+    )
+
+
+def test_new_rows_become_samples_as_the_first_ones_did():
+    frame = frame_of_two_kinds(40)
+    first = load_table(frame)
+    # A part of the rows has another mean, and the other columns in another order.
+    part = frame.iloc[3:9, ::-1].assign(more=1)
+    again = load_table(part, columns=first.columns)
+    np.testing.assert_array_equal(again.x, first.x[3:9])
+    assert again.columns == first.columns
+
+
+def test_columns_come_back_from_json():
+    columns = load_table(frame_of_two_kinds(40)).columns
+    stored = json.loads(json.dumps(columns_to_json(columns)))
+    assert columns_from_json(stored) == columns
+    assert columns_from_json(columns_to_json(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="size"), "got none named size"),
+        (
+            lambda frame: frame.assign(colour="blue"),
+            "column 'colour' must hold one of green, red as before, got 'blue'",
+        ),
+        (
+            lambda frame: frame.assign(size="big"),
+            "column 'size' must hold numbers as before",
+        ),
+    ],
+)
+def test_load_table_rejects_new_data_of_another_kind(change, message):
+    frame = frame_of_two_kinds(40)
+    columns = load_table(frame).columns
+    with pytest.raises(ValueError, match=message):
+        load_table(change(frame), columns=columns)
