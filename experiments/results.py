@@ -14,18 +14,26 @@ from typing import Any
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
 README = HERE / "README.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def keep(run: Path) -> Path:
-    """Copies a run's summary, and its picture of the latent space, into `results/`."""
-    summary = json.loads((run / "summary.json").read_text())
+    """Copies the numbers of a run, and its picture of the latent space, into `results/`.
+
+    Raises:
+      FileNotFoundError: the folder is not that of a finished run.
+    """
+    several = run / "summary.json"
+    numbers = several if several.is_file() else run / "results.json"
+    found = json.loads(numbers.read_text())
+    kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
+    target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
-    name = f"{summary['dataset']}-{summary['recipe']}"
-    target = KEPT / f"{name}.json"
-    target.write_text(json.dumps(summary, indent=1) + "\n")
-    picture = run / f"seed-{summary['seeds'][0]}" / "latent.png"
-    shutil.copyfile(picture, KEPT / f"{name}-latent.png")
+    target.write_text(json.dumps(found, indent=1) + "\n")
+    picture = (
+        run / f"seed-{found['seeds'][0]}" / "latent.png" if "seeds" in found else None
+    )
+    if picture is not None and picture.is_file():
+        shutil.copyfile(picture, target.with_name(f"{target.stem}-latent.png"))
     return target
 
 
@@ -55,38 +63,129 @@ PUBLISHED = {
 }
 
 
-def table() -> str:
-    """One row a file of `results/`, in the order of their names."""
-    lines = [
-        "| data | recipe | published ACC / NMI % | seeds | ACC % | NMI % | ARI % | k-means on z, ACC % | minutes a seed | device |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+def kept_results() -> dict[str, dict[str, Any]]:
+    """What was kept, by file name without its ending, in the order of the names."""
+    return {
+        path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))
+    }
+
+
+def device_of(kept: dict[str, Any]) -> str:
+    """Where it ran."""
+    return f"{kept['device']}, jax {kept['versions']['jax']}"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def recipes_table() -> str:
+    """One row a recipe and data set."""
+    head = [
+        "data",
+        "recipe",
+        "published ACC / NMI %",
+        "seeds",
+        "ACC %",
+        "NMI %",
+        "ARI %",
     ]
-    for path in sorted(KEPT.glob("*.json")):
-        kept: dict[str, Any] = json.loads(path.read_text())
-        if "stages" not in kept:
+    head += ["k-means on z, ACC %", "minutes a seed", "device"]
+    rows = []
+    for name, kept in kept_results().items():
+        if "k-means on z" not in kept.get("stages", ()) or kept["recipe"] == "compare":
             continue
         seeds = kept["seeds"]
-        cells = [
-            kept["dataset"],
-            f"`{kept['recipe']}`",
-            PUBLISHED.get(path.stem, ""),
-            f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]} only",
-            *(spread(kept[name]) for name in ("acc", "nmi", "ari")),
-            spread(kept["stages"]["k-means on z"]["acc"]),
-            spread(kept["seconds"], 1 / 60),
-            f"{kept['device']}, jax {kept['versions']['jax']}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                kept["dataset"],
+                f"`{kept['recipe']}`",
+                PUBLISHED.get(name, ""),
+                f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]} only",
+                *(spread(kept[score]) for score in ("acc", "nmi", "ari")),
+                spread(kept["stages"]["k-means on z"]["acc"]),
+                spread(kept["seconds"], 1 / 60),
+                device_of(kept),
+            ]
+        )
+    return markdown(head, rows)
+
+
+def compare_table() -> str:
+    """One row a method of `compare.py`, scored on samples held out."""
+    head = [
+        "data",
+        "method",
+        "published NMI",
+        "NMI, geometric",
+        "NMI",
+        "ACC %",
+        "device",
+    ]
+    rows = []
+    for kept in kept_results().values():
+        if kept.get("recipe") != "compare":
+            continue
+        for method, stage in kept["stages"].items():
+            published = stage["published_nmi"]
+            rows.append(
+                [
+                    kept["dataset"],
+                    method,
+                    "" if published is None else f"{published:.3f}",
+                    spread(stage["nmi_geometric"], 1, 3),
+                    spread(stage["nmi"], 1, 3),
+                    spread(stage["acc"]),
+                    device_of(kept),
+                ]
+            )
+    return markdown(head, rows)
+
+
+def autoencoders_table() -> str:
+    """One row an autoencoder of `autoencoders.py`."""
+    head = ["data", "kind", "validation loss", "validation MSE", "active share of z"]
+    head += ["epochs (best)", "minutes", "device"]
+    rows = []
+    for kept in kept_results().values():
+        if "kind" not in kept:
+            continue
+        active = kept.get("active_fraction")
+        rows.append(
+            [
+                kept["dataset"],
+                kept["kind"],
+                f"{kept['validation_loss']:.5g}",
+                f"{kept['validation_mse']:.5f}",
+                "" if active is None else f"{active:.1%}",
+                f"{kept['epochs']} ({kept['best_epoch']})",
+                f"{kept['seconds'] / 60:.1f}",
+                device_of(kept),
+            ]
+        )
+    return markdown(head, rows)
+
+
+TABLES = {
+    "recipes": recipes_table,
+    "compare": compare_table,
+    "autoencoders": autoencoders_table,
+}
 
 
 def main(arguments: list[str]) -> None:
-    """Keeps the runs that are named, then writes the table."""
+    """Keeps the runs that are named, then writes the tables."""
     for argument in arguments:
         print(f"kept {keep(Path(argument))}")
-    before, rest = README.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
+    text = README.read_text()
+    for name, table in TABLES.items():
+        before, rest = text.split(f"<!-- {name}: begin -->")
+        after = rest.split(f"<!-- {name}: end -->")[1]
+        block = f"<!-- {name}: begin -->\n{table()}\n<!-- {name}: end -->"
+        text = f"{before}{block}{after}"
+    README.write_text(text)
 
 
 if __name__ == "__main__":
