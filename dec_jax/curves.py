@@ -74,7 +74,7 @@ def loss_curves(
         panel.axvline(best_epoch, color="0.5", ls="--", lw=1, zorder=1)
         height = list(curves.values())[-1][best_epoch - 1]
         panel.plot([best_epoch], [height], "o", color=COLOURS[2], ms=8, label=name)
-    panel.legend(frameon=False, fontsize=9, loc="upper right")
+    panel.legend(fontsize=9, loc="upper right", framealpha=1, edgecolor="none")
     panel.set_title(title, loc="left")
     panel.set_xlabel("epoch")
     panel.set_ylabel("loss")
