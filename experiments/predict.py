@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "--dataset",
         metavar="NAME",
         required=True,
-        help="data set, .npz or .npy file, or folder of images",
+        help="data set, folder of images, table, or .npz or .npy file",
     )
     add(
         "--data-dir",
@@ -48,6 +48,14 @@ def parser() -> argparse.ArgumentParser:
         default="labels.csv",
         help="table to write, one that does not exist yet (default labels.csv)",
     )
+    add("--labels-csv", metavar="FILE", help="of images: columns filename,label")
+    add(
+        "--folder-labels",
+        action="store_true",
+        help="of images: sub-folders are classes",
+    )
+    add("--skip-unreadable", action="store_true", help="leave out damaged images")
+    add("--label-column", metavar="NAME", help="of a table: its classes, for scoring")
     return out
 
 
@@ -55,7 +63,7 @@ def main(arguments: list[str]) -> int:
     """Predicts; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     options = parser().parse_args(arguments)
     try:
-        run(options.model, options.dataset, options.data_dir, Path(options.out))
+        run(options)
     except (UsageError, ValueError, TypeError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -65,16 +73,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run(model_path: str, name: str, data_dir: str | None, out: Path) -> None:
+def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
+    out = Path(options.out)
     check_out(out)
     # Only now, because they load jax.
     from dec_jax import model
     from experiments import run_folder
 
-    loaded = model.load(model_path)
-    print(described(model_path, loaded))
-    dataset = load_like_training(loaded, name, data_dir)
+    loaded = model.load(options.model)
+    print(described(options.model, loaded))
+    dataset = load_like_training(loaded, options)
     print(
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})"
@@ -113,12 +122,13 @@ def described(path: str, model: "Model") -> str:
     return f"{path}: " + ", ".join([clusters, *known])
 
 
-def load_like_training(model: "Model", name: str, data_dir: str | None) -> "Dataset":
+def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset":
     """New data; images in the size and colours of training, tables in its scale."""
     from dec_jax.data import DATASETS, load_dataset
     from dec_jax.dataset import columns_from_json
     from dec_jax.tables import TABLE_SUFFIXES, load_table
 
+    name = options.dataset
     path = Path(name).expanduser()
     if path.suffix.lower() in TABLE_SUFFIXES:
         columns = columns_from_json(model.metadata.get("columns"))
@@ -127,13 +137,14 @@ def load_like_training(model: "Model", name: str, data_dir: str | None) -> "Data
                 f"--dataset {name}: the model was not trained on a table that dec_jax "
                 "read, so it does not know the columns; give a .npy or .npz file."
             )
-        return load_table(path, columns=columns)
+        return load_table(path, label_column=options.label_column, columns=columns)
+    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column")
+    reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
-    options: dict[str, Any] = {}
     if name not in DATASETS and path.is_dir() and shape is not None:
-        mode = "grey" if shape[2] == 1 else "colour"
-        options = {"image_size": tuple(shape[:2]), "image_mode": mode}
-    return load_dataset(name, data_dir, **options)
+        reading["image_size"] = tuple(shape[:2])
+        reading["image_mode"] = "grey" if shape[2] == 1 else "colour"
+    return load_dataset(name, options.data_dir, **reading)
 
 
 def table(labels: "np.ndarray", q: "np.ndarray") -> str:

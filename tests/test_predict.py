@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dec_jax import model
 from dec_jax.architecture import dense_architecture
@@ -204,15 +205,38 @@ def test_a_new_table_is_scaled_as_the_one_of_training(tmp_path):
     old = load_table(tmp_path / "old.csv")
     # By the new table's own mean both of its rows would be in the middle of nothing.
     rows = (tmp_path / "old.csv").read_text().splitlines()
-    (tmp_path / "new.csv").write_text("\n".join([rows[0], rows[11], rows[31]]))
+    new = [f"{row},{kind}" for row, kind in zip(rows[11:32:20], "xy", strict=True)]
+    (tmp_path / "new.csv").write_text("\n".join([f"{rows[0]},kind", *new]))
     centroids = old.x[[10, 30, 5]]
     file = identity_model(
         tmp_path / "model.safetensors", centroids, **model.data_metadata(old)
     )
     out = tmp_path / "mine.csv"
-    run = program(file, "--dataset", tmp_path / "new.csv", "--out", out)
+    arguments = ("--dataset", tmp_path / "new.csv", "--out", out)
+    run = program(file, *arguments, "--label-column", "kind")
     assert run.status == 0, run.err
+    assert "ACC 1.000" in run.out
     assert [row["cluster"] for row in read_csv(out)] == ["0", "1"]
+
+
+def test_a_damaged_image_is_named_and_can_be_left_out(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, grey in (("dark", 0), ("light", 255)):
+        Image.new("L", (3, 1), grey).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    file = identity_model(
+        tmp_path / "model.safetensors",
+        np.array([[1, 1], [0, 0]], np.float32),
+        image_shape=[1, 2, 1],
+    )
+    out = tmp_path / "mine.csv"
+    arguments = (file, "--dataset", folder, "--out", out)
+    message = f"{folder}: 1 of 3 images cannot be read: broken.png"
+    assert_rejected(program(*arguments), message, out=out)
+    assert program(*arguments, "--skip-unreadable").status == 0
+    found = {row["file"]: row["cluster"] for row in read_csv(out)}
+    assert found == {"dark.png": "1", "light.png": "0"}
 
 
 def test_predict_rejects_a_table_whose_scale_in_training_is_unknown(
