@@ -173,7 +173,19 @@ def reconstruct(
 def embed(
     params: Params, x: Num[Array | np.ndarray, "n d"], *, architecture: Architecture
 ) -> Float[Array, "n e"]:
-    """`encode` of any number of samples, as many at a time as memory allows."""
+    """`encode` of any number of samples, as many at a time as memory allows.
+
+    Args:
+      params: parameters with an entry "encoder".
+      x: flattened samples, as in `encode`.
+      architecture: the network that the parameters belong to.
+
+    Returns:
+      z, one row of `architecture.embedding_dim` numbers a sample.
+
+    Raises:
+      ValueError: the samples do not have the architecture's width.
+    """
 
     def block(x: Num[Array, "b d"]) -> Float[Array, "b e"]:
         return encode(params, x, architecture=architecture)

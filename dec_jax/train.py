@@ -58,7 +58,6 @@ def assign(
     Returns:
       q and the labels.
     """
-
     z = embed(params, x, architecture=architecture)
     q = soft_assignment(z, params["centroids"], alpha=alpha)
     return q, hard_assignment(q)
