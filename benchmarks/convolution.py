@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dec_jax import convolution
+from dec_jax import convolution, pooling
 from experiments import environment
 
 Pair = tuple[int, int]
@@ -100,9 +100,7 @@ def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
 
 
 PEER = Operations(jax_conv2d, jax_conv2d_transpose, jax_max_pool)
-OURS = Operations(
-    convolution.conv2d, convolution.conv2d_transpose, convolution.max_pool
-)
+OURS = Operations(convolution.conv2d, convolution.conv2d_transpose, pooling.max_pool)
 
 
 def init_params(key: jax.Array, encoder: list[Conv | None]) -> Params:
@@ -138,7 +136,7 @@ def reconstruction_loss(
             )
             y = jax.nn.relu(y) if shape != shapes[0] else y
         else:
-            y = convolution.unpool(y, (2, 2), shape)
+            y = pooling.unpool(y, (2, 2), shape)
     return ((y - x) ** 2).mean()
 
 

@@ -8,11 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dec_jax.convolution import (
-    conv_output_shape,
-    pool_output_shape,
-    transposed_output_shape,
-)
+from dec_jax.convolution import conv_output_shape, transposed_output_shape
+from dec_jax.pooling import pool_output_shape
+from dec_jax.precision import PRECISIONS
 from dec_jax.validation import check_choice, check_positive_int
 
 ACTIVATIONS = ("linear", "relu", "elu", "sigmoid", "tanh", "gelu")
@@ -149,6 +147,9 @@ class Architecture:
         and transposed convolution, before its activation; not on the reconstruction.
       variational: the encoder gives a mean and a log-variance (Kingma and Welling,
         2014); `encode` returns the mean. The last layer must then be `Dense`.
+      precision: of the matrix products, "float32" or "bfloat16": operands rounded to 8
+        bits, sums and everything else in float32. Convolutions on CPU have no faster
+        routine for it and stay float32.
     """
 
     input_shape: Shape
@@ -158,6 +159,7 @@ class Architecture:
     input_scale: float = 1 / 255
     batch_norm: bool = False
     variational: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         _check_shape("input_shape", self.input_shape)
@@ -170,6 +172,7 @@ class Architecture:
             raise ValueError("layers must hold at least the embedding, got ().")
         check_choice("output_activation", self.output_activation, ACTIVATIONS)
         check_choice("initializer", self.initializer, INITIALIZERS)
+        check_choice("precision", self.precision, PRECISIONS)
         if not (math.isfinite(self.input_scale) and self.input_scale > 0):
             raise ValueError(f"input_scale must be positive, got {self.input_scale}.")
         if not any(isinstance(layer, Dense | Conv2D) for layer in self.layers):

@@ -11,7 +11,8 @@ A file holds one object or a list of them; each describes an encoder, layer by l
 
 Images are [channels, height, width] in a file, as published, and (height, width,
 channels) in an `Architecture`. Our additions are `strides` of Conv2D and Deconv2D,
-`padding` of pools, and `initializer`, `input_scale` and `variational` of the object.
+`padding` of pools, and `initializer`, `input_scale`, `variational` and `precision` of
+the object.
 
 The decoder mirrors every layer, and differs from the published code in three ways. That
 leaves out the mirror of a fully connected bottleneck. It gives a mirrored convolution
@@ -58,6 +59,7 @@ from dec_jax.json_fields import (
     shown,
     write_fields,
 )
+from dec_jax.precision import PRECISIONS
 from dec_jax.validation import check_choice
 
 # What a file may call an activation, and what we call it; the first of two is written.
@@ -381,5 +383,6 @@ _SETTINGS = (
     ),
     Field("input_scale", "input_scale", read_positive_number, float, 1 / 255),
     Field("variational", "variational", read_flag, bool, False),
+    Field("precision", "precision", read_choice(PRECISIONS), str, PRECISIONS[0]),
     Field("layers", "layers", _read_layers, _write_layers),
 )

@@ -121,7 +121,9 @@ def random_affine(
 
     upper = read(0) * (1 - column_part) + read(1) * column_part
     lower = read(width) * (1 - column_part) + read(width + 1) * column_part
-    return (upper * (1 - row_part) + lower * row_part).reshape(batch, -1)
+    moved = (upper * (1 - row_part) + lower * row_part).reshape(batch, -1)
+    # Else XLA on CPU reads the pixels again for every use of the image in a step.
+    return jax.lax.optimization_barrier(moved)
 
 
 def mask_inputs(

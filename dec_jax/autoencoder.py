@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from dec_jax.architecture import Architecture
+from dec_jax.architecture import Architecture, Shape, Step
 from dec_jax.loop import BLOCK_SIZE, map_blocks
 from dec_jax.stack import Stack
 
@@ -25,15 +25,17 @@ VALUES_AT_ONCE = 2**26
 
 
 def _encoder(architecture: Architecture) -> Stack:
-    return Stack(
-        architecture.encoder_steps(), architecture.input_shape, architecture.initializer
-    )
+    return _stack(architecture, architecture.encoder_steps(), architecture.input_shape)
 
 
 def _decoder(architecture: Architecture) -> Stack:
-    return Stack(
-        architecture.decoder_steps(), architecture.shapes[-1], architecture.initializer
-    )
+    return _stack(architecture, architecture.decoder_steps(), architecture.shapes[-1])
+
+
+def _stack(
+    architecture: Architecture, steps: tuple[Step, ...], input_shape: Shape
+) -> Stack:
+    return Stack(steps, input_shape, architecture.initializer, architecture.precision)
 
 
 def _variables(params: Params, name: str) -> Params:

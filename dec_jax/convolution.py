@@ -1,4 +1,4 @@
-"""Image operations of convolutional autoencoders: convolution, its transpose, pooling.
+"""Image operations of convolutional autoencoders: convolution and its transpose.
 
 Images are [batch, height, width, channels]. On CPU, gradients of XLA's convolution are
 tens of times slower inside a compiled loop than outside: its fast routine wants an order
@@ -108,7 +108,12 @@ def transposed_output_shape(
 
 
 def conv2d(
-    x: Images, kernel: Kernel, *, strides: Pair = (1, 1), padding: str = "valid"
+    x: Images,
+    kernel: Kernel,
+    *,
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    precision: str = "float32",
 ) -> Float[Array, "b h2 w2 f"]:
     """Convolves images with a kernel that is not flipped (cross-correlation).
 
@@ -121,6 +126,8 @@ def conv2d(
       padding: "valid" for none; "same" for zeros that keep ceil(h / stride) rows, the
         odd one below, as XLA and TensorFlow have it; "full" for kernel - 1 zeros on
         each side.
+      precision: "bfloat16" rounds what is multiplied, here and in the gradients, except
+        on CPU, which has no faster routine for it.
 
     Returns:
       The filtered images, of `conv_output_shape`.
@@ -136,7 +143,7 @@ def conv2d(
             f"{tuple(kernel.shape)} and x of shape {tuple(x.shape)}."
         )
     sizes = geometry(image, (kernel.shape[0], kernel.shape[1]), strides, padding)
-    return derivative("y", sizes, x, kernel)
+    return derivative("y", sizes, precision, x, kernel)
 
 
 def conv2d_transpose(
@@ -146,6 +153,7 @@ def conv2d_transpose(
     output_shape: Pair,
     strides: Pair = (1, 1),
     padding: str = "valid",
+    precision: str = "float32",
 ) -> Images:
     """The transpose (adjoint) of `conv2d` with this kernel on images of `output_shape`.
 
@@ -159,6 +167,7 @@ def conv2d_transpose(
         natural one, beside which strides allow others.
       strides: of that `conv2d`.
       padding: of that `conv2d`.
+      precision: as in `conv2d`.
 
     Returns:
       Images of `output_shape`.
@@ -180,92 +189,7 @@ def conv2d_transpose(
             f"x must have the {sizes.output} pixels that conv2d makes of output_shape "
             f"{output_shape}, got {image}; transposed_output_shape gives one that fits."
         )
-    return derivative("x", sizes, kernel, x)
-
-
-def pool_output_shape(image: Pair, pool_size: Pair, padding: str = "valid") -> Pair:
-    """Height and width of what `max_pool` makes of an image of this height and width.
-
-    On each axis, of n pixels in pools of p: n // p when valid, ceil(n / p) when same.
-
-    Raises:
-      ValueError: a size is below 1, a pool is larger than a "valid" image, or the
-        padding is unknown.
-    """
-    check_choice("padding", padding, PADDINGS[:2])
-    check_pairs(image=image, pool_size=pool_size)
-    height, width = (
-        n // p if padding == "valid" else -(-n // p)
-        for n, p in zip(image, pool_size, strict=True)
-    )
-    if min(height, width) < 1:
-        raise ValueError(
-            "padding 'valid' needs an image at least as large as the pool, got an image "
-            f"of {image} and pools of {pool_size}; use 'same'."
-        )
-    return height, width
-
-
-def max_pool(
-    x: Images, pool_size: Pair, padding: str = "valid"
-) -> Float[Array, "b h2 w2 c"]:
-    """The largest value of each pool of pixels; the pools lie side by side.
-
-    Where several pixels of a pool are the largest, the gradient is shared equally.
-
-    Args:
-      x: images.
-      pool_size: height and width of a pool, and the step from one to the next.
-      padding: "valid" leaves out the last rows and columns that do not fill a pool;
-        "same" makes a smaller pool of them.
-
-    Returns:
-      Images of `pool_output_shape`.
-
-    Raises:
-      ValueError: `x` has not four axes, or as `pool_output_shape`.
-    """
-    image = height_and_width(x)
-    output = pool_output_shape(image, pool_size, padding)
-    # Negative padding cuts. By blocks, for the gradient of reduce_window is slow on CPU.
-    high = [m * p - n for m, p, n in zip(output, pool_size, image, strict=True)]
-    lowest = jnp.array(-jnp.inf, x.dtype)
-    x = jax.lax.pad(x, lowest, [(0, 0, 0), *((0, n, 0) for n in high), (0, 0, 0)])
-    blocks = len(x), output[0], pool_size[0], output[1], pool_size[1], x.shape[3]
-    return x.reshape(blocks).max(axis=(2, 4))
-
-
-def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) -> Images:
-    """Enlarges images by repeating each pixel over its pool.
-
-    Undoes the shape of `max_pool`: pixels past `output_shape` are cut, and missing ones
-    repeat the last (7 -> 3 -> 7 after "valid" pools of 2, 7 -> 4 -> 7 after "same").
-
-    Args:
-      x: images, of the height and width that `max_pool` gave.
-      pool_size: height and width of a pool.
-      output_shape: height and width of the result.
-
-    Returns:
-      Images of `output_shape`.
-
-    Raises:
-      ValueError: `x` has not four axes, a size is below 1, or neither padding of
-        `max_pool` makes the height and width of `x` of `output_shape`.
-    """
-    image = height_and_width(x)
-    check_pairs(pool_size=pool_size, output_shape=output_shape)
-    for m, p, n in zip(image, pool_size, output_shape, strict=True):
-        if m not in (n // p, -(-n // p)):
-            raise ValueError(
-                f"x must have the pixels that pools of {pool_size} leave of output_shape "
-                f"{output_shape}, got {image}; use the shape that was pooled."
-            )
-    for axis, p in enumerate(pool_size, start=1):
-        x = jnp.repeat(x, p, axis=axis)
-    x = x[:, : output_shape[0], : output_shape[1]]
-    missing = output_shape[0] - x.shape[1], output_shape[1] - x.shape[2]
-    return jnp.pad(x, [(0, 0), *((0, m) for m in missing), (0, 0)], mode="edge")
+    return derivative("x", sizes, precision, kernel, x)
 
 
 # sum(conv2d(x, kernel) * y) is linear in each of the three. Its derivative by y is
@@ -273,10 +197,11 @@ def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) ->
 ARRAYS = ("x", "kernel", "y")
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def derivative(by: str, sizes: Geometry, a: Array, b: Array) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def derivative(by: str, sizes: Geometry, precision: str, a: Array, b: Array) -> Array:
     """The derivative by one of `ARRAYS`, from the two others in their order."""
-    cpu, default = (partial(function, sizes) for function in FUNCTIONS[by])
+    cpu, native = (partial(function, sizes) for function in FUNCTIONS[by])
+    default = in_bfloat16(native) if precision == "bfloat16" else native
     one = jax.custom_batching.custom_vmap(cpu)
 
     @one.def_vmap
@@ -289,17 +214,40 @@ def derivative(by: str, sizes: Geometry, a: Array, b: Array) -> Array:
     return jax.lax.platform_dependent(a, b, cpu=one, default=default)
 
 
-def gradients(by: str, sizes: Geometry, kept: Any, cotangent: Array) -> Any:
+def in_bfloat16(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Of rounded arrays; accelerators sum in float32 and round the result."""
+
+    def rounded(*arrays: Array) -> Array:
+        return function(*(a.astype(jnp.bfloat16) for a in arrays)).astype(jnp.float32)
+
+    return rounded
+
+
+def gradients(
+    by: str, sizes: Geometry, precision: str, kept: Any, cotangent: Array
+) -> Any:
     """Of `derivative`, in the two arrays that it was given."""
     others = [name for name in ARRAYS if name != by]
     arrays = dict(zip(others, kept, strict=True)) | {by: cotangent}
     return tuple(
-        derivative(name, sizes, *(arrays[other] for other in ARRAYS if other != name))
+        derivative(
+            name,
+            sizes,
+            precision,
+            *(arrays[other] for other in ARRAYS if other != name),
+        )
         for name in others
     )
 
 
-derivative.defvjp(lambda by, sizes, *ab: (derivative(by, sizes, *ab), ab), gradients)
+def kept_for_gradients(
+    by: str, sizes: Geometry, precision: str, *ab: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    """`derivative`, and what its gradients need."""
+    return derivative(by, sizes, precision, *ab), ab
+
+
+derivative.defvjp(kept_for_gradients, gradients)
 
 # The one order of axes that is fast everywhere.
 xla_conv = partial(

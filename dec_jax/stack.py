@@ -16,7 +16,9 @@ from dec_jax.architecture import (
     Step,
     Unpool2D,
 )
-from dec_jax.convolution import conv2d, conv2d_transpose, max_pool, unpool
+from dec_jax.convolution import conv2d, conv2d_transpose
+from dec_jax.pooling import max_pool, unpool
+from dec_jax.precision import dot_general_of
 
 # How much of the running mean and variance a step keeps, as Lasagne and Keras-like
 # implementations of the published convolutional recipes do.
@@ -76,6 +78,7 @@ class Convolution(nn.Module):
     layer: Conv2D
     output_shape: Shape
     initializer: str
+    precision: str
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -89,7 +92,11 @@ class Convolution(nn.Module):
             (*layer.kernel_size, *(channels[::-1] if transposed else channels)),
         )
         bias = self.param("bias", nn.initializers.zeros, (layer.features,))
-        settings: dict[str, Any] = {"strides": layer.strides, "padding": layer.padding}
+        settings: dict[str, Any] = {
+            "strides": layer.strides,
+            "padding": layer.padding,
+            "precision": self.precision,
+        }
         if transposed:
             height, width, _ = self.output_shape
             x = conv2d_transpose(x, kernel, output_shape=(height, width), **settings)
@@ -104,6 +111,7 @@ class Stack(nn.Module):
     steps: tuple[Step, ...]
     input_shape: Shape
     initializer: str
+    precision: str
 
     @nn.compact
     def __call__(
@@ -130,11 +138,18 @@ class Stack(nn.Module):
             if isinstance(layer, Dense):
                 kernel_init = _dense_init(self.initializer)
                 x = nn.Dense(
-                    layer.features, kernel_init=kernel_init, name=f"dense_{index}"
+                    layer.features,
+                    kernel_init=kernel_init,
+                    dot_general=dot_general_of(self.precision),
+                    name=f"dense_{index}",
                 )(x.reshape(len(x), -1))
             elif isinstance(layer, Conv2D):
                 x = Convolution(
-                    layer, step.output_shape, self.initializer, name=f"conv_{index}"
+                    layer,
+                    step.output_shape,
+                    self.initializer,
+                    self.precision,
+                    name=f"conv_{index}",
                 )(x)
             elif isinstance(layer, MaxPool2D):
                 x = max_pool(x, layer.pool_size, layer.padding)

@@ -111,7 +111,7 @@ def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
                 f"--architecture {name} takes {found.input_dim} values, but a sample of "
                 f"{dataset.name} has {width}."
             )
-        return found
+        return dataclasses.replace(found, precision=settings.precision)
     shape: tuple[int, ...] = (width,)
     layers: list[Layer] = [Dense(2000), Dense(500), Dense(500), Dense(10, "sigmoid")]
     if settings.kind == "variational":
@@ -132,6 +132,7 @@ def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
         "sigmoid",
         input_scale=dataset.input_scale,
         variational=settings.kind == "variational",
+        precision=settings.precision,
     )
 
 
@@ -207,6 +208,7 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
         "n_validation": len(task.validation),
         "device": environment.device(),
         "versions": environment.versions(),
+        "precision": task.architecture.precision,
         # Asked now: the checkout may move on while the run goes on with what it loaded.
         "commit": environment.commit(),
     }

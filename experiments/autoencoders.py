@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 from experiments.autoencoder_run import CTRL_C, SPARSITY, new_folder, prepared, trained
-from experiments.cli import DATASETS, STOPPED, UsageError, flag
+from experiments.cli import DATASETS, PRECISIONS, STOPPED, UsageError, flag
 
 PROGRAM = "python -m experiments.autoencoders"
 KINDS = ("simple", "sparse", "denoising", "variational")
@@ -57,6 +57,9 @@ class Settings:
     patience: int = option(10, "N", "stop N epochs after the lowest loss", int)
     batch_size: int = option(2048, "N", "samples in a step", int)
     learning_rate: float = option(1e-3, "R", "of Adam", float)
+    precision: str = option(
+        "float32", "NAME", f"of matrix products: {' or '.join(PRECISIONS)}"
+    )
     seed: int = option(0, "S", "of parameters, minibatches and noise", int)
     limit: int | None = option(None, "N", "train on the first N samples only", int)
     out: str | None = option(
@@ -67,6 +70,10 @@ class Settings:
         if self.kind not in KINDS:
             raise UsageError(
                 f"--kind must be one of {', '.join(KINDS)}, got {self.kind}."
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"--precision must be {' or '.join(PRECISIONS)}, got {self.precision}."
             )
         if self.sparsity is not None and self.kind != "sparse":
             raise UsageError(f"--sparsity is for --kind sparse, got {self.kind}.")

@@ -20,6 +20,7 @@ RECIPES = (
     "kld-conv",
     "kmeans-conv",
 )
+PRECISIONS = ("float32", "bfloat16")
 DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
 DEFAULTS: dict[str, Any] = {
     "recipe": "dec",
@@ -31,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "max_intervals": None,
     "batch_size": None,
     "architecture": None,
+    "precision": "float32",
     "pretrained": None,
     "image_size": None,
     "image_mode": None,
@@ -104,6 +106,13 @@ def parser(program: str) -> argparse.ArgumentParser:
         metavar="NAME",
         help="another network for the recipe: a name that python -m "
         "experiments.architectures lists, or a JSON file",
+    )
+    add(
+        "--precision",
+        metavar="NAME",
+        choices=PRECISIONS,
+        help="of matrix products: float32 (default), or bfloat16, which is faster "
+        "where the processor has it",
     )
     add(
         "--pretrained",

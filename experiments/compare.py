@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import STOPPED, UsageError, flag
+from experiments.cli import PRECISIONS, STOPPED, UsageError, flag
 
 if TYPE_CHECKING:
     import jax
@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", metavar="S", type=int, default=0, help="the first one (default 0)")
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
     add("--max-intervals", metavar="N", type=int, help="most intervals of clustering")
+    what = "of matrix products: float32 (default), or bfloat16"
+    add("--precision", choices=PRECISIONS, default="float32", help=what)
     add("--out", metavar="DIR", help="folder (default runs/<data set>-compare)")
     return out
 
@@ -125,6 +127,7 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
         "n_clusters": n_clusters,
         "device": environment.device(),
         "versions": environment.versions(),
+        "precision": settings["precision"],
         "commit": environment.commit(),
     }
     run_folder.write_json(folder / "config.json", {"command": settings, **facts})

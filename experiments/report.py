@@ -41,7 +41,10 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     last = [result["stages"][-1] for result in results]
     summary = {
         name: results[0][name]
-        for name in ("dataset", "recipe", "device", "versions", "commit", "n_samples")
+        for name in (
+            *("dataset", "recipe", "device", "versions", "precision", "commit"),
+            "n_samples",
+        )
     }
     summary["seeds"] = [result["seed"] for result in results]
     for name in SCORES:

@@ -71,8 +71,10 @@ def kept_results() -> dict[str, dict[str, Any]]:
 
 
 def device_of(kept: dict[str, Any]) -> str:
-    """Where it ran."""
-    return f"{kept['device']}, jax {kept['versions']['jax']}"
+    """Where it ran, and in what precision if not in float32."""
+    where = f"{kept['device']}, jax {kept['versions']['jax']}"
+    precision = kept.get("precision", "float32")
+    return where if precision == "float32" else f"{where}, {precision}"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

@@ -168,8 +168,12 @@ def recipe_of(settings: dict[str, Any], dataset: Dataset, n_samples: int) -> Rec
         "max_intervals": settings["max_intervals"],
         "batch_size": settings.get("batch_size"),
     }
+    architecture = dataclasses.replace(
+        recipe.architecture, precision=settings["precision"]
+    )
     return dataclasses.replace(
         recipe,
+        architecture=architecture,
         pretrain=_shortened(recipe.pretrain, _given(pretrain)),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
     )

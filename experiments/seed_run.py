@@ -1,5 +1,6 @@
 """One seed of an experiment: pretrain, place centroids, train, report; resumable."""
 
+import dataclasses
 import json
 import shutil
 import time
@@ -127,7 +128,10 @@ class SeedRun:
     def _load_pretrained(self, path: Path) -> Params:
         """The autoencoder that an earlier run left, instead of pretraining one."""
         found = model.load(path)
-        if found.architecture != self.recipe.architecture:
+        wanted = self.recipe.architecture
+        # Parameters are of no precision: it says how they are multiplied.
+        same = dataclasses.replace(found.architecture, precision=wanted.precision)
+        if same != wanted:
             raise UsageError(
                 f"--pretrained {path}: its network is another one than that of recipe "
                 f"{self.config['command']['recipe']}."
@@ -302,6 +306,7 @@ class SeedRun:
             "seed": self.config["command"]["seed"],
             "device": environment.device(),
             "versions": environment.versions(),
+            "precision": self.recipe.architecture.precision,
             "commit": self.commit,
             "seconds": {**seconds, "total": sum(seconds.values())},
             "stages": self.progress["stages"],

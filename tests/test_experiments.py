@@ -126,6 +126,7 @@ def interrupt_at(monkeypatch, title, count, seed=None):
 
 def test_cli_lists_the_recipes_of_the_library():
     assert tuple(dec_jax.recipes.RECIPES) == cli.RECIPES
+    assert dec_jax.precision.PRECISIONS == cli.PRECISIONS
 
 
 def test_cli_lists_the_data_sets_of_the_library():
