@@ -52,6 +52,8 @@ class Recipe:
       n_init: restarts of k-means on z; the best by inertia gives the centroids.
       objective: the clustering method.
       train: the settings of clustering.
+      start: the labelling of z that clustering starts from: "k-means"; or "spectral",
+        `manifold.spectral_clustering`, whose clusters' means are then the centroids.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Recipe:
     n_init: int
     objective: Objective
     train: TrainConfig
+    start: str = "k-means"
 
 
 def dec(shape: DataShape) -> Recipe:

@@ -73,17 +73,20 @@ def refresh_targets(
 ) -> TrainState:
     """Computes p and the labels of all samples, and whether labels stopped changing.
 
-    The very first refresh never stops training: its labels are those of k-means.
+    The very first refresh never stops training: its labels are those it starts from.
+    Neither does one at which p is still held fixed.
     """
     q, labels = assign(
         state.params, x, architecture=architecture, alpha=objective.alpha
     )
     change = label_change(labels, state.labels)
+    fixed = state.step < config.fixed_intervals * config.update_interval
+    still = (state.step > 0) & (change < config.tolerance)
     return state._replace(
-        targets=target_distribution(q),
+        targets=jnp.where(fixed, state.targets, target_distribution(q)),
         labels=labels,
         label_change=change,
-        converged=(state.step > 0) & (change < config.tolerance),
+        converged=still & ~fixed,
     )
 
 

@@ -36,6 +36,9 @@ class TrainConfig:
       optimizer: see `Optimizer`; it trains the centroids with the network.
       augmentation: distortion of what the steps see, drawn anew in each; p and the
         labels always come from the samples as they are.
+      fixed_intervals: intervals at the beginning whose p is the labelling that training
+        starts from, one-hot, instead of one made of q: for a labelling that knows more
+        than the centroids do (`manifold`). Below `max_intervals`.
     """
 
     update_interval: int = 140
@@ -44,12 +47,18 @@ class TrainConfig:
     tolerance: float = 1e-3
     optimizer: Optimizer = Optimizer("sgd", 0.01)
     augmentation: Augmentation = Augmentation()
+    fixed_intervals: int = 0
 
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
             check_positive_int(name, getattr(self, name))
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
+        if not 0 <= self.fixed_intervals < self.max_intervals:
+            raise ValueError(
+                "fixed_intervals must be from 0 to below max_intervals = "
+                f"{self.max_intervals}, got {self.fixed_intervals}."
+            )
 
 
 class TrainState(NamedTuple):
@@ -139,7 +148,7 @@ def init_state(
         opt_state=optimizer_of(config).init(
             {name: params[name] for name in objective.trained}
         ),
-        targets=jnp.zeros((len(labels), len(centroids)), jnp.float32),
+        targets=jax.nn.one_hot(jnp.asarray(labels), len(centroids)),
         labels=jnp.array(labels, jnp.int32),
         label_change=jnp.ones((), jnp.float32),
         converged=jnp.zeros((), bool),

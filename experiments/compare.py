@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m experiments.compare"
 PIXELS, EMBEDDING = "k-means on pixels", "k-means on z"
+SPECTRAL = "spectral on z"
 PUBLISHED_NMI = (0.498, 0.744, 0.765)
 ARTICLE_SAMPLES = 49_000
 N_INIT = 20  # restarts of k-means on pixels
@@ -223,9 +224,10 @@ def run_seed(
 
     from dec_jax import model
     from dec_jax.layerwise import pretrain_layerwise, pretraining_stages
+    from dec_jax.manifold import cluster_means
     from dec_jax.train import train
     from dec_jax.train_state import init_state
-    from experiments.interrupt import best_k_means
+    from experiments.interrupt import best_k_means, best_partition
 
     fitted, held_out = (part(dataset, rows) for rows in split(len(dataset.x), seed))
     x = jnp.asarray(fitted.x)
@@ -253,11 +255,18 @@ def run_seed(
         on_z = best_k_means(
             z_key, z, n_clusters, n_init=recipe.n_init, title=EMBEDDING, stop=stop
         )
+    centroids, labels = on_z.centroids, on_z.labels
+    if recipe.start == "spectral":
+        with timed(SPECTRAL, seconds):
+            key = jax.random.fold_in(z_key, 1)
+            found = best_partition(key, z, n_clusters, title=SPECTRAL, stop=stop)
+        labels = jnp.asarray(found.labels)
+        centroids = cluster_means(jnp.asarray(z), labels, n_clusters)
     intervals = recipe.train.max_intervals
     method: dict[str, Any] = {"objective": objective, "config": recipe.train}
     with phase("clustering", intervals, "interval", seconds, stop) as tick:
         result = train(
-            init_state(train_key, params, on_z.centroids, on_z.labels, **method),
+            init_state(train_key, params, centroids, labels, **method),
             x,
             architecture=network,
             on_interval=lambda _state, rows: tick(

@@ -8,6 +8,13 @@ import jax
 from tqdm import tqdm
 
 from dec_jax.kmeans import KMeansResult, k_means
+from dec_jax.manifold import (
+    Partition,
+    leading_eigenvectors,
+    neighbor_graph,
+    partition,
+)
+from dec_jax.neighbors import nearest_neighbors
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar
 
@@ -47,6 +54,33 @@ def bar_of(title: str, total: int, done: int, unit: str) -> tqdm:
         bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} "
         "[{elapsed}<{remaining}{postfix}]",
     )
+
+
+def best_partition(
+    key: jax.Array, z: Any, n_clusters: int, *, title: str, stop: Stop
+) -> Partition:
+    """`spectral_clustering`, step by step for bar and Ctrl-C.
+
+    Raises:
+      Stopped: Ctrl-C was pressed.
+    """
+
+    def step() -> None:
+        bar.update()
+        if stop.asked:
+            raise Stopped
+
+    first, second = jax.random.split(key)
+    with bar_of(title, 3, 0, "step") as bar:
+        graph = jax.block_until_ready(neighbor_graph(nearest_neighbors(z)))
+        step()
+        spectrum = leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
+        jax.block_until_ready(spectrum)
+        step()
+        found = partition(second, graph, spectrum, n_clusters)
+        bar.set_postfix_str(f"cut {found.normalized_cut:.4f}", refresh=False)
+        step()
+    return found
 
 
 def best_k_means(

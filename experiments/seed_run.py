@@ -25,6 +25,7 @@ from dec_jax.layerwise import (
     pretrain_layerwise,
     pretraining_stages,
 )
+from dec_jax.manifold import cluster_means
 from dec_jax.metrics import (
     adjusted_rand_index,
     classification_report,
@@ -37,7 +38,7 @@ from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
 from experiments import environment, run_folder
 from experiments.cli import UsageError
-from experiments.interrupt import Stop, Stopped, bar_of, best_k_means
+from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, best_partition
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
@@ -203,15 +204,25 @@ class SeedRun:
         z = self._embed(params)
         result = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
         self._stage("k-means on z", result.labels, z, time.monotonic() - start)
+        centroids, labels = result.centroids, result.labels
+        if self.recipe.start == "spectral":
+            start = self.clock = time.monotonic()
+            key = jax.random.fold_in(self.z_key, 1)
+            title = "spectral on z"
+            found = best_partition(key, z, self.n_clusters, title=title, stop=self.stop)
+            labels = jnp.asarray(found.labels)
+            centroids = cluster_means(z, labels, self.n_clusters)
+            self._count(title)
+            self._stage(title, labels, z, time.monotonic() - start)
         start_state = init_state(
             self.train_key,
             params,
-            result.centroids,
-            result.labels,
+            centroids,
+            labels,
             objective=self.recipe.objective,
             config=self.recipe.train,
         )
-        return Clustering(start_state, z, result.labels)
+        return Clustering(start_state, z, labels)
 
     def _train(self, clustering: Clustering) -> TrainResult:
         config, history = self.recipe.train, self.progress["history"]

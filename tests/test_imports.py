@@ -29,6 +29,8 @@ ALLOWED = {
     "objectives": {"architecture", "assignment", "autoencoder", "reconstruction"},
     "optimizer": {"validation"},
     "kmeans": {"validation"},
+    "neighbors": {"validation"},
+    "manifold": {"kmeans", "neighbors", "validation"},
     "metrics": {"validation"},
     "label_free": {"metrics", "validation"},
     "dataset": {"validation"},

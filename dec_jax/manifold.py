@@ -1,0 +1,380 @@
+"""The manifold step: clusters as parts of a graph of neighbours, not as balls around means.
+
+    neighbor_graph         z -> each sample tied to its nearest neighbours
+    leading_eigenvectors   graph -> spectrum: its slowest diffusions
+    partition              graph, spectrum -> labels, by their normalised cut
+    spectral_clustering    all three
+
+Nothing of the size n x n is held, and all of it runs on the device. A labelling of the
+training data is all that it gives: what is trained from it (`train`) predicts new data.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from dec_jax.kmeans import k_means
+from dec_jax.neighbors import Neighbors, nearest_neighbors
+from dec_jax.validation import check_n_clusters, check_positive_int
+
+# Least weight of an edge: a copy of a far sample must not fall off the graph.
+LEAST_WEIGHT = 1e-6
+# Directions beside those asked for, which let the last of them converge.
+SPARE = 4
+# Products with the graph between two looks at the spectrum.
+DEGREE = 20
+
+
+class Graph(NamedTuple):
+    """A symmetric graph W = A + A^T, with the edges of A in the order of `Neighbors`."""
+
+    neighbors: Int[Array, "n m"]
+    weights: Float[Array, "n m"]  # half an edge's weight where both ends list it
+
+
+class Spectrum(NamedTuple):
+    """The leading eigenvectors of a graph's normalised adjacency, largest first."""
+
+    eigenvalues: Float[Array, " e"]  # at most 1; as many ones as parts that are apart
+    eigenvectors: Float[Array, "n e"]
+    degrees: Float[Array, " n"]  # sums of the edges of each node
+
+
+class _Ritz(NamedTuple):
+    """A subspace, its eigenvalues and eigenvectors, and S times those."""
+
+    values: Float[Array, " e"]
+    vectors: Float[Array, "n e"]
+    images: Float[Array, "n e"]
+    rounds: Int[Array, ""]  # polynomials applied
+
+
+class Partition(NamedTuple):
+    """A graph cut into clusters."""
+
+    labels: Int[np.ndarray, " n"]  # int32
+    normalized_cut: float  # in [0, k], lower is better
+    modularity: float  # below 1, higher is better
+    n_eigenvectors: int  # whose rows gave these labels
+
+
+def neighbor_graph(neighbors: Neighbors, *, scale_neighbor: int = 7) -> Graph:
+    """Ties samples to their neighbours, as strongly as their own surroundings say.
+
+    w_ij = exp(-d_ij^2 / (s_i s_j)) where one of the two is among the other's nearest,
+    with s_i the distance of i to its seventh neighbour: Zelnik-Manor and Perona,
+    `Self-Tuning Spectral Clustering
+    <https://papers.nips.cc/paper/2619-self-tuning-spectral-clustering>`_, 2004.
+
+    Args:
+      neighbors: from `nearest_neighbors`.
+      scale_neighbor: which neighbour gives the scale, counted from 1; the last one
+        where there are fewer.
+
+    Returns:
+      The graph.
+
+    Raises:
+      ValueError: `scale_neighbor` is below 1.
+    """
+    check_positive_int("scale_neighbor", scale_neighbor)
+    return _neighbor_graph(neighbors, scale_neighbor)
+
+
+@partial(jax.jit, static_argnames="scale_neighbor")
+def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
+    indices, distances = neighbors
+    n, m = indices.shape
+    scale = distances[:, min(scale_neighbor, m) - 1]
+    # Of a sample with many copies it is 0.
+    scale = jnp.maximum(scale, jnp.finfo(jnp.float32).tiny ** 0.5)
+    similar = jnp.exp(-(distances**2) / (scale[:, None] * scale[indices]))
+    weights = jnp.maximum(similar, LEAST_WEIGHT)
+
+    def mutual(column: Int[Array, " n"]) -> Array:
+        return (indices[column] == jnp.arange(n)[:, None]).any(axis=1)
+
+    both = jax.lax.map(mutual, indices.T).T
+    return Graph(indices, jnp.where(both, weights / 2, weights))
+
+
+def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """W v, the sum over each node's edges."""
+
+    def add(column: tuple[Array, Array], total: Array) -> Array:
+        target, weight = column[0], column[1][:, None]
+        total = total + weight * v[target]
+        return total.at[target].add(weight * v)
+
+    def body(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        return add(column, total), None
+
+    columns = (graph.neighbors.T, graph.weights.T)
+    return jax.lax.scan(body, jnp.zeros_like(v), columns)[0]
+
+
+def leading_eigenvectors(
+    key: jax.Array,
+    graph: Graph,
+    n_components: int,
+    *,
+    tolerance: float = 1e-3,
+    max_iter: int = 50,
+) -> Spectrum:
+    """The largest eigenvalues of D^-1/2 W D^-1/2 and their eigenvectors.
+
+    Subspace iteration with a Chebyshev polynomial of W in the place of W, which damps
+    what lies between -1 and the least eigenvalue of the subspace: Zhou, Saad, Tiago and
+    Chelikowsky, `Self-consistent-field calculations using Chebyshev-filtered subspace
+    iteration <https://doi.org/10.1016/j.jcp.2006.03.017>`_, 2006.
+
+    Args:
+      key: a `jax.random.key`, of the first subspace.
+      graph: from `neighbor_graph`.
+      n_components: how many, from 1 to n.
+      tolerance: largest norm of S u - lambda u; the error of lambda is at most that,
+        and in practice its square.
+      max_iter: most polynomials.
+
+    Returns:
+      Eigenvalues, orthonormal eigenvectors, and the degrees D.
+
+    Raises:
+      ValueError: `n_components` or `max_iter` are out of their range.
+    """
+    check_positive_int("n_components", n_components)
+    check_positive_int("max_iter", max_iter)
+    n = len(graph.neighbors)
+    if n_components > n:
+        raise ValueError(f"n_components must be at most n = {n}, got {n_components}.")
+    return _leading_eigenvectors(key, graph, tolerance, n_components, max_iter)
+
+
+@partial(jax.jit, static_argnames=("n_components", "max_iter"))
+def _leading_eigenvectors(
+    key: jax.Array,
+    graph: Graph,
+    tolerance: float | Array,
+    n_components: int,
+    max_iter: int,
+) -> Spectrum:
+    n = len(graph.neighbors)
+    degrees = adjacency_product(graph, jnp.ones((n, 1)))
+    root = jnp.sqrt(degrees)
+
+    def apply(v: Float[Array, "n c"]) -> Float[Array, "n c"]:
+        return adjacency_product(graph, v / root) / root
+
+    def within(v: Float[Array, "n c"], rounds: Int[Array, ""]) -> _Ritz:
+        image = apply(v)
+        small = jnp.matmul(v.T, image, precision="highest")
+        values, turn = jnp.linalg.eigh((small + small.T) / 2)
+        values, turn = values[::-1], turn[:, ::-1]
+        v, image = (jnp.matmul(a, turn, precision="highest") for a in (v, image))
+        return _Ritz(values, v, image, rounds)
+
+    def unfinished(ritz: _Ritz) -> Array:
+        error = jnp.linalg.norm(ritz.images - ritz.values[None] * ritz.vectors, axis=0)
+        return (ritz.rounds < max_iter) & (error[:n_components].max() > tolerance)
+
+    def filtered(ritz: _Ritz) -> _Ritz:
+        values, v, image, rounds = ritz
+        # The polynomial is small on [-1, cut] and grows beyond.
+        cut = jnp.maximum(values[-1], -0.9)
+        middle, half = (cut - 1) / 2, (cut + 1) / 2
+
+        def next_degree(_: Array, pair: tuple[Array, Array]) -> tuple[Array, Array]:
+            before, last = pair
+            return last, 2 * (apply(last) - middle * last) / half - before
+
+        first = v, (image - middle * v) / half
+        _, v = jax.lax.fori_loop(1, DEGREE, next_degree, first)
+        # Of one length, for float32: the first directions have grown by far the most.
+        v, _ = jnp.linalg.qr(v / jnp.linalg.norm(v, axis=0, keepdims=True))
+        return within(v, rounds + 1)
+
+    start = jax.random.normal(key, (n, min(n_components + SPARE, n)))
+    start, _ = jnp.linalg.qr(start)
+    ritz = within(start, jnp.zeros((), jnp.int32))
+    values, v, _, _ = jax.lax.while_loop(unfinished, filtered, ritz)
+    return Spectrum(values[:n_components], v[:, :n_components], degrees[:, 0])
+
+
+def partition(
+    key: jax.Array,
+    graph: Graph,
+    spectrum: Spectrum,
+    n_clusters: int,
+    *,
+    n_init: int = 10,
+) -> Partition:
+    """Cuts a graph into clusters, through k-means on the rows of its eigenvectors.
+
+    Rows of length 1, as of Ng, Jordan and Weiss (2002). How many eigenvectors tell the
+    clusters apart is not known beforehand, k or some more: each number from k to 2 k
+    that the spectrum has is tried (eleven of them at most), and the partition with the
+    lowest normalised cut (Shi and Malik, 2000) is taken, then refined by moving nodes as
+    long as that lowers the cut (Dhillon, Guan and Kulis, 2007).
+
+    Args:
+      key: a `jax.random.key`, of k-means.
+      graph: from `neighbor_graph`.
+      spectrum: from `leading_eigenvectors`, of k components or more.
+      n_clusters: k.
+      n_init: restarts of each k-means.
+
+    Returns:
+      The labels and how good a cut they are.
+
+    Raises:
+      ValueError: the spectrum has fewer than k components, or k is out of range.
+    """
+    vectors = spectrum.eigenvectors
+    check_n_clusters(n_clusters, len(vectors))
+    if vectors.shape[1] < n_clusters:
+        raise ValueError(
+            f"spectrum must have at least n_clusters = {n_clusters} components, got "
+            f"{vectors.shape[1]}."
+        )
+    most = min(2 * n_clusters, vectors.shape[1])
+    found: list[Partition] = []
+    for count in np.unique(np.linspace(n_clusters, most, 11).round().astype(int)):
+        # Columns of zeros, so that all numbers are one compiled program.
+        kept = jnp.arange(most)[None] < count
+        rows = jnp.where(kept, vectors[:, :most], 0)
+        length = jnp.linalg.norm(rows, axis=1, keepdims=True)
+        rows = rows / jnp.maximum(length, jnp.finfo(jnp.float32).tiny)
+        labels = k_means(key, rows, n_clusters, n_init=n_init).labels
+        cut = _cut(graph, labels, spectrum.degrees, n_clusters)
+        found.append(Partition(np.asarray(labels), float(cut), 0.0, int(count)))
+    best = min(found, key=lambda one: one.normalized_cut)
+    labels, cut, modularity = _refined(
+        graph, jnp.asarray(best.labels), spectrum.degrees, n_clusters
+    )
+    return Partition(
+        np.asarray(labels), float(cut), float(modularity), best.n_eigenvectors
+    )
+
+
+class _Volumes(NamedTuple):
+    """What the edges say of a labelling."""
+
+    towards: Float[Array, "n k"]  # of each node, into each cluster
+    inside: Float[Array, " k"]  # of each cluster, into itself
+    total: Float[Array, " k"]  # of each cluster, anywhere
+
+
+def _volumes(
+    graph: Graph, labels: Int[Array, " n"], degrees: Float[Array, " n"], k: int
+) -> _Volumes:
+    members = jax.nn.one_hot(labels, k)
+    towards = adjacency_product(graph, members)
+    inside = (towards * members).sum(axis=0)
+    return _Volumes(towards, inside, (degrees[:, None] * members).sum(axis=0))
+
+
+def _normalized_cut(volumes: _Volumes) -> Float[Array, ""]:
+    """The share of its edges that leaves each cluster, summed; an empty one counts 1."""
+    total = jnp.maximum(volumes.total, jnp.finfo(jnp.float32).tiny)
+    return (1 - volumes.inside / total).sum()
+
+
+@partial(jax.jit, static_argnames="k")
+def _cut(
+    graph: Graph, labels: Int[Array, " n"], degrees: Float[Array, " n"], k: int
+) -> Float[Array, ""]:
+    return _normalized_cut(_volumes(graph, labels, degrees, k))
+
+
+class _Refinement(NamedTuple):
+    """A labelling that is being refined."""
+
+    labels: Int[Array, " n"]
+    volumes: _Volumes
+    cut: Float[Array, ""]
+    gain: Float[Array, ""]  # of the last move
+    moves: Int[Array, ""]
+
+
+@partial(jax.jit, static_argnames="k")
+def _refined(
+    graph: Graph, labels: Int[Array, " n"], degrees: Float[Array, " n"], k: int
+) -> tuple[Int[Array, " n"], Float[Array, ""], Float[Array, ""]]:
+    """Moves nodes to the nearest cluster of weighted kernel k-means, while it helps."""
+
+    def moved(volumes: _Volumes) -> Int[Array, " n"]:
+        total = jnp.maximum(volumes.total, jnp.finfo(jnp.float32).tiny)
+        near = 2 * volumes.towards / (degrees[:, None] * total[None])
+        return (
+            (near - (volumes.inside / total**2)[None]).argmax(axis=1).astype(jnp.int32)
+        )
+
+    def measured(labels: Int[Array, " n"]) -> tuple[_Volumes, Array]:
+        volumes = _volumes(graph, labels, degrees, k)
+        return volumes, _normalized_cut(volumes)
+
+    def helps(now: _Refinement) -> Array:
+        return (now.gain > 1e-4) & (now.moves < 50)
+
+    def step(now: _Refinement) -> _Refinement:
+        proposed = moved(now.volumes)
+        volumes, cut = measured(proposed)
+        # An empty cluster would cut less than one of a single sample.
+        better = (cut < now.cut) & (volumes.total.min() > 0)
+        labels, volumes, lower = jax.tree.map(
+            partial(jnp.where, better),
+            (proposed, volumes, cut),
+            (now.labels, now.volumes, now.cut),
+        )
+        return _Refinement(labels, volumes, lower, now.cut - lower, now.moves + 1)
+
+    start = _Refinement(
+        labels, *measured(labels), jnp.ones(()), jnp.zeros((), jnp.int32)
+    )
+    labels, volumes, cut, *_ = jax.lax.while_loop(helps, step, start)
+    share = volumes.total / volumes.total.sum()
+    modularity = (volumes.inside / volumes.total.sum() - share**2).sum()
+    return labels, cut, modularity
+
+
+def cluster_means(
+    z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+) -> Float[Array, "k d"]:
+    """The mean of each cluster: where a labelling puts the centroids; 0 of an empty one."""
+    members = jax.nn.one_hot(labels, n_clusters)
+    sums = jnp.matmul(members.T, z, precision="highest")
+    return sums / jnp.maximum(members.sum(axis=0), 1)[:, None]
+
+
+def spectral_clustering(
+    key: jax.Array,
+    z: Num[Array, "n d"] | np.ndarray,
+    n_clusters: int,
+    *,
+    n_neighbors: int = 20,
+) -> Partition:
+    """Clusters embeddings by the graph of their neighbours.
+
+    Args:
+      key: a `jax.random.key`.
+      z: embeddings.
+      n_clusters: k.
+      n_neighbors: edges of a sample, below n; the fewer of it and n - 1 are taken.
+
+    Returns:
+      The labels, and how good a cut they are.
+
+    Raises:
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], or k or the
+        neighbours are out of range.
+    """
+    check_n_clusters(n_clusters, len(z))
+    n_neighbors = min(n_neighbors, len(z) - 1)
+    graph = neighbor_graph(nearest_neighbors(z, n_neighbors))
+    first, second = jax.random.split(key)
+    spectrum = leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
+    return partition(second, graph, spectrum, n_clusters)
