@@ -36,6 +36,9 @@ class TrainConfig:
       optimizer: see `Optimizer`; it trains the centroids with the network.
       augmentation: distortion of what the steps see, drawn anew in each; p and the
         labels always come from the samples as they are.
+      reseed_below: at each refresh, a cluster with fewer samples than this share of
+        n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
+        A true cluster that small is moved too.
     """
 
     update_interval: int = 140
@@ -44,12 +47,18 @@ class TrainConfig:
     tolerance: float = 1e-3
     optimizer: Optimizer = Optimizer("sgd", 0.01)
     augmentation: Augmentation = Augmentation()
+    reseed_below: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
             check_positive_int(name, getattr(self, name))
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
+        if not 0 <= self.reseed_below < 1:
+            raise ValueError(
+                "reseed_below must be in [0, 1), a share of the mean cluster size n / k, "
+                f"got {self.reseed_below}; 0 turns it off."
+            )
 
 
 class TrainState(NamedTuple):
@@ -76,6 +85,9 @@ class History(NamedTuple):
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
     converged: AnyArray  # the interval took no step, labels had stopped changing
+    max_q: AnyArray  # mean over the samples of the largest q, at that refresh
+    q_entropy: AnyArray  # mean entropy of q as a share of log k, likewise
+    reseeded: AnyArray  # clusters that started again there; see `reseed_below`
 
 
 @dataclass(frozen=True)

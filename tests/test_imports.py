@@ -59,9 +59,10 @@ ALLOWED["layerwise"] = {
 ALLOWED["train_state"] = {
     *("augment", "autoencoder", "objectives", "optimizer", "validation"),
 }
+ALLOWED["reseed"] = {"objectives", "train_state"}
 ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
-    *("train_state", "validation"),
+    *("reseed", "train_state", "validation"),
 }
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
