@@ -64,6 +64,7 @@ ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
     *("reseed", "train_state", "validation"),
 }
+ALLOWED["health"] = {"label_free", "train_state"}
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
     *("model_file", "train", "validation"),
