@@ -65,6 +65,7 @@ ALLOWED["train"] = {
     *("reseed", "train_state", "validation"),
 }
 ALLOWED["health"] = {"label_free", "train_state"}
+ALLOWED["choice"] = {"metrics", "validation"}
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
     *("model_file", "train", "validation"),
