@@ -38,6 +38,7 @@ from dec_jax.train_state import History, TrainResult, TrainState, init_state
 from experiments import environment, run_folder
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means
+from experiments.seed_choice import seed_scores
 from experiments.watch import Watch
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
@@ -319,6 +320,13 @@ class SeedRun:
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
             "health": Watch(history, self.recipe.objective).entry(result.q),
+            "label_free": seed_scores(
+                z,
+                result,
+                history,
+                self.recipe.objective,
+                last_stage[-1] if last_stage else None,
+            ),
             "figures": figures,
         }
         run_folder.write_json(self.folder / "config.json", self.config)

@@ -402,6 +402,27 @@ def test_two_seeds_print_mean_sd_least_and_most(finished):
     assert lines[-1].startswith("seconds a seed ")
 
 
+def test_three_seeds_are_chosen_among_without_labels(labelled, tmp_path):
+    out = tmp_path / "out"
+    run = experiment("--dataset", labelled, "--seeds", 3, "--out", out, *SHORT)
+    summary = json.loads((out / "summary.json").read_text())
+    chosen = summary["chosen_seed"]
+    scores = summary["label_free"]
+    assert scores["stability"][chosen] == max(scores["stability"])
+    inner = json.loads((out / f"seed-{chosen}/results.json").read_text())
+    for name, value in inner["label_free"].items():
+        assert scores[name][chosen] == value
+    last = run.out.splitlines()[-1]
+    assert last.startswith(f"chosen without labels: seed {chosen}, which agrees most ")
+    acc = summary["acc"]
+    assert last.endswith(f"ACC {acc[chosen]:.3f}, mean {np.mean(acc):.3f}")
+
+
+def test_two_seeds_leave_no_choice(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert not {"label_free", "chosen_seed"} & set(summary)
+
+
 def test_unlabelled_data_need_a_number_of_clusters(unlabelled, tmp_path):
     run = experiment("--dataset", unlabelled, "--out", tmp_path / "out")
     assert run.status == 2
