@@ -20,7 +20,8 @@ RUNAWAY = 0.5
 # data is that large from the first refresh on.
 TAKEN_SHARE = 0.1
 # Mean largest q over 1 / k, which is 1 if q says nothing: 3.3 to 9 in the same runs, of
-# 10 and 20 clusters, and 1.01 to 1.06 where a learning rate was far too large.
+# 10 and 20 clusters, 1.4 in one of 2, and 1.01 to 1.06 where a learning rate was far too
+# large.
 FLAT_RATIO = 1.2
 # Share of labels that still change at the last refresh; ten times the paper's tolerance.
 MOVING_SHARE = 0.01
