@@ -124,6 +124,28 @@ def target_distribution(
     return jax.lax.stop_gradient(weight / total)
 
 
+def confidence(
+    q: Float[Array, "n k"], *, axis_name: str | None = None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """How sure q is, on average: its largest share, and its entropy.
+
+    Args:
+      q: soft assignments of all samples (with `axis_name`: of this device's share).
+      axis_name: mapped axis over which the samples are spread.
+
+    Returns:
+      The mean over the samples of the largest q, in [1 / k, 1], and of the entropy of q
+      as a share of its largest value log k, in [0, 1]; 0 for k = 1.
+    """
+    largest = q.max(axis=1).mean()
+    # The entropy of a single cluster is 0, and so is log k.
+    scale = math.log(q.shape[1]) or 1.0
+    entropy = jax.scipy.special.entr(q).sum(axis=1).mean() / scale
+    if axis_name is None:
+        return largest, entropy
+    return jax.lax.pmean((largest, entropy), axis_name)
+
+
 def hard_assignment(q: Float[Array, "n k"]) -> Int[Array, " n"]:
     """The cluster of largest q of each sample, int32; the lowest index where they tie."""
     return q.argmax(axis=1).astype(jnp.int32)

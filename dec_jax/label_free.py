@@ -54,10 +54,18 @@ def size_entropy(labels: ArrayLike, n_clusters: int) -> float:
       A share in [0, 1], not nats: 1 if all clusters are of one size, 0 if all samples
       lie in one of several clusters; 1 for `n_clusters` = 1.
     """
-    sizes = cluster_sizes(labels, n_clusters)
-    if n_clusters == 1:
+    return evenness(cluster_sizes(labels, n_clusters))
+
+
+def evenness(sizes: Int[np.ndarray, " k"]) -> float:
+    """`size_entropy` of clusters whose sizes are known: in [0, 1], 1 if all are equal.
+
+    Args:
+      sizes: samples of each cluster, at least one in all.
+    """
+    if len(sizes) == 1:
         return 1.0
-    return min(entropy(sizes[sizes > 0]) / math.log(n_clusters), 1.0)
+    return min(entropy(sizes[sizes > 0]) / math.log(len(sizes)), 1.0)
 
 
 def silhouette(

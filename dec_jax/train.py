@@ -12,6 +12,7 @@ Analysis <https://arxiv.org/abs/1511.06335>`_, ICML 2016:
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.architecture import Architecture
 from dec_jax.assignment import (
+    confidence,
     hard_assignment,
     label_change,
     soft_assignment,
@@ -30,6 +32,7 @@ from dec_jax.augment import augment
 from dec_jax.autoencoder import Params, embed, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches
 from dec_jax.objectives import DEC, Losses, Objective
+from dec_jax.reseed import reseed_clusters
 from dec_jax.train_state import (
     History,
     TrainConfig,
@@ -74,20 +77,54 @@ def refresh_targets(
     """Computes p and the labels of all samples, and whether labels stopped changing.
 
     The very first refresh never stops training: its labels are those it starts from.
-    Neither does one at which p is still held fixed.
+    Nor does one at which p is still held fixed (`fixed_intervals`), or one that moved a
+    cluster (`reseed_below`), as p has just changed there.
     """
-    q, labels = assign(
-        state.params, x, architecture=architecture, alpha=objective.alpha
-    )
-    change = label_change(labels, state.labels)
+    return _refresh(
+        state, x, architecture=architecture, objective=objective, config=config
+    )[0]
+
+
+class _Look(NamedTuple):
+    """What a refresh saw beside p; each a scalar."""
+
+    max_q: jax.Array
+    q_entropy: jax.Array
+    reseeded: jax.Array
+
+
+def _refresh(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> tuple[TrainState, _Look]:
+    """`refresh_targets`, and how sure q was."""
+    z = embed(state.params, x, architecture=architecture)
+    q = soft_assignment(z, state.params["centroids"], alpha=objective.alpha)
+    labels = hard_assignment(q)
+    reseeded = jnp.zeros((), jnp.int32)
     fixed = state.step < config.fixed_intervals * config.update_interval
-    still = (state.step > 0) & (change < config.tolerance)
-    return state._replace(
+    if config.reseed_below:
+        # The fixed p already says which samples a cluster is to win back.
+        below = jnp.where(fixed, 0.0, config.reseed_below)
+        state, reseeded = reseed_clusters(
+            state, z, labels, below=below, objective=objective
+        )
+        # z is at hand: only its distances to the moved centroids are new.
+        q = soft_assignment(z, state.params["centroids"], alpha=objective.alpha)
+        labels = hard_assignment(q)
+    change = label_change(labels, state.labels)
+    still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
+    state = state._replace(
         targets=jnp.where(fixed, state.targets, target_distribution(q)),
         labels=labels,
         label_change=change,
         converged=still & ~fixed,
     )
+    return state, _Look(*confidence(q), reseeded)
 
 
 def train_step(
@@ -196,13 +233,17 @@ def train_interval(
     def skip(state: TrainState) -> tuple[TrainState, Losses]:
         return state, Losses(*(jnp.full((), jnp.nan, jnp.float32) for _ in range(3)))
 
-    def refresh(state: TrainState) -> TrainState:
-        return refresh_targets(
+    def refresh(state: TrainState) -> tuple[TrainState, _Look]:
+        return _refresh(
             state, x, architecture=architecture, objective=objective, config=config
         )
 
+    def keep(state: TrainState) -> tuple[TrainState, _Look]:
+        nan = jnp.full((), jnp.nan, jnp.float32)
+        return state, _Look(nan, nan, jnp.zeros((), jnp.int32))
+
     # A second look at labels that cannot change would overwrite what ended training.
-    state = jax.lax.cond(state.converged, lambda state: state, refresh, state)
+    state, look = jax.lax.cond(state.converged, keep, refresh, state)
     change, converged = state.label_change, state.converged
     sizes = jnp.bincount(state.labels, length=state.targets.shape[1])
     state, losses = jax.lax.cond(converged, skip, run, state)
@@ -213,6 +254,7 @@ def train_interval(
         label_change=change,
         cluster_sizes=sizes,
         converged=converged,
+        **look._asdict(),
     )
     return state, history
 
@@ -335,5 +377,8 @@ def _join(rows: list[History], n_clusters: int) -> History:
     if not rows:
         empty = np.zeros(0, np.float32)
         sizes = np.zeros((0, n_clusters), np.int32)
-        return History(empty, empty, empty, empty, sizes, np.zeros(0, bool))
+        return History(
+            *(empty, empty, empty, empty, sizes, np.zeros(0, bool)),
+            *(empty, empty, np.zeros(0, np.int32)),
+        )
     return jax.tree.map(lambda *columns: np.concatenate(columns), *rows)

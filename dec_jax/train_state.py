@@ -39,6 +39,9 @@ class TrainConfig:
       fixed_intervals: intervals at the beginning whose p is the labelling that training
         starts from, one-hot, instead of one made of q: for a labelling that knows more
         than the centroids do (`manifold`). Below `max_intervals`.
+      reseed_below: at each refresh, a cluster with fewer samples than this share of
+        n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
+        A true cluster that small is moved too.
     """
 
     update_interval: int = 140
@@ -48,6 +51,7 @@ class TrainConfig:
     optimizer: Optimizer = Optimizer("sgd", 0.01)
     augmentation: Augmentation = Augmentation()
     fixed_intervals: int = 0
+    reseed_below: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
@@ -58,6 +62,11 @@ class TrainConfig:
             raise ValueError(
                 "fixed_intervals must be from 0 to below max_intervals = "
                 f"{self.max_intervals}, got {self.fixed_intervals}."
+            )
+        if not 0 <= self.reseed_below < 1:
+            raise ValueError(
+                "reseed_below must be in [0, 1), a share of the mean cluster size n / k, "
+                f"got {self.reseed_below}; 0 turns it off."
             )
 
 
@@ -85,6 +94,9 @@ class History(NamedTuple):
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
     converged: AnyArray  # the interval took no step, labels had stopped changing
+    max_q: AnyArray  # mean over the samples of the largest q, at that refresh
+    q_entropy: AnyArray  # mean entropy of q as a share of log k, likewise
+    reseeded: AnyArray  # clusters that started again there; see `reseed_below`
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,20 @@ def table(results: dict[str, Any]) -> str:
         f"pretraining took {seconds['pretraining']:.0f} s, all of it {seconds['total']:.0f} s; "
         f"ended because {results['stop_reason']}"
     )
+    # Runs of other experiments, and older ones, do not say.
+    if "health" in results:
+        lines.append(_health(results["health"]))
     return "\n".join(lines)
+
+
+def _health(found: dict[str, Any]) -> str:
+    """Whether the run looks healthy, without classes."""
+    if not found["healthy"]:
+        return f"looks unhealthy: {'; '.join(found['warnings'])}"
+    return (
+        f"looks healthy: clusters of {found['smallest']:,} to {found['largest']:,} "
+        f"samples, evenness {found['evenness']:.3f}, mean largest q {found['max_q']:.3f}"
+    )
 
 
 def _number(value: float | int | None, width: int) -> str:

@@ -2,14 +2,18 @@
 
 python -m experiments.results runs/mnist-dec   # keeps a run of several seeds
 python -m experiments.results                  # makes the table again
+python -m experiments.results --ranks          # which label-free score orders seeds best
 """
 
 import json
+import math
 import shutil
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
+
+from dec_jax.choice import HIGHER_IS_BETTER, rank_correlation
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -177,8 +181,42 @@ TABLES = {
 }
 
 
+def ranks() -> str:
+    """Spearman's correlation of each label-free score with ACC, over all kept seeds.
+
+    Ranks are those within a run's own seeds, so that easy data do not stand out.
+    """
+    runs = {
+        name: kept
+        for name, kept in kept_results().items()
+        if "label_free" in kept and None not in kept["acc"]
+    }
+    if not runs:
+        return "No kept run has label-free scores; keep one of 3 or more seeds first."
+    lines = [f"{'score':<16}{'rho with ACC':>14}{'seeds':>8}{'runs':>6}"]
+    for score in HIGHER_IS_BETTER:
+        found = [
+            (value, acc, name)
+            for name, kept in runs.items()
+            for value, acc in zip(
+                kept["label_free"].get(score, [None] * len(kept["acc"])),
+                kept["acc"],
+                strict=True,
+            )
+            if value is not None
+        ]
+        values, accuracies, sets = zip(*found, strict=True) if found else ((), (), ())
+        rho = rank_correlation(score, values, accuracies, sets=sets)
+        shown = "-" if math.isnan(rho) else f"{rho:.2f}"
+        lines.append(f"{score:<16}{shown:>14}{len(found):>8}{len(set(sets)):>6}")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> None:
-    """Keeps the runs that are named, then writes the tables."""
+    """Keeps the runs that are named, then writes the tables; or prints the ranks."""
+    if arguments == ["--ranks"]:
+        print(ranks())
+        return
     for argument in arguments:
         print(f"kept {keep(Path(argument))}")
     text = README.read_text()

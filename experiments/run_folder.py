@@ -11,6 +11,7 @@ import numpy as np
 
 from dec_jax import image_plots, plots
 from dec_jax.data import Dataset
+from dec_jax.label_free import evenness
 from experiments.cli import UsageError
 
 
@@ -59,18 +60,22 @@ def write_history(
 ) -> None:
     """One line an epoch of each stage of pretraining, and an interval of clustering."""
     names = ["loss", "clustering", "reconstruction", "label_change", "acc"]
+    sizes_of = ["largest_cluster", "smallest_cluster", "empty_clusters", "evenness"]
+    q_of = ["max_q", "q_entropy", "reseeded"]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["phase", "number", *names, "largest_cluster", "smallest_cluster"]
-        )
+        writer.writerow(["phase", "number", *names, *sizes_of, *q_of])
         for title, losses in pretraining.items():
             for epoch, loss in enumerate(losses, start=1):
-                writer.writerow([title, epoch, loss, "", loss, "", "", "", ""])
+                blank = [""] * (2 + len(sizes_of) + len(q_of))
+                writer.writerow([title, epoch, loss, "", loss, *blank])
         for index, sizes in enumerate(rows.get("cluster_sizes", [])):
             # An interval that only found convergence has no loss.
             cells = [_cell(rows[name][index]) for name in names]
-            writer.writerow(["clustering", index + 1, *cells, max(sizes), min(sizes)])
+            cells += [max(sizes), min(sizes), sizes.count(0)]
+            cells += [evenness(np.asarray(sizes))]
+            cells += [_cell(rows[name][index]) for name in q_of]
+            writer.writerow(["clustering", index + 1, *cells])
 
 
 def _cell(value: float | None) -> float | str:

@@ -18,7 +18,7 @@ from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.pretrain import PretrainConfig
 from dec_jax.recipes import DataShape, Recipe, make_recipe
 from dec_jax.validation import check_n_clusters
-from experiments import environment, report, run_folder
+from experiments import environment, report, run_folder, seed_choice
 from experiments.cli import DATA_OPTIONS, STOPPED, UsageError
 from experiments.interrupt import Stop, Stopped, bar_of
 from experiments.seed_run import AUTOENCODER, SeedRun
@@ -87,8 +87,13 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         ) as error:
             raise UsageError(str(error)) from error
     if len(seeds) > 1:
-        run_folder.write_json(folder / "summary.json", report.summary(results))
+        summary = report.summary(results)
+        if len(seeds) >= seed_choice.FEWEST:
+            summary |= seed_choice.choose_seed(folder, results)
+        run_folder.write_json(folder / "summary.json", summary)
         print(report.spread(results))
+        if "chosen_seed" in summary:
+            print(seed_choice.choice_line(summary))
     return 0
 
 

@@ -39,6 +39,8 @@ from dec_jax.train_state import History, TrainResult, TrainState, init_state
 from experiments import environment, run_folder
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, best_partition
+from experiments.seed_choice import seed_scores
+from experiments.watch import Watch
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
@@ -227,6 +229,7 @@ class SeedRun:
     def _train(self, clustering: Clustering) -> TrainResult:
         config, history = self.recipe.train, self.progress["history"]
         classes = self.dataset.labels
+        watch = Watch(history, self.recipe.objective)
 
         def on_interval(state: TrainState, rows: History) -> bool:
             for name, column in zip(History._fields, rows, strict=True):
@@ -235,6 +238,7 @@ class SeedRun:
             if classes is not None:
                 acc = clustering_accuracy(classes, np.asarray(state.labels))
             history["acc"].append(acc)
+            watch.look(bar)
             change = history["label_change"][-1]
             bar.set_postfix_str(f"labels changed {change:.2%}", refresh=False)
             bar.update()
@@ -326,6 +330,14 @@ class SeedRun:
             "pretraining_loss": last_stage[-1] if last_stage else None,
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
+            "health": Watch(history, self.recipe.objective).entry(result.q),
+            "label_free": seed_scores(
+                z,
+                result,
+                history,
+                self.recipe.objective,
+                last_stage[-1] if last_stage else None,
+            ),
             "figures": figures,
         }
         run_folder.write_json(self.folder / "config.json", self.config)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dec_jax.assignment import (
+    confidence,
     hard_assignment,
     label_change,
     log_soft_assignment,
@@ -306,6 +307,41 @@ def test_distances_rejects_centroids_of_another_shape(function, shape):
 def test_soft_assignment_rejects_an_alpha_without_a_kernel(alpha):
     with pytest.raises(ValueError, match=f"alpha must be .*above 0, got {alpha}"):
         soft_assignment(Z, CENTROIDS, alpha=alpha)
+
+
+def confidence_by_loops(q):
+    """Mean largest q and mean entropy over log k, one sample at a time."""
+    largest = [max(row) for row in q]
+    entropies = [-sum(share * np.log(share) for share in row if share) for row in q]
+    return np.mean(largest), np.mean(entropies) / np.log(q.shape[1])
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_confidence_equals_loops(transform):
+    q = soft_assignment(Z, CENTROIDS).at[0].set(jnp.array([0.0, 1.0, 0.0, 0.0]))
+    expected = confidence_by_loops(np.asarray(q, np.float64))
+    np.testing.assert_allclose(transform(confidence)(q), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "q, expected",
+    [
+        (jnp.full((3, 4), 0.25), (0.25, 1.0)),
+        (jnp.eye(4), (1.0, 0.0)),
+        (jnp.ones((3, 1)), (1.0, 0.0)),
+    ],
+)
+def test_confidence_at_its_ends(q, expected):
+    np.testing.assert_allclose(confidence(q), expected, atol=1e-6)
+
+
+def test_confidence_over_devices_equals_one_device():
+    q = soft_assignment(Z, CENTROIDS)
+    shares = jax.pmap(partial(confidence, axis_name="devices"), "devices")(
+        q.reshape(4, 5, K)
+    )
+    for share, whole in zip(shares, confidence(q), strict=True):
+        np.testing.assert_allclose(share, np.full(4, whole), rtol=1e-6)
 
 
 floats = st.floats(-100, 100, width=32)

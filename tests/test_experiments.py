@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 import dec_jax.data
 import dec_jax.recipes
+from dec_jax.optimizer import Optimizer
 from experiments import cli, environment, interrupt, run_folder, seed_run
 
 ROOT = Path(__file__).parents[1]
@@ -286,6 +288,47 @@ def test_history_has_a_row_for_each_epoch_and_interval(finished):
     assert 90 >= int(largest) >= int(smallest) >= 0
 
 
+def test_history_says_how_sizes_and_q_were(digits):
+    rows = read_csv(digits.folder / "history.csv")
+    last = [row for row in rows if row["phase"] == "clustering"][-1]
+    assert last["empty_clusters"] == last["reseeded"] == "0"
+    assert 0.9 < float(last["evenness"]) <= 1
+    assert 0.1 < float(last["max_q"]) < 1
+    assert 0 < float(last["q_entropy"]) < 1
+    pretraining = rows[0]
+    assert pretraining["max_q"] == pretraining["reseeded"] == ""
+
+
+def test_results_hold_health_of_the_final_clusters(finished):
+    results = json.loads((finished.inner / "results.json").read_text())
+    found, sizes = results["health"], results["cluster_sizes"]
+    assert found["healthy"] == (not found["warnings"])
+    assert found["n_empty"] == sizes.count(0)
+    assert (found["smallest"], found["largest"]) == (min(sizes), max(sizes))
+    q = [float(row["q"]) for row in read_csv(finished.inner / "labels.csv")]
+    assert found["max_q"] == pytest.approx(np.mean(q), abs=1e-5)
+
+
+def test_run_warns_once_of_each_sign_of_collapse(labelled, tmp_path, monkeypatch):
+    published = dec_jax.recipes.dec
+
+    def steep(shape):
+        recipe = published(shape)
+        far_too_large = Optimizer("sgd", 1000.0)
+        return replace(recipe, train=replace(recipe.train, optimizer=far_too_large))
+
+    monkeypatch.setitem(dec_jax.recipes.RECIPES, "dec", steep)
+    out = tmp_path / "out"
+    run = experiment("--dataset", labelled, "--out", out, *SHORT)
+    assert run.status == 0
+    assert run.err.count("warning: interval 2: q is flat: its largest share is ") == 1
+    assert run.err.count("q is flat") == 1
+    assert "looks unhealthy: " in run.out.splitlines()[-1]
+    found = json.loads((out / "results.json").read_text())["health"]
+    assert not found["healthy"]
+    assert any(text.startswith("q is flat") for text in found["warnings"])
+
+
 def test_labels_hold_cluster_confidence_and_class_of_each_sample(finished):
     rows = read_csv(finished.inner / "labels.csv")
     assert list(rows[0]) == ["index", "cluster", "q", "class"]
@@ -320,6 +363,7 @@ def test_run_prints_a_table_of_the_stages(finished):
     assert lines[header + 2].startswith("k-means on z ")
     assert lines[header + 3].startswith("DEC ")
     assert "; ended because " in lines[header + 4]
+    assert lines[header + 5].startswith("looks healthy: clusters of ")
 
 
 def test_run_shows_a_bar_for_each_phase(finished):
@@ -356,6 +400,27 @@ def test_two_seeds_print_mean_sd_least_and_most(finished):
         "1.000",
     ]
     assert lines[-1].startswith("seconds a seed ")
+
+
+def test_three_seeds_are_chosen_among_without_labels(labelled, tmp_path):
+    out = tmp_path / "out"
+    run = experiment("--dataset", labelled, "--seeds", 3, "--out", out, *SHORT)
+    summary = json.loads((out / "summary.json").read_text())
+    chosen = summary["chosen_seed"]
+    scores = summary["label_free"]
+    assert scores["stability"][chosen] == max(scores["stability"])
+    inner = json.loads((out / f"seed-{chosen}/results.json").read_text())
+    for name, value in inner["label_free"].items():
+        assert scores[name][chosen] == value
+    last = run.out.splitlines()[-1]
+    assert last.startswith(f"chosen without labels: seed {chosen}, which agrees most ")
+    acc = summary["acc"]
+    assert last.endswith(f"ACC {acc[chosen]:.3f}, mean {np.mean(acc):.3f}")
+
+
+def test_two_seeds_leave_no_choice(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert not {"label_free", "chosen_seed"} & set(summary)
 
 
 def test_unlabelled_data_need_a_number_of_clusters(unlabelled, tmp_path):

@@ -61,10 +61,13 @@ ALLOWED["layerwise"] = {
 ALLOWED["train_state"] = {
     *("augment", "autoencoder", "objectives", "optimizer", "validation"),
 }
+ALLOWED["reseed"] = {"objectives", "train_state"}
 ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
-    *("train_state", "validation"),
+    *("reseed", "train_state", "validation"),
 }
+ALLOWED["health"] = {"label_free", "train_state"}
+ALLOWED["choice"] = {"metrics", "validation"}
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
     *("model_file", "train", "validation"),

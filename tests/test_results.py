@@ -47,3 +47,39 @@ def test_keep_takes_the_numbers_and_the_picture(
     assert results.kept_results() == {name: found}
     picture = tmp_path / "kept" / f"{name}-latent.png"
     assert picture.exists() == ("seeds" in content)
+
+
+def kept_run(folder, name, acc, **label_free):
+    numbers = {"acc": acc, "label_free": label_free}
+    (folder / f"{name}.json").write_text(json.dumps(numbers))
+
+
+def test_ranks_pool_the_seeds_of_all_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    # Within each run the first score is right, the second wrong, the third unknown;
+    # over both, accuracy would seem to go with more evenness.
+    acc = [0.7, 0.8, 0.9]
+    kept_run(tmp_path, "a", acc, stability=[1, 2, 3], evenness=[3, 2, 1])
+    acc = [0.2, 0.1, 0.3]
+    kept_run(tmp_path, "b", acc, stability=[5, 4, 9], evenness=[-2, -1, -3])
+    # Neither runs without classes nor older ones count.
+    kept_run(tmp_path, "c", [None] * 3, stability=[1, 2, 3])
+    (tmp_path / "d.json").write_text(json.dumps({"acc": [0.5]}))
+    results.main(["--ranks"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["stability", "1.00", "6", "2"] in lines
+    assert ["evenness", "-1.00", "6", "2"] in lines
+    assert ["silhouette", "-", "0", "0"] in lines
+
+
+def test_ranks_count_the_runs_with_less_of_a_loss_as_better(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    losses = [0.3, 0.2, None, 0.1]
+    kept_run(tmp_path, "a", [0.7, 0.8, 0.1, 0.9], clustering=losses)
+    lines = [line.split() for line in results.ranks().splitlines()]
+    assert ["clustering", "1.00", "3", "1"] in lines
+
+
+def test_ranks_of_nothing_kept_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    assert results.ranks().startswith("No kept run has label-free scores; keep one")

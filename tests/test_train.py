@@ -425,6 +425,19 @@ def test_history_has_a_row_an_interval(whole):
     np.testing.assert_array_equal(history.cluster_sizes.sum(axis=1), [200] * 4)
 
 
+def test_history_has_what_q_was_at_each_refresh(whole, start, x):
+    objective, result, states = whole
+    before = [state_of(start, objective), *map(restored, states[:-1])]
+    for row, state in enumerate(before):
+        q = assign(state.params, x, architecture=TINY, alpha=objective.alpha)[0]
+        q = np.asarray(q, np.float64)
+        entropy = -(q * np.log(q)).sum(axis=1).mean() / np.log(4)
+        history = result.history
+        np.testing.assert_allclose(history.max_q[row], q.max(axis=1).mean(), rtol=1e-5)
+        np.testing.assert_allclose(history.q_entropy[row], entropy, rtol=1e-4)
+    np.testing.assert_array_equal(result.history.reseeded, np.zeros(4))
+
+
 def test_history_has_the_terms_of_the_loss(whole):
     objective, result, _ = whole
     history = result.history
@@ -671,6 +684,17 @@ def test_train_rejects_centroids_of_another_width(start, x):
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5"),
         ({"tolerance": 1.0}, ValueError, r"tolerance must be in \[0, 1\), got 1.0"),
         ({"tolerance": -0.1}, ValueError, r"tolerance must be in \[0, 1\), got -0.1"),
+        (
+            {"reseed_below": 1.0},
+            ValueError,
+            r"reseed_below must be in \[0, 1\), a share of .* n / k, got 1.0; 0 turns",
+        ),
+        ({"reseed_below": -0.1}, ValueError, r"reseed_below must be .*, got -0.1; 0"),
+        (
+            {"reseed_below": float("nan")},
+            ValueError,
+            r"reseed_below must be .*, got nan; 0",
+        ),
     ],
 )
 def test_train_config_rejects_a_value(options, error, message):
