@@ -19,6 +19,9 @@ RECIPES = (
     "dcn",
     "kld-conv",
     "kmeans-conv",
+    "dec-da",
+    "idec-da",
+    "best",
 )
 PRECISIONS = ("float32", "bfloat16")
 DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")

@@ -78,7 +78,7 @@ def best_partition(
         jax.block_until_ready(spectrum)
         step()
         found = partition(second, graph, spectrum, n_clusters)
-        bar.set_postfix_str(f"cut {found.normalized_cut:.4f}", refresh=False)
+        bar.set_postfix_str(f"modularity {found.modularity:.4f}", refresh=False)
         step()
     return found
 

@@ -234,7 +234,10 @@ def test_nmi_stands_beside_the_published_one():
         for name in ("k-means on pixels", "k-means on z", "DEC")
     ]
     facts = dict.fromkeys(
-        ("dataset", "recipe", "method", "device", "versions", "commit", "n_samples")
+        (
+            *("dataset", "recipe", "method", "device", "versions", "precision"),
+            *("commit", "n_samples"),
+        )
     )
     one = {**facts, "seed": 0, "stages": stages, "seconds": {"total": 1.0}}
     summary = compare.summary([one], compare.PUBLISHED_NMI)

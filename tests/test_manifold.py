@@ -136,8 +136,24 @@ def test_partition_is_refined_until_no_node_would_move():
     assert after > before - 1e-3
 
 
-def test_more_eigenvectors_than_clusters_may_cut_better():
-    """The lowest cut of several numbers is taken, not that of k alone."""
+def test_a_small_piece_is_not_torn_off_where_that_leaves_two_clusters_in_one():
+    """The lowest cut of all would do so."""
+    rng = np.random.default_rng(0)
+    centres = np.repeat(
+        [[0, 0], [4.5, 0], [30, 0], [60, 0]], [150, 150, 150, 8], axis=0
+    )
+    x = (centres + rng.normal(size=centres.shape)).astype(np.float32)
+    classes = np.repeat([0, 1, 2, 2], [150, 150, 150, 8])
+    torn = np.repeat([0, 0, 1, 2], [150, 150, 150, 8])
+    graph = graph_of(x, 10)
+    found = partition(KEY, graph, leading_eigenvectors(KEY, graph, 6), 3)
+    w = dense(graph)
+    lowest, _ = cut_and_modularity_by_loops(w, torn, 3)
+    assert lowest < found.normalized_cut
+    assert clustering_accuracy(classes, found.labels) > 0.95
+
+
+def test_more_eigenvectors_than_clusters_are_tried():
     graph = graph_of(X)
     spectrum = leading_eigenvectors(KEY, graph, 8)
     alone = spectrum._replace(eigenvectors=spectrum.eigenvectors[:, :4])

@@ -13,6 +13,7 @@ from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import encode, init_params
 from dec_jax.kmeans import k_means
 from dec_jax.loop import minibatch_plan
+from dec_jax.manifold import cluster_means
 from dec_jax.metrics import clustering_accuracy
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
@@ -183,6 +184,43 @@ def test_p_is_held_fixed_within_an_interval(whole, x):
     later = refresh_targets(after, x, **settings(objective)).targets
     np.testing.assert_allclose(after.targets, expected, rtol=1e-4, atol=1e-6)
     assert np.abs(after.targets - later).max() > 1e-4
+
+
+def test_p_is_the_labelling_at_the_start_for_as_long_as_it_is_fixed(start, x):
+    params, centroids, labels = start
+    # Another labelling than q gives, which no refresh would bring back.
+    given = (labels + 1) % 4
+    config = replace(CONFIG, fixed_intervals=2, max_intervals=3, tolerance=0.999)
+    seen = []
+    train(
+        init_state(KEY, params, centroids, given, config=config),
+        x,
+        **settings(config=config),
+        on_interval=lambda state, _: seen.append(saved(state)),
+    )
+    # A tolerance that every refresh is below ends training as soon as p is free.
+    assert [int(state.step) for state in seen] == [5, 10, 10]
+    for state in seen[:2]:
+        np.testing.assert_array_equal(state.targets, np.eye(4)[given])
+    free = refresh_targets(restored(seen[1]), x, **settings(config=config))
+    np.testing.assert_allclose(seen[2].targets, free.targets, rtol=1e-4, atol=1e-6)
+
+
+def test_fixed_targets_teach_the_labelling_at_the_start(start, x, blobs):
+    params, _, _ = start
+    labels = jnp.asarray(blobs[1])
+    z = encode(params, x, architecture=TINY)
+    config = replace(
+        CONFIG,
+        update_interval=20,
+        max_intervals=3,
+        fixed_intervals=2,
+        optimizer=Optimizer("adam", 1e-2),
+    )
+    means = cluster_means(z, labels, 4)
+    state = init_state(KEY, params, means, labels, config=config)
+    result = train(state, x, **settings(config=config))
+    assert np.mean(result.labels == blobs[1]) > 0.99
 
 
 def test_training_moves_the_centroids_and_the_encoder(whole, start):
@@ -680,6 +718,11 @@ def test_train_rejects_centroids_of_another_width(start, x):
             "update_interval must be at least 1, got 0",
         ),
         ({"max_intervals": 0}, ValueError, "max_intervals must be at least 1, got 0"),
+        (
+            {"fixed_intervals": 143},
+            ValueError,
+            "fixed_intervals must be from 0 to below max_intervals = 143, got 143",
+        ),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5"),
         ({"tolerance": 1.0}, ValueError, r"tolerance must be in \[0, 1\), got 1.0"),
