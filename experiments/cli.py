@@ -21,6 +21,7 @@ RECIPES = (
     "kmeans-conv",
     "dec-da",
     "idec-da",
+    "n2d",
     "best",
 )
 PRECISIONS = ("float32", "bfloat16")

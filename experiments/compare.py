@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m experiments.compare"
 PIXELS, EMBEDDING = "k-means on pixels", "k-means on z"
-SPECTRAL = "spectral on z"
 PUBLISHED_NMI = (0.498, 0.744, 0.765)
 ARTICLE_SAMPLES = 49_000
 N_INIT = 20  # restarts of k-means on pixels
@@ -227,7 +226,7 @@ def run_seed(
     from dec_jax.manifold import cluster_means
     from dec_jax.train import train
     from dec_jax.train_state import init_state
-    from experiments.interrupt import best_k_means, best_partition
+    from experiments.interrupt import best_k_means, labelled
 
     fitted, held_out = (part(dataset, rows) for rows in split(len(dataset.x), seed))
     x = jnp.asarray(fitted.x)
@@ -256,11 +255,11 @@ def run_seed(
             z_key, z, n_clusters, n_init=recipe.n_init, title=EMBEDDING, stop=stop
         )
     centroids, labels = on_z.centroids, on_z.labels
-    if recipe.start == "spectral":
-        with timed(SPECTRAL, seconds):
+    if recipe.start != "k-means":
+        with timed(recipe.start, seconds):
             key = jax.random.fold_in(z_key, 1)
-            found = best_partition(key, z, n_clusters, title=SPECTRAL, stop=stop)
-        labels = jnp.asarray(found.labels)
+            _, found = labelled(recipe.start, key, z, n_clusters, stop)
+        labels = jnp.asarray(found)
         centroids = cluster_means(jnp.asarray(z), labels, n_clusters)
     intervals = recipe.train.max_intervals
     method: dict[str, Any] = {"objective": objective, "config": recipe.train}

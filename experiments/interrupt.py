@@ -15,6 +15,7 @@ from dec_jax.manifold import (
     partition,
 )
 from dec_jax.neighbors import nearest_neighbors
+from dec_jax.umap_mixture import umap_mixture
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar
 
@@ -56,8 +57,33 @@ def bar_of(title: str, total: int, done: int, unit: str) -> tqdm:
     )
 
 
+# What the labellings of a recipe's `start` are called, k-means apart.
+TITLES = {"spectral": "spectral on z", "umap": "UMAP, mixture"}
+
+
+def labelled(
+    start: str, key: jax.Array, z: Any, n_clusters: int, stop: Stop
+) -> tuple[str, Any]:
+    """The labelling of z that a recipe starts from, if not k-means, and its title.
+
+    Raises:
+      ImportError: umap-learn is needed and not installed.
+      Stopped: Ctrl-C was pressed.
+    """
+    title = TITLES[start]
+    if start == "spectral":
+        return title, best_partition(key, z, n_clusters, title, stop).labels
+    with bar_of(title, 1, 0, "step") as bar:
+        seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+        labels = umap_mixture(z, n_clusters, seed=seed)
+        bar.update()
+    if stop.asked:
+        raise Stopped
+    return title, labels
+
+
 def best_partition(
-    key: jax.Array, z: Any, n_clusters: int, *, title: str, stop: Stop
+    key: jax.Array, z: Any, n_clusters: int, title: str, stop: Stop
 ) -> Partition:
     """`spectral_clustering`, step by step for bar and Ctrl-C.
 

@@ -38,7 +38,7 @@ from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
 from experiments import environment, run_folder
 from experiments.cli import UsageError
-from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, best_partition
+from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, labelled
 from experiments.seed_choice import seed_scores
 from experiments.watch import Watch
 
@@ -207,12 +207,13 @@ class SeedRun:
         result = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
         self._stage("k-means on z", result.labels, z, time.monotonic() - start)
         centroids, labels = result.centroids, result.labels
-        if self.recipe.start == "spectral":
+        if self.recipe.start != "k-means":
             start = self.clock = time.monotonic()
             key = jax.random.fold_in(self.z_key, 1)
-            title = "spectral on z"
-            found = best_partition(key, z, self.n_clusters, title=title, stop=self.stop)
-            labels = jnp.asarray(found.labels)
+            title, found = labelled(
+                self.recipe.start, key, z, self.n_clusters, self.stop
+            )
+            labels = jnp.asarray(found)
             centroids = cluster_means(z, labels, self.n_clusters)
             self._count(title)
             self._stage(title, labels, z, time.monotonic() - start)

@@ -31,6 +31,7 @@ ALLOWED = {
     "kmeans": {"validation"},
     "neighbors": {"validation"},
     "manifold": {"kmeans", "neighbors", "validation"},
+    "umap_mixture": {"validation"},
     "metrics": {"validation"},
     "label_free": {"metrics", "validation"},
     "dataset": {"validation"},
