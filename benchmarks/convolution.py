@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from benchmarks.rows import save
 from dec_jax import convolution, pooling
 from experiments import environment
 
@@ -202,19 +203,24 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two cases")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="of one loop")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     print(
         f"device {environment.device()}, ms a step, median of {options.rounds} rounds"
     )
     head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
     print(f"{head[0]:24} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
+    rows = []
     for name, batch in QUICK_CASES if options.quick else CASES:
         row = compare(name, batch, steps=options.steps, rounds=options.rounds)
+        rows.append(row)
         print(
             f"{row['case']:24} {row['ours']:8.1f} {row['peer']:8.1f} {row['ratio']:9.1f} "
             f"{row['compile']:9.1f} {row['gradient_difference']:.0e}",
             flush=True,
         )
+    if options.save:
+        save("convolution", rows)
 
 
 if __name__ == "__main__":

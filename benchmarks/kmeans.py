@@ -5,10 +5,8 @@ same tolerance, in alternating rounds with the seeds 0, 1, ...; compile time is 
 """
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.cluster import KMeans
 
+from benchmarks.rows import save
 from dec_jax.kmeans import k_means
-from experiments import environment
 
 # kind, n, d, k; uint8 rows have the size of MNIST pixels.
 CASES = [
@@ -97,21 +95,7 @@ def main() -> None:
             flush=True,
         )
     if options.save:
-        save(device, rows)
-
-
-def save(device: str, rows: list[dict[str, Any]]) -> None:
-    """Writes the rows with what they depend on."""
-    result = {
-        "device": environment.device(),
-        "versions": environment.versions(),
-        "commit": environment.commit(),
-        "rows": rows,
-    }
-    path = Path(__file__).parent / "results" / f"kmeans-{device}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote {path}")
+        save("kmeans", rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""Keeps what a benchmark measured, and makes README.md of it: `python -m benchmarks.rows`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments import environment
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+README = HERE / "README.md"
+
+
+def save(script: str, rows: list[dict[str, Any]]) -> None:
+    """Writes the rows of a script with what they depend on, then the table."""
+    device = jax.devices()[0].device_kind.lower().replace(" ", "-")
+    path = RESULTS / f"{script}-{device}.json"
+    result = {
+        "device": environment.device(),
+        "versions": environment.versions(),
+        "commit": environment.commit(),
+        "rows": rows,
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path}")
+    README.write_text(with_tables(README.read_text()))
+
+
+def table(kept: dict[str, Any]) -> str:
+    """The rows of one script on one device."""
+    lines = [
+        f"{kept['device']}, jax {kept['versions']['jax']}, commit {kept['commit'][:7]}",
+        "",
+        "| case | unit | ours | peer | times as fast | share of the limit |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in kept["rows"]:
+        limit = row["limit_fraction"]
+        cells = [
+            row["case"],
+            row["unit"],
+            *(_number(row[name]) for name in ("ours", "peer", "ratio")),
+            "" if limit is None else f"{limit:.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def with_tables(text: str) -> str:
+    """The page with the tables of all that is kept; each script has its place in it."""
+    parts = text.split("<!-- ")
+    out = [parts[0]]
+    for part in parts[1:]:
+        name, rest = part.split(" -->", 1)
+        script, _, end = name.partition(": ")
+        if end == "begin":
+            kept = [
+                json.loads(path.read_text())
+                for path in sorted(RESULTS.glob(f"{script}-*.json"))
+            ]
+            rest = "\n" + "\n\n".join(map(table, kept)) + "\n"
+        out.append(f"{name} -->{rest}")
+    return "<!-- ".join(out)
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))

@@ -1,0 +1,231 @@
+"""Samples a second of training, beside PyTorch's: `python -m benchmarks.train_step`.
+
+The pretraining of the recipe `dec` on uint8 images, with and without moving them, and its
+clustering steps: our own programs, many steps in one, as the experiments run them. The
+peer is the same network, loss and optimiser in eager PyTorch (bfloat16: autocast), where
+it is installed. The limit is a square product in the same precision, in the same run. All
+take turns, several rounds; medians.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.rows import save
+from dec_jax.augment import Augmentation
+from dec_jax.objectives import DEC
+from dec_jax.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
+from dec_jax.recipes import DataShape, make_recipe
+from dec_jax.train import _train_intervals
+from dec_jax.train_state import init_state
+from experiments import environment
+
+SAMPLES, SIDE, CLUSTERS = 16_384, 28, 10
+WIDTH = SIDE * SIDE
+LIMIT_SIZE = 2_048  # of the square product
+Round = Callable[[], None]
+
+
+def images() -> np.ndarray:
+    """As many bytes as 16,384 digits have."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (SAMPLES, WIDTH), dtype=np.uint8)
+
+
+def flops_per_sample(objective: str) -> float:
+    """Of the matrix products: forward, and twice that backward, 2 a weight."""
+    widths = [WIDTH, 500, 500, 2000, 10]
+    weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    # DEC has no decoder. The gradient by the pixels is not needed.
+    both = 2 if objective == "pretraining" else 1
+    return 2 * (3 * both * weights - WIDTH * 500)
+
+
+def pretraining(x: jax.Array, batch: int, precision: str, *, moved: bool) -> Round:
+    """One epoch of ours."""
+    recipe = make_recipe("dec", DataShape(SAMPLES, WIDTH, (SIDE, SIDE, 1)))
+    assert isinstance(recipe.pretrain, PretrainConfig)
+    config = replace(recipe.pretrain, batch_size=batch)
+    if not moved:
+        config = replace(config, augmentation=Augmentation())
+    settings: dict[str, Any] = {
+        "architecture": replace(recipe.architecture, precision=precision),
+        "config": config,
+    }
+    state = init_pretraining(jax.random.key(0), n_samples=SAMPLES, **settings)
+
+    def one() -> None:
+        nonlocal state
+        state, loss = _pretrain_epochs(state, x, num_epochs=1, **settings)
+        loss.block_until_ready()
+
+    return one
+
+
+def clustering(x: jax.Array, batch: int, precision: str) -> Round:
+    """One interval of DEC of ours: a refresh of p, and an epoch of steps."""
+    recipe = make_recipe("dec", DataShape(SAMPLES, WIDTH, (SIDE, SIDE, 1)))
+    settings: dict[str, Any] = {
+        "architecture": replace(recipe.architecture, precision=precision),
+        "objective": DEC(),
+        "config": replace(
+            recipe.train,
+            batch_size=batch,
+            update_interval=SAMPLES // batch,
+            augmentation=Augmentation(),
+            tolerance=0.0,
+        ),
+    }
+    network = init_pretraining(
+        jax.random.key(0),
+        architecture=settings["architecture"],
+        config=PretrainConfig(),
+        n_samples=SAMPLES,
+    )
+    state = init_state(
+        jax.random.key(1),
+        network.params,
+        jax.random.normal(jax.random.key(2), (CLUSTERS, 10)),
+        jnp.zeros(SAMPLES, jnp.int32),
+        objective=settings["objective"],
+        config=settings["config"],
+    )
+
+    def one() -> None:
+        nonlocal state
+        state, _ = _train_intervals(state, x, num_intervals=1, **settings)
+        jax.block_until_ready(state)
+
+    return one
+
+
+def limit(precision: str) -> Callable[[], float]:
+    """GFLOP/s of a product of two square matrices, now."""
+    a = jnp.ones((LIMIT_SIZE, LIMIT_SIZE), precision)
+    product = jax.jit(partial(jnp.matmul, preferred_element_type=jnp.float32))
+    product(a, a).block_until_ready()
+
+    def now() -> float:
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            product(a, a).block_until_ready()
+            seconds.append(time.perf_counter() - start)
+        return 2 * LIMIT_SIZE**3 / statistics.median(seconds) / 1e9
+
+    return now
+
+
+def torch_pretraining(x: np.ndarray, batch: int, precision: str) -> Round | None:
+    """One epoch of plain PyTorch, images as they are; None where it is missing."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    widths = [WIDTH, 500, 500, 2000, 10, 2000, 500, 500, WIDTH]
+    layers: list[Any] = []
+    for index, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers.append(torch.nn.Linear(a, b))
+        if index not in (3, 7):
+            layers.append(torch.nn.ReLU())
+    network = torch.nn.Sequential(*layers).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    data = torch.from_numpy(x).to(device)
+
+    def one() -> None:
+        for rows in torch.randperm(SAMPLES, device=device).split(batch):
+            seen = data[rows].float() / 255
+            optimizer.zero_grad()
+            with torch.autocast(device, torch.bfloat16, precision == "bfloat16"):
+                loss = torch.nn.functional.mse_loss(network(seen).float(), seen)
+            loss.backward()
+            optimizer.step()
+        float(loss)
+
+    return one
+
+
+def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
+    """The rows of one batch size and precision."""
+    bytes_ = images()
+    x = jnp.asarray(bytes_)
+    ours = {
+        "pretraining": pretraining(x, batch, precision, moved=False),
+        "pretraining, moved images": pretraining(x, batch, precision, moved=True),
+        "clustering": clustering(x, batch, precision),
+    }
+    peer = torch_pretraining(bytes_, batch, precision)
+    compiled = {}
+    for name, one in ours.items():
+        start = time.perf_counter()
+        one()
+        compiled[name] = time.perf_counter() - start
+    if peer is not None:
+        peer()
+    speed = limit(precision)
+    everyone = ours if peer is None else {**ours, "peer": peer}
+    seconds: dict[str, list[float]] = {name: [] for name in everyone}
+    speeds = []
+    for _ in range(rounds):
+        for name, one in everyone.items():
+            start = time.perf_counter()
+            one()
+            seconds[name].append(time.perf_counter() - start)
+        speeds.append(speed())
+    rows = []
+    for name in ours:
+        rate = SAMPLES / statistics.median(seconds[name])
+        flops = flops_per_sample(name.split(",")[0])
+        theirs = None
+        if name == "pretraining" and peer is not None:
+            theirs = SAMPLES / statistics.median(seconds["peer"])
+        rows.append(
+            {
+                "case": f"{name}, batch {batch}, {precision}",
+                "ours": rate,
+                "peer": theirs,
+                "ratio": None if theirs is None else rate / theirs,
+                "limit_fraction": rate * flops / 1e9 / statistics.median(speeds),
+                "unit": "samples/s",
+                "first_call": compiled[name],
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Measures and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
+    options = parser.parse_args()
+    head = f"{'case':<46}{'ours':>9}{'PyTorch':>9}{'ratio':>7}{'of limit':>10}{'first s':>9}"
+    print(f"samples/s on {environment.device()}, jax {jax.__version__}\n{head}")
+    rows = []
+    for batch in options.batch:
+        for precision in ("float32", "bfloat16"):
+            for row in measure(batch, precision, options.rounds):
+                rows.append(row)
+                peer = "-" if row["peer"] is None else f"{row['peer']:.0f}"
+                ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+                print(
+                    f"{row['case']:<46}{row['ours']:>9.0f}{peer:>9}{ratio:>7}"
+                    f"{row['limit_fraction']:>10.0%}{row['first_call']:>9.1f}",
+                    flush=True,
+                )
+    if options.save:
+        save("train_step", rows)
+
+
+if __name__ == "__main__":
+    main()
