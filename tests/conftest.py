@@ -38,6 +38,17 @@ def own_checks_answer(request, monkeypatch):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Compiled programs of one module at a time.
+
+    Each holds some memory maps, of which a process has no more than 65,530 on Linux:
+    the compiler crashes when they run out.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

@@ -31,6 +31,7 @@ FIELDS = {
     *("kind", "dataset", "seed", "sparsity", "n_train", "n_validation", "epochs"),
     *("best_epoch", "stop_reason", "training_loss", "validation_loss"),
     *("validation_mse", "k_means", "seconds", "device", "versions", "commit"),
+    "precision",
 }
 OF_Z = {"active_fraction", "above_hundredth", "mean_z"}
 MORE_FIELDS = {"simple": OF_Z, "sparse": OF_Z, "denoising": {"noise_mse"}}
@@ -473,6 +474,10 @@ MISTAKES = {
     "kind": (
         ["--kind", "spars"],
         "--kind must be one of simple, sparse, denoising, variational, got spars.",
+    ),
+    "precision": (
+        ["--precision", "float16"],
+        "--precision must be float32 or bfloat16, got float16.",
     ),
     "sparsity": (
         ["--sparsity", "0.1"],
