@@ -65,7 +65,7 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
                     "note": note,
                     **identity,
                 }
-                pretrained = _autoencoder(settings["pretrained"], seed)
+                pretrained = autoencoder_file(settings["pretrained"], seed)
                 one = SeedRun(
                     dataset, recipe, n_clusters, inner, config, stop, pretrained
                 )
@@ -125,7 +125,7 @@ def _load(
             bar.close()
 
 
-def _autoencoder(path: str | None, seed: int) -> Path | None:
+def autoencoder_file(path: str | None, seed: int) -> Path | None:
     """The file that --pretrained means: itself, or of the same seed in a run's folder."""
     if path is None:
         return None

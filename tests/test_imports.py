@@ -59,6 +59,10 @@ ALLOWED["pretrain"] = {
 ALLOWED["layerwise"] = {
     *("architecture", "autoencoder", "pretrain", "reconstruction", "validation"),
 }
+ALLOWED["n_clusters"] = {
+    *("assignment", "kmeans", "label_free", "loop", "manifold", "metrics", "neighbors"),
+    "validation",
+}
 ALLOWED["train_state"] = {
     *("augment", "autoencoder", "objectives", "optimizer", "validation"),
 }
