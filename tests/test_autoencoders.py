@@ -438,6 +438,7 @@ def interrupt_at(monkeypatch, *epochs):
 def test_ctrl_c_ends_after_the_epoch_and_keeps_the_results(
     on_digits, tmp_path, monkeypatch
 ):
+    before = signal.getsignal(signal.SIGINT)
     interrupt_at(monkeypatch, 2)
     done = on_digits()
     assert done.status == 130
@@ -448,7 +449,7 @@ def test_ctrl_c_ends_after_the_epoch_and_keeps_the_results(
     }
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["stop_reason"] == "stopped by Ctrl-C after epoch 2"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_ends_a_sweep_with_the_table_so_far(on_digits, tmp_path, monkeypatch):
