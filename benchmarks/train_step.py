@@ -149,7 +149,7 @@ def torch_pretraining(x: np.ndarray, batch: int, precision: str) -> Round | None
                 loss = torch.nn.functional.mse_loss(network(seen).float(), seen)
             loss.backward()
             optimizer.step()
-        float(loss)
+        loss.detach().item()
 
     return one
 
