@@ -1,4 +1,4 @@
-"""Figures of losses over epochs."""
+"""Figures of losses, label changes and accuracy over epochs and intervals."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +10,56 @@ from dec_jax.validation import check_positive_int
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+
+def training_curves(
+    pretraining_loss: Sequence[float] | np.ndarray | None,
+    clustering_loss: Sequence[float] | np.ndarray | None,
+    label_change: Sequence[float] | np.ndarray | None,
+    *,
+    tolerance: float | None = None,
+    accuracy: Sequence[float] | np.ndarray | None = None,
+) -> "matplotlib.figure.Figure":
+    """Draws a run's curves side by side, one panel for each that is given.
+
+    Args:
+      pretraining_loss: loss of each epoch of pretraining.
+      clustering_loss: loss of each interval between two refreshes of p.
+      label_change: share of the samples whose cluster changed at each refresh, in
+        [0, 1], on a log scale; zeros stand as triangles on the lower edge.
+      tolerance: the share below which training stops, drawn as a line.
+      accuracy: ACC at each refresh, in [0, 1].
+
+    Returns:
+      The figure. Values that are NaN leave a gap.
+
+    Raises:
+      ValueError: all curves are None or empty.
+    """
+    curves = [
+        ("Pretraining", "epoch", "loss", pretraining_loss),
+        ("Clustering", "interval", "loss", clustering_loss),
+        ("Labels that changed", "interval", "share of samples", label_change),
+        ("Accuracy", "interval", "ACC", accuracy),
+    ]
+    given = [curve for curve in curves if curve[3] is not None and len(curve[3])]
+    if not given:
+        raise ValueError("training_curves needs at least one curve that is not empty.")
+    figure = new_figure(3.9 * len(given), 3.2)
+    panels = figure.subplots(1, len(given), squeeze=False)[0]
+    for panel, (title, x_label, y_label, values) in zip(panels, given, strict=True):
+        y = np.asarray(values, np.float64)
+        if title == "Labels that changed":
+            _draw_label_change(panel, y, tolerance)
+        else:
+            _draw_curve(panel, y)
+        panel.set_title(title, loc="left")
+        panel.set_xlabel(x_label)
+        panel.set_ylabel(y_label)
+        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def loss_curves(
@@ -83,3 +133,31 @@ def loss_curves(
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _draw_curve(panel: "matplotlib.axes.Axes", y: np.ndarray) -> None:
+    """Draws one curve, with a marker at each value while they are few."""
+    marker = "o" if len(y) <= 30 else ""
+    steps = np.arange(1, len(y) + 1)
+    panel.plot(steps, y, color=COLOURS[0], marker=marker, markersize=3.5)
+
+
+def _draw_label_change(
+    panel: "matplotlib.axes.Axes", y: np.ndarray, tolerance: float | None
+) -> None:
+    """Draws the share of labels that changed on a log scale that also holds zeros."""
+    lowest = min([*y[y > 0], tolerance or 1.0])
+    floor = 10.0 ** np.floor(np.log10(lowest / 2))
+    _draw_curve(panel, np.where(y == 0, np.nan, y))
+    panel.set_yscale("log")
+    panel.set_ylim(floor, 2)
+    panel.set_xlim(0.5, len(y) + 0.5)
+    zeros = np.flatnonzero(y == 0) + 1
+    if len(zeros):
+        heights = np.full(len(zeros), floor * 1.3)
+        panel.plot(zeros, heights, "v", color=COLOURS[0], label="none changed")
+    if tolerance:
+        name = f"tolerance {tolerance:g}"
+        panel.axhline(tolerance, color=COLOURS[2], ls="--", lw=1, label=name)
+    if tolerance or len(zeros):
+        panel.legend(frameon=False, fontsize=8, loc="upper right")

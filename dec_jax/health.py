@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from dec_jax.assignment import confidence
 from dec_jax.label_free import evenness
 from dec_jax.train_state import History
 
@@ -103,7 +105,7 @@ def health(
                 f"clusters of the history, got {final_q.shape}."
             )
         last = np.bincount(final_q.argmax(axis=1), minlength=len(last))
-        max_q, q_entropy = _confidence(final_q)
+        max_q, q_entropy = map(float, confidence(jnp.asarray(final_q)))
     label_change = float(history.label_change[-1])
     if not _is_finite(history) or not np.isfinite(max_q):
         # NaN puts all samples in cluster 0: sizes and labels mean nothing then.
@@ -189,13 +191,6 @@ def _is_finite(history: History) -> bool:
         np.isfinite(np.asarray(history.loss)[trained]).all()
         and np.isfinite(history.max_q).all()
     )
-
-
-def _confidence(q: Float[np.ndarray, "n k"]) -> tuple[float, float]:
-    """Mean largest q and mean entropy over log k, as `assignment.confidence`."""
-    logs = np.log(q, out=np.zeros_like(q), where=q > 0)
-    scale = np.log(q.shape[1]) if q.shape[1] > 1 else 1.0
-    return float(q.max(axis=1).mean()), float(-(q * logs).sum(axis=1).mean() / scale)
 
 
 def _clusters(which: np.ndarray) -> str:

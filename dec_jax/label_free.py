@@ -62,6 +62,9 @@ def evenness(sizes: Int[np.ndarray, " k"]) -> float:
 
     Args:
       sizes: samples of each cluster, at least one in all.
+
+    Returns:
+      The entropy of the sizes as a share of log k; 1 for a single cluster.
     """
     if len(sizes) == 1:
         return 1.0

@@ -2,13 +2,14 @@
 
     neighbor_graph         z -> each sample tied to its nearest neighbours
     leading_eigenvectors   graph -> spectrum: its slowest diffusions
-    partition              graph, spectrum -> labels, by their normalised cut
+    partition              graph, spectrum -> labels, by their modularity
     spectral_clustering    all three
 
 Nothing of the size n x n is held, and all of it runs on the device. A labelling of the
 training data is all that it gives: what is trained from it (`train`) predicts new data.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -103,18 +104,23 @@ def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
 
 
 def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c"]:
-    """W v, the sum over each node's edges."""
+    """W v, the sum over each node's edges.
 
-    def add(column: tuple[Array, Array], total: Array) -> Array:
+    Args:
+      graph: W, from `neighbor_graph`.
+      v: some vectors, as columns, with a value for each node.
+
+    Returns:
+      W v, the vectors in the order of `v`.
+    """
+
+    def add(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
         target, weight = column[0], column[1][:, None]
         total = total + weight * v[target]
-        return total.at[target].add(weight * v)
-
-    def body(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        return add(column, total), None
+        return total.at[target].add(weight * v), None
 
     columns = (graph.neighbors.T, graph.weights.T)
-    return jax.lax.scan(body, jnp.zeros_like(v), columns)[0]
+    return jax.lax.scan(add, jnp.zeros_like(v), columns)[0]
 
 
 def leading_eigenvectors(
@@ -247,15 +253,19 @@ def partition(
     for count in np.unique(np.linspace(n_clusters, most, 11).round().astype(int)):
         # Columns of zeros, so that all numbers are one compiled program.
         kept = jnp.arange(most)[None] < count
-        rows = jnp.where(kept, vectors[:, :most], 0)
-        length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-        rows = rows / jnp.maximum(length, jnp.finfo(jnp.float32).tiny)
+        rows = unit_rows(jnp.where(kept, vectors[:, :most], 0))
         labels = k_means(key, rows, n_clusters, n_init=n_init).labels
         labels, cut, modularity = _refined(graph, labels, spectrum.degrees, n_clusters)
         found.append(
             Partition(np.asarray(labels), float(cut), float(modularity), int(count))
         )
     return max(found, key=lambda one: one.modularity)
+
+
+def unit_rows(vectors: Float[Array, "n e"]) -> Float[Array, "n e"]:
+    """Each row scaled to length 1; a row of zeros stays one."""
+    length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / jnp.maximum(length, jnp.finfo(jnp.float32).tiny)
 
 
 class _Volumes(NamedTuple):
@@ -335,7 +345,16 @@ def _refined(
 def cluster_means(
     z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
 ) -> Float[Array, "k d"]:
-    """The mean of each cluster: where a labelling puts the centroids; 0 of an empty one."""
+    """The mean of each cluster: where a labelling puts the centroids.
+
+    Args:
+      z: embeddings.
+      labels: cluster of each, from 0 to k - 1.
+      n_clusters: k.
+
+    Returns:
+      The means; 0 for an empty cluster.
+    """
     members = jax.nn.one_hot(labels, n_clusters)
     sums = jnp.matmul(members.T, z, precision="highest")
     return sums / jnp.maximum(members.sum(axis=0), 1)[:, None]
@@ -347,6 +366,7 @@ def spectral_clustering(
     n_clusters: int,
     *,
     n_neighbors: int = 20,
+    on_step: Callable[[], object] | None = None,
 ) -> Partition:
     """Clusters embeddings by the graph of their neighbours.
 
@@ -355,6 +375,7 @@ def spectral_clustering(
       z: embeddings.
       n_clusters: k.
       n_neighbors: edges of a sample, below n; the fewer of it and n - 1 are taken.
+      on_step: called once graph, spectrum and partition are there, after each.
 
     Returns:
       The labels, and how good a cut they are.
@@ -365,7 +386,13 @@ def spectral_clustering(
     """
     check_n_clusters(n_clusters, len(z))
     n_neighbors = min(n_neighbors, len(z) - 1)
-    graph = neighbor_graph(nearest_neighbors(z, n_neighbors))
+    step = on_step or (lambda: None)
+    graph = jax.block_until_ready(neighbor_graph(nearest_neighbors(z, n_neighbors)))
+    step()
     first, second = jax.random.split(key)
     spectrum = leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
-    return partition(second, graph, spectrum, n_clusters)
+    jax.block_until_ready(spectrum)
+    step()
+    found = partition(second, graph, spectrum, n_clusters)
+    step()
+    return found

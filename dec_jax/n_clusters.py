@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
@@ -22,6 +21,7 @@ from dec_jax.manifold import (
     leading_eigenvectors,
     neighbor_graph,
     partition,
+    unit_rows,
 )
 from dec_jax.metrics import adjusted_rand_index
 from dec_jax.neighbors import nearest_neighbors
@@ -115,9 +115,7 @@ def _stability(
     key: jax.Array, spectrum: Spectrum, n_eigenvectors: int, k: int, n_halves: int
 ) -> float:
     """The mean ARI of each two labellings that halves of the data lead to."""
-    rows = spectrum.eigenvectors[:, :n_eigenvectors]
-    length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows / jnp.maximum(length, jnp.finfo(jnp.float32).tiny)
+    rows = unit_rows(spectrum.eigenvectors[:, :n_eigenvectors])
     labellings = []
     for half_key in jax.random.split(key, n_halves):
         chosen = jax.random.permutation(half_key, len(rows))[: max(k, len(rows) // 2)]

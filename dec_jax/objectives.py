@@ -195,7 +195,7 @@ class DCN:
     Attributes:
       clustering_weight: lambda of equation 5, at least 0: half of it weighs the squared
         distance beside a reconstruction of weight 1. The reconstruction is a mean over
-        the input's values here and a sum in the paper, whose 0.05 is 6e-5 here.
+        the input's values here and a sum in the paper, whose 0.05 is 6e-5 on MNIST.
       initial_count: how many samples each centroid is taken to have been given before,
         above 0; the more, the slower it starts to move.
       alpha: degrees of freedom of the Student's t kernel of the reported q, above 0.

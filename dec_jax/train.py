@@ -233,15 +233,13 @@ def train_interval(
     def skip(state: TrainState) -> tuple[TrainState, Losses]:
         return state, Losses(*(jnp.full((), jnp.nan, jnp.float32) for _ in range(3)))
 
-    def refresh(state: TrainState) -> tuple[TrainState, _Look]:
-        return _refresh(
-            state, x, architecture=architecture, objective=objective, config=config
-        )
-
     def keep(state: TrainState) -> tuple[TrainState, _Look]:
         nan = jnp.full((), jnp.nan, jnp.float32)
         return state, _Look(nan, nan, jnp.zeros((), jnp.int32))
 
+    refresh = partial(
+        _refresh, x=x, architecture=architecture, objective=objective, config=config
+    )
     # A second look at labels that cannot change would overwrite what ended training.
     state, look = jax.lax.cond(state.converged, keep, refresh, state)
     change, converged = state.label_change, state.converged

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import STOPPED, UsageError, flag
+from experiments.cli import STOPPED, UsageError, check_least, flag
 
 if TYPE_CHECKING:
     from dec_jax.architecture_files import NamedArchitecture
@@ -77,10 +77,7 @@ def open_run(options: argparse.Namespace) -> "Run":
     from dec_jax.data import load_dataset
     from experiments.aljalbout_stages import Run
 
-    for name in ("pretrain", "cluster", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"{flag(name)} must be at least 1, got {value}.")
+    check_least(vars(options), pretrain=1, cluster=1, batch_size=1)
     if not (
         options.pretrain or options.cluster or options.metrics or options.visualize
     ):

@@ -23,12 +23,11 @@ from dec_jax import (
     pretrain_end_to_end,
     train,
 )
-from dec_jax import metrics as scores
 from dec_jax.autoencoder import Params
 from dec_jax.loop import steps_per_epoch
 from dec_jax.plots import PrincipalAxes, latent_scatter, principal_axes
 from dec_jax.recipes import DataShape, Recipe, make_recipe
-from experiments import environment, run_folder
+from experiments import environment, report, run_folder
 from experiments.aljalbout import LOSSES, PROGRAM
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means
@@ -254,14 +253,8 @@ def metrics(run: Run, stop: Stop) -> list[dict[str, Any]]:
                 labels["argmax q"] = model.predict(models[space], run.dataset)
         labels["k-means"] = np.asarray(clusters_of(run, space, x, stop).labels)
         for kind, found in sorted(labels.items(), reverse=True):
-            pair = (run.classes, found)
             row: dict[str, Any] = {"space": space, "labels": kind}
-            row["acc"] = scores.clustering_accuracy(*pair)
-            row["nmi"] = scores.normalized_mutual_info(*pair)
-            row["ari"] = scores.adjusted_rand_index(*pair)
-            row["nmi_geometric"] = scores.normalized_mutual_info(
-                *pair, average="geometric"
-            )
+            row |= report.scores(run.classes, found, geometric=True)
             row["published"] = known.get(space) if kind == "k-means" else None
             rows.append(row)
     content = {

@@ -63,6 +63,7 @@ def prepared(settings: "Settings") -> Task:
     from dec_jax.reconstruction import Reconstruction, Variational
 
     kind, sparsity = settings.kind, 0.0
+    noise = NOISE if kind == "denoising" else 0.0
     if kind == "sparse":
         sparsity = SPARSITY if settings.sparsity is None else settings.sparsity
     try:
@@ -73,9 +74,7 @@ def prepared(settings: "Settings") -> Task:
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             optimizer=Optimizer("adam", settings.learning_rate),
-            augmentation=Augmentation(
-                salt_and_pepper=NOISE if kind == "denoising" else 0.0
-            ),
+            augmentation=Augmentation(salt_and_pepper=noise),
             objective=Variational()
             if kind == "variational"
             else Reconstruction(sparsity=sparsity),
@@ -170,15 +169,8 @@ def new_folder(task: Task, suffix: str = "") -> Path:
     from experiments import environment, run_folder
 
     dataset, out = task.dataset, task.settings.out
-    if out is not None:
-        folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"--out {out} is not an empty folder; take another.")
-    else:
-        folder = Path(
-            "runs", f"autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
-        )
-    folder = run_folder.prepare(folder, explicit=out is not None)
+    own = f"runs/autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
+    folder = run_folder.prepare(Path(out or own), explicit=out is not None)
     print(
         f"dec_jax on {environment.device()}, jax {jax.__version__}\n{dataset.name}: "
         f"{len(task.x):,} samples to train on, {len(task.validation):,} to validate with "

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import PRECISIONS, STOPPED, UsageError, flag
+from experiments.cli import PRECISIONS, UsageError, check_least, exit_status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,23 +54,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Sweeps; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     settings = vars(parser().parse_args(arguments))
-    try:
-        for name, least in {"most": 2, "epochs": 1, "image_size": 1}.items():
-            given = settings[name]
-            if given is not None and given < least:
-                raise UsageError(f"{flag(name)} must be at least {least}, got {given}.")
-        run(settings)
-    except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped before there was an answer.", file=sys.stderr)
-        return STOPPED
-    return 0
+    return exit_status(lambda: run(settings), "Stopped before there was an answer.")
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Embeds, sweeps, draws; returns what results.json holds."""
+    check_least(settings, most=2, epochs=1, image_size=1)
     # Here and below only now, because they load jax.
     import jax
 

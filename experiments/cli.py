@@ -7,6 +7,7 @@ and a mistyped option answer at once.
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,8 @@ def resolve(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if name in DEFAULTS}
     if "resume" not in options:
         settings = {**DEFAULTS, **given}
-        for name in ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters"):
-            if settings[name] is not None and settings[name] < 1:
-                raise UsageError(
-                    f"{flag(name)} must be at least 1, got {settings[name]}."
-                )
+        numbers = ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters")
+        check_least(settings, **dict.fromkeys(numbers, 1))
         return settings
     if "out" in options:
         raise UsageError("--out and --resume name two folders; give only --resume.")
@@ -190,6 +188,40 @@ def resolve(options: dict[str, Any]) -> dict[str, Any]:
 def flag(name: str) -> str:
     """The option as it is typed."""
     return "--" + name.replace("_", "-")
+
+
+def check_least(settings: dict[str, Any], **least: int) -> None:
+    """Raises UsageError if an option that was given is below what it must at least be."""
+    for name, lowest in least.items():
+        given = settings[name]
+        if given is not None and given < lowest:
+            raise UsageError(f"{flag(name)} must be at least {lowest}, got {given}.")
+
+
+def exit_status(
+    run: Callable[[], object],
+    stopped: str,
+    mistakes: tuple[type[Exception], ...] = (UsageError,),
+) -> int:
+    """Runs an experiment that cannot be resumed.
+
+    Args:
+      run: the experiment.
+      stopped: what Ctrl-C has it say.
+      mistakes: errors that are told in one line.
+
+    Returns:
+      The exit status: 0, 2 for a mistake, 130 for Ctrl-C.
+    """
+    try:
+        run()
+    except mistakes as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{stopped}", file=sys.stderr)
+        return STOPPED
+    return 0
 
 
 def main(arguments: list[str], *, program: str) -> int:

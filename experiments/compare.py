@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import PRECISIONS, STOPPED, UsageError, flag
+from experiments.cli import PRECISIONS, UsageError, check_least, exit_status
 
 if TYPE_CHECKING:
     import jax
@@ -74,23 +74,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Compares; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     settings = vars(parser().parse_args(arguments))
-    try:
-        for name in ("limit", "seeds", "epochs", "max_intervals"):
-            if settings[name] is not None and settings[name] < 1:
-                given = settings[name]
-                raise UsageError(f"{flag(name)} must be at least 1, got {given}.")
-        run(settings)
-    except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped; seeds that had ended keep their results.", file=sys.stderr)
-        return STOPPED
-    return 0
+    stopped = "Stopped; seeds that had ended keep their results."
+    return exit_status(lambda: run(settings), stopped)
 
 
 def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Every seed: split, fit, predict, score; returns what each results.json holds."""
+    check_least(settings, limit=1, seeds=1, epochs=1, max_intervals=1)
     # Here and below only now, because they load jax.
     import jax
 
@@ -226,6 +216,7 @@ def run_seed(
     from dec_jax.manifold import cluster_means
     from dec_jax.train import train
     from dec_jax.train_state import init_state
+    from experiments import report
     from experiments.interrupt import best_k_means, labelled
 
     fitted, held_out = (part(dataset, rows) for rows in split(len(dataset.x), seed))
@@ -292,7 +283,7 @@ def run_seed(
     assert classes is not None  # `run` asked for them
     write_report(folder, classes, predicted)
     stages = [
-        {"name": name, **scores(classes, labels)}
+        {"name": name, **report.scores(classes, labels, geometric=True)}
         # k-means is a phase of its own name.
         | {"seconds": seconds.get(name, seconds["clustering"])}
         for name, labels in predicted.items()
@@ -342,19 +333,6 @@ def nearest(x: "np.ndarray", centroids: "jax.Array") -> "np.ndarray":
 
     distances = squared_distances(jnp.asarray(x, jnp.float32), centroids)
     return np.asarray(distances.argmin(axis=1))
-
-
-def scores(labels_true: "np.ndarray", labels: "np.ndarray") -> dict[str, float]:
-    """How well clusters and classes agree."""
-    from dec_jax import metrics
-
-    nmi = metrics.normalized_mutual_info
-    return {
-        "acc": metrics.clustering_accuracy(labels_true, labels),
-        "nmi": nmi(labels_true, labels),
-        "ari": metrics.adjusted_rand_index(labels_true, labels),
-        "nmi_geometric": nmi(labels_true, labels, average="geometric"),
-    }
 
 
 def write_report(

@@ -8,13 +8,7 @@ import jax
 from tqdm import tqdm
 
 from dec_jax.kmeans import KMeansResult, k_means
-from dec_jax.manifold import (
-    Partition,
-    leading_eigenvectors,
-    neighbor_graph,
-    partition,
-)
-from dec_jax.neighbors import nearest_neighbors
+from dec_jax.manifold import spectral_clustering
 from dec_jax.umap_mixture import umap_mixture
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar
@@ -71,42 +65,21 @@ def labelled(
       Stopped: Ctrl-C was pressed.
     """
     title = TITLES[start]
-    if start == "spectral":
-        return title, best_partition(key, z, n_clusters, title, stop).labels
-    with bar_of(title, 1, 0, "step") as bar:
-        seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-        labels = umap_mixture(z, n_clusters, seed=seed)
-        bar.update()
-    if stop.asked:
-        raise Stopped
-    return title, labels
-
-
-def best_partition(
-    key: jax.Array, z: Any, n_clusters: int, title: str, stop: Stop
-) -> Partition:
-    """`spectral_clustering`, step by step for bar and Ctrl-C.
-
-    Raises:
-      Stopped: Ctrl-C was pressed.
-    """
 
     def step() -> None:
         bar.update()
         if stop.asked:
             raise Stopped
 
-    first, second = jax.random.split(key)
-    with bar_of(title, 3, 0, "step") as bar:
-        graph = jax.block_until_ready(neighbor_graph(nearest_neighbors(z)))
+    with bar_of(title, 3 if start == "spectral" else 1, 0, "step") as bar:
+        if start == "spectral":
+            found = spectral_clustering(key, z, n_clusters, on_step=step)
+            bar.set_postfix_str(f"modularity {found.modularity:.4f}", refresh=False)
+            return title, found.labels
+        seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+        labels = umap_mixture(z, n_clusters, seed=seed)
         step()
-        spectrum = leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
-        jax.block_until_ready(spectrum)
-        step()
-        found = partition(second, graph, spectrum, n_clusters)
-        bar.set_postfix_str(f"modularity {found.modularity:.4f}", refresh=False)
-        step()
-    return found
+    return title, labels
 
 
 def best_k_means(

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import STOPPED, UsageError, flag
+from experiments.cli import UsageError, check_least, exit_status
 
 if TYPE_CHECKING:
     import jax
@@ -72,23 +72,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Films; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     settings = vars(parser().parse_args(arguments))
-    try:
-        for name in ("limit", "n_clusters", "epochs", "cluster_epochs", "batch_size"):
-            given = settings[name]
-            if given is not None and given < 1:
-                raise UsageError(f"{flag(name)} must be at least 1, got {given}.")
-        run(settings)
-    except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped before there was a film.", file=sys.stderr)
-        return STOPPED
-    return 0
+    return exit_status(lambda: run(settings), "Stopped before there was a film.")
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Pretrains, clusters and films; returns what results.json holds."""
+    whole_numbers = ("limit", "n_clusters", "epochs", "cluster_epochs", "batch_size")
+    check_least(settings, **dict.fromkeys(whole_numbers, 1))
     # Here and below only now, because they load jax.
     import jax
     import jax.numpy as jnp

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import STOPPED, UsageError
+from experiments.cli import UsageError, exit_status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,15 +62,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Predicts; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (UsageError, ValueError, TypeError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped; nothing was written.", file=sys.stderr)
-        return STOPPED
-    return 0
+    mistakes = UsageError, ValueError, TypeError, OSError, ImportError
+    stopped = "Stopped; nothing was written."
+    return exit_status(lambda: run(options), stopped, mistakes)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -161,13 +155,10 @@ def table(labels: "np.ndarray", q: "np.ndarray") -> str:
 
 def scores(classes: "np.ndarray", labels: "np.ndarray") -> str:
     """How well clusters and classes agree."""
-    from dec_jax import metrics
+    from experiments import report
 
-    return (
-        f"ACC {metrics.clustering_accuracy(classes, labels):.3f}, "
-        f"NMI {metrics.normalized_mutual_info(classes, labels):.3f}, "
-        f"ARI {metrics.adjusted_rand_index(classes, labels):.3f}"
-    )
+    found = report.scores(classes, labels)
+    return ", ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
 
 
 if __name__ == "__main__":

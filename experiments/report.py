@@ -4,7 +4,30 @@ from typing import Any
 
 import numpy as np
 
+from dec_jax import metrics
+
 SCORES = ("acc", "nmi", "ari")
+
+
+def scores(
+    classes: np.ndarray, labels: np.ndarray, *, geometric: bool = False
+) -> dict[str, float]:
+    """How well clusters and classes agree.
+
+    Args:
+      classes, labels: of each sample.
+      geometric: also NMI by the geometric mean of the entropies, as scikit-learn had it
+        until 2018, and what was published before then.
+    """
+    nmi = metrics.normalized_mutual_info
+    found = {
+        "acc": metrics.clustering_accuracy(classes, labels),
+        "nmi": nmi(classes, labels),
+        "ari": metrics.adjusted_rand_index(classes, labels),
+    }
+    if geometric:
+        found["nmi_geometric"] = nmi(classes, labels, average="geometric")
+    return found
 
 
 def table(results: dict[str, Any]) -> str:

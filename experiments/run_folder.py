@@ -1,4 +1,4 @@
-"""What a run leaves behind: config.json, results.json, tables of numbers, figures."""
+"""What a run leaves behind: config.json, results.json, tables of numbers, figures, model."""
 
 import csv
 import json
@@ -7,20 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from dec_jax import image_plots, plots
+from dec_jax import curves, image_plots, model, plots
+from dec_jax.autoencoder import decode
 from dec_jax.data import Dataset
 from dec_jax.label_free import evenness
+from dec_jax.metrics import classification_report
+from dec_jax.recipes import Recipe
+from dec_jax.train_state import TrainResult
 from experiments.cli import UsageError
 
+MODEL = "model.safetensors"  # after clustering
 
-def prepare(out: Path, *, explicit: bool) -> Path:
+
+def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
     """Makes a new folder for results; never one that holds something already.
 
     Args:
       out: the folder that is wanted.
       explicit: the user named it, so that no other may stand in for it.
+      resumable: a run that stands in it can be gone on with.
 
     Raises:
       UsageError: it cannot be written to, or is not empty.
@@ -31,9 +39,10 @@ def prepare(out: Path, *, explicit: bool) -> Path:
             folder.iterdir() if folder.is_dir() else [folder]
         ):
             if explicit:
+                other = f", or go on with the run in it by --resume {out}"
                 raise UsageError(
-                    f"--out {out} is not an empty folder; take another, or go on with the "
-                    f"run in it by --resume {out}."
+                    f"--out {out} is not an empty folder; take another"
+                    f"{other if resumable else ''}."
                 )
             number += 1
             folder = out.with_name(f"{out.name}-{number}")
@@ -103,6 +112,68 @@ def write_labels(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
+def write_clustering(
+    folder: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    result: TrainResult,
+    *,
+    z_before: np.ndarray,
+    labels_before: np.ndarray,
+    z_after: np.ndarray,
+    progress: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> list[str]:
+    """Writes figures, tables and the model; returns the names of the figures.
+
+    Args:
+      folder: of the run.
+      dataset: what was clustered.
+      recipe: the settings.
+      result: of training.
+      z_before, labels_before: what training started from.
+      z_after: the embeddings of its end.
+      progress: "pretraining_loss" of each epoch by stage, and "history", its columns.
+      origin: what the model's file says of where it comes from.
+    """
+    architecture, params = recipe.architecture, result.state.params
+    decoded = decode(params, jnp.asarray(result.centroids), architecture=architecture)
+    losses, history = progress["pretraining_loss"], progress["history"]
+    figures = write_figures(
+        folder,
+        dataset,
+        z_before=z_before,
+        labels_before=labels_before,
+        z_after=z_after,
+        labels=result.labels,
+        q=result.q,
+        decoded=np.asarray(decoded),
+        pretraining=last_losses(losses),
+        rows=history,
+        tolerance=recipe.train.tolerance,
+    )
+    write_history(folder / "history.csv", losses, history)
+    write_labels(
+        folder / "labels.csv", result.labels, result.q, dataset.labels, dataset.names
+    )
+    if dataset.labels is not None:
+        text = classification_report(dataset.labels, result.labels)
+        (folder / "report.txt").write_text(f"{text}\n")
+    model.save(
+        folder / MODEL,
+        params,
+        architecture=architecture,
+        alpha=recipe.objective.alpha,
+        metadata=origin,
+    )
+    return figures
+
+
+def last_losses(pretraining: dict[str, list[float]]) -> list[float]:
+    """The losses of the network that was clustered, not of a layer on its own."""
+    return next(reversed(pretraining.values()), [])
+
+
 def write_figures(
     folder: Path,
     dataset: Dataset,
@@ -131,7 +202,7 @@ def write_figures(
                 f"After clustering, by {'class' if known else 'cluster'}",
             ),
         ),
-        "curves.png": plots.training_curves(
+        "curves.png": curves.training_curves(
             pretraining,
             rows["loss"],
             rows["label_change"],

@@ -40,7 +40,9 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         print(note)
     if folder is None:
         out = options.get("out", f"runs/{dataset.name}-{settings['recipe']}")
-        folder = run_folder.prepare(Path(out), explicit="out" in options)
+        folder = run_folder.prepare(
+            Path(out), explicit="out" in options, resumable=True
+        )
         # The data set that stood in for a missing one is the one to resume with.
         settings = {**settings, "dataset": settings["dataset"] or dataset.name}
         run_folder.write_json(

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dec_jax import checkpoint, model
-from dec_jax.autoencoder import Params, decode, embed, init_params
+from dec_jax.autoencoder import Params, embed, init_params
 from dec_jax.data import Dataset
 from dec_jax.kmeans import KMeansResult
 from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
@@ -26,17 +26,12 @@ from dec_jax.layerwise import (
     pretraining_stages,
 )
 from dec_jax.manifold import cluster_means
-from dec_jax.metrics import (
-    adjusted_rand_index,
-    classification_report,
-    clustering_accuracy,
-    normalized_mutual_info,
-)
+from dec_jax.metrics import clustering_accuracy
 from dec_jax.pretrain import PretrainHistory
 from dec_jax.recipes import Recipe
 from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
-from experiments import environment, run_folder
+from experiments import environment, report, run_folder
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, labelled
 from experiments.seed_choice import seed_scores
@@ -45,7 +40,6 @@ from experiments.watch import Watch
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
 AUTOENCODER = "autoencoder.safetensors"  # after pretraining
-MODEL = "model.safetensors"  # after clustering
 
 _embed = jax.jit(embed, static_argnames="architecture")
 
@@ -270,46 +264,20 @@ class SeedRun:
         name = type(self.recipe.objective).__name__
         spent = self.progress["seconds"]["clustering"]
         self._stage(name, result.labels, z, spent)
-        decoded = decode(
-            result.state.params,
-            jnp.asarray(result.centroids),
-            architecture=self.recipe.architecture,
-        )
-        history = self.progress["history"]
-        losses = self.progress["pretraining_loss"]
-        # The curve of the network that was clustered, not of a layer on its own.
-        last_stage: list[float] = next(reversed(losses.values()), [])
-        figures = run_folder.write_figures(
+        figures = run_folder.write_clustering(
             self.folder,
             self.dataset,
+            self.recipe,
+            result,
             z_before=np.asarray(clustering.z_before),
             labels_before=np.asarray(clustering.labels_before),
             z_after=z,
-            labels=result.labels,
-            q=result.q,
-            decoded=np.asarray(decoded),
-            pretraining=last_stage,
-            rows=history,
-            tolerance=self.recipe.train.tolerance,
+            progress=self.progress,
+            origin=self._origin(),
         )
-        run_folder.write_history(self.folder / "history.csv", losses, history)
-        run_folder.write_labels(
-            self.folder / "labels.csv",
-            result.labels,
-            result.q,
-            self.dataset.labels,
-            self.dataset.names,
-        )
-        if self.dataset.labels is not None:
-            text = classification_report(self.dataset.labels, result.labels)
-            (self.folder / "report.txt").write_text(f"{text}\n")
-        model.save(
-            self.folder / MODEL,
-            result.state.params,
-            architecture=self.recipe.architecture,
-            alpha=self.recipe.objective.alpha,
-            metadata=self._origin(),
-        )
+        history = self.progress["history"]
+        losses = run_folder.last_losses(self.progress["pretraining_loss"])
+        pretraining_loss = losses[-1] if losses else None
         seconds = self.progress["seconds"]
         results = {
             "recipe": self.config["command"]["recipe"],
@@ -328,16 +296,12 @@ class SeedRun:
             "stages": self.progress["stages"],
             "n_iter": result.n_steps,
             "stop_reason": result.stop_reason,
-            "pretraining_loss": last_stage[-1] if last_stage else None,
+            "pretraining_loss": pretraining_loss,
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
             "health": Watch(history, self.recipe.objective).entry(result.q),
             "label_free": seed_scores(
-                z,
-                result,
-                history,
-                self.recipe.objective,
-                last_stage[-1] if last_stage else None,
+                z, result, history, self.recipe.objective, pretraining_loss
             ),
             "figures": figures,
         }
@@ -365,9 +329,7 @@ class SeedRun:
         stage: dict[str, Any] = {"name": name}
         classes = self.dataset.labels
         if classes is not None:
-            stage["acc"] = clustering_accuracy(classes, labels)
-            stage["nmi"] = normalized_mutual_info(classes, labels)
-            stage["ari"] = adjusted_rand_index(classes, labels)
+            stage |= report.scores(classes, labels)
         else:
             sizes = cluster_sizes(labels, self.n_clusters)
             stage["smallest"], stage["largest"] = int(sizes.min()), int(sizes.max())

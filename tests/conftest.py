@@ -49,6 +49,17 @@ def few_programs():
     jax.clear_caches()
 
 
+def saved(state):
+    """What a checkpoint holds of a training state: NumPy arrays."""
+    return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
+
+
+def restored(state):
+    """The training state that `saved` took."""
+    state = jax.tree.map(jax.numpy.asarray, state)
+    return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)
@@ -70,6 +81,25 @@ def architecture():
     from dec_jax.architecture import dense_architecture
 
     return dense_architecture(8, hidden=(16,), embedding_dim=3)
+
+
+@pytest.fixture(scope="session")
+def x(blobs):
+    """The samples of the blobs, on the device."""
+    return jax.numpy.asarray(blobs[0])
+
+
+@pytest.fixture(scope="session")
+def start(x, architecture):
+    """An untrained network, and 4 centroids and labels by k-means on its embedding."""
+    from dec_jax.autoencoder import encode, init_params
+    from dec_jax.kmeans import k_means
+
+    key = jax.random.key(0)
+    params = init_params(key, architecture)
+    z = encode(params, x, architecture=architecture)
+    clusters = k_means(key, z, 4, n_init=2)
+    return params, clusters.centroids, clusters.labels
 
 
 @pytest.fixture(scope="session")

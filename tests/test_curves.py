@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from dec_jax.curves import loss_curves
+from dec_jax.curves import loss_curves, training_curves
 
 
 def drawn(figure):
@@ -96,3 +96,80 @@ def test_loss_curves_rejects_what_does_not_fit(options, error, message):
     with pytest.raises(error) as caught:
         loss_curves(**{"train": [3.0, 2.0, 1.0]} | options)
     assert str(caught.value) == message
+
+
+def test_training_curves_draws_a_panel_for_each_curve():
+    figure = drawn(
+        training_curves(
+            [3, 2, 1], np.array([0.5, 0.4]), [0.2, 0.1], accuracy=[0.8, 0.9]
+        )
+    )
+    panels = figure.axes
+    assert [panel.get_title(loc="left") for panel in panels] == [
+        "Pretraining",
+        "Clustering",
+        "Labels that changed",
+        "Accuracy",
+    ]
+    curves = [panel.lines[0].get_xydata().tolist() for panel in panels]
+    assert curves == [
+        [[1, 3], [2, 2], [3, 1]],
+        [[1, 0.5], [2, 0.4]],
+        [[1, 0.2], [2, 0.1]],
+        [[1, 0.8], [2, 0.9]],
+    ]
+    assert [panel.get_yscale() for panel in panels] == ["linear"] * 2 + [
+        "log",
+        "linear",
+    ]
+
+
+def test_training_curves_leaves_out_what_is_not_given():
+    (panel,) = drawn(training_curves(None, [1.0, np.nan, 0.5], [])).axes
+    assert panel.get_title(loc="left") == "Clustering"
+
+
+def test_training_curves_shows_zeros_and_the_tolerance_on_the_log_scale():
+    figure = drawn(training_curves(None, None, [0.1, 0, np.nan, 0], tolerance=0.001))
+    (panel,) = figure.axes
+    curve, zeros, line = panel.lines
+    lowest, highest = panel.get_ylim()
+    np.testing.assert_array_equal(curve.get_ydata(), [0.1, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(zeros.get_xdata(), [2, 4])
+    assert (lowest < zeros.get_ydata()).all()
+    assert list(line.get_ydata()) == [0.001, 0.001]
+    assert lowest < 0.001 < 0.1 < highest
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == [
+        "none changed",
+        "tolerance 0.001",
+    ]
+
+
+def test_training_curves_names_no_zeros_where_there_are_none():
+    (panel,) = drawn(training_curves(None, None, [0.1, 0.2], tolerance=0.001)).axes
+    names = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert names == ["tolerance 0.001"]
+
+
+def test_training_curves_ticks_whole_intervals_even_of_a_single_one():
+    for panel in drawn(training_curves([0.3], [0.3], [0.1])).axes:
+        ticks = panel.get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+@pytest.mark.parametrize("label_change", [[0.0], [0.0, 0.0], [np.nan], [1.0]])
+def test_training_curves_draws_degenerate_label_changes(label_change):
+    (panel,) = drawn(training_curves(None, None, label_change)).axes
+    assert panel.get_yscale() == "log"
+
+
+def test_training_curves_tells_two_uses_of_one_array_apart():
+    shares = np.array([0.5, 0.0])
+    change, accuracy = training_curves(None, None, shares, accuracy=shares).axes
+    assert (change.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
+
+
+def test_training_curves_rejects_no_curve():
+    message = "^training_curves needs at least one curve that is not empty.$"
+    with pytest.raises(ValueError, match=message):
+        training_curves([], None, None)

@@ -71,7 +71,7 @@ ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
     *("reseed", "train_state", "validation"),
 }
-ALLOWED["health"] = {"label_free", "train_state"}
+ALLOWED["health"] = {"assignment", "label_free", "train_state"}
 ALLOWED["choice"] = {"metrics", "validation"}
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),

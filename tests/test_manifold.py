@@ -101,6 +101,19 @@ def test_spectral_clustering_finds_blobs(blobs):
     assert found.labels.dtype == np.int32
 
 
+def test_spectral_clustering_tells_of_its_steps_and_ends_with_one_that_fails(blobs):
+    x, _ = blobs
+    seen = []
+    spectral_clustering(KEY, x, 4, on_step=lambda: seen.append(len(seen)))
+    assert seen == [0, 1, 2]
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spectral_clustering(KEY, x, 4, on_step=stop)
+
+
 def cut_and_modularity_by_loops(w, labels, k):
     cut, modularity = 0.0, 0.0
     for cluster in range(k):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import restored, saved
 
 from dec_jax import pretrain
 from dec_jax.architecture import dense_architecture
@@ -48,15 +49,10 @@ def x(blobs):
 def run(x):
     """Parameters and losses of a whole run, and the state after each epoch, saved."""
     states = []
-
-    def save(state, _):
-        states.append(
-            jax.device_get(state._replace(key=jax.random.key_data(state.key)))
-        )
-
-    params, history = fit(jax.random.key(0), x, on_epoch=save)
-    states = [s._replace(key=jax.random.wrap_key_data(s.key)) for s in states]
-    return params, history.loss, states
+    params, history = fit(
+        jax.random.key(0), x, on_epoch=lambda state, _: states.append(saved(state))
+    )
+    return params, history.loss, list(map(restored, states))
 
 
 def test_params_are_trained_towards_the_samples(run, x):

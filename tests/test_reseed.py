@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import restored, saved
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dec_jax.architecture import dense_architecture
 from dec_jax.autoencoder import encode, init_params
-from dec_jax.kmeans import k_means
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.reseed import reseed_clusters
@@ -34,19 +34,6 @@ by_method = pytest.mark.parametrize("objective", METHODS, ids=["dec", "idec", "d
 
 
 @pytest.fixture(scope="module")
-def x(blobs):
-    return jnp.asarray(blobs[0])
-
-
-@pytest.fixture(scope="module")
-def start(x):
-    """An untrained network, and k-means centroids and labels of its embedding."""
-    params = init_params(KEY, TINY)
-    clusters = k_means(KEY, encode(params, x, architecture=TINY), 4, n_init=2)
-    return params, clusters.centroids, clusters.labels
-
-
-@pytest.fixture(scope="module")
 def with_far(start):
     """Of six centroids, two so far away that nobody is near."""
     params, centroids, labels = start
@@ -65,15 +52,6 @@ def settings(objective=METHODS[0], config=CONFIG):
 def run(start, x, objective=METHODS[0], config=CONFIG, **options):
     state = state_of(start, objective, config)
     return train(state, x, **settings(objective, config), **options)
-
-
-def saved(state):
-    return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
-
-
-def restored(state):
-    state = jax.tree.map(jnp.asarray, state)
-    return state._replace(key=jax.random.wrap_key_data(state.key))
 
 
 def reseeded(state, z, labels, objective=METHODS[0], below=0.1):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import restored, saved
 
 from dec_jax.architecture import Architecture, Conv2D, dense_architecture
 from dec_jax.assignment import soft_assignment, target_distribution
@@ -43,19 +44,6 @@ NAMES = ["dec", "idec", "dcn"]
 by_method = pytest.mark.parametrize("objective", METHODS, ids=NAMES)
 
 
-@pytest.fixture(scope="module")
-def x(blobs):
-    return jnp.asarray(blobs[0])
-
-
-@pytest.fixture(scope="module")
-def start(x):
-    """An untrained network, and k-means centroids and labels of its embedding."""
-    params = init_params(KEY, TINY)
-    clusters = k_means(KEY, encode(params, x, architecture=TINY), 4, n_init=2)
-    return params, clusters.centroids, clusters.labels
-
-
 def state_of(start, objective=METHODS[0], config=CONFIG, key=KEY):
     return init_state(key, *start, objective=objective, config=config)
 
@@ -67,16 +55,6 @@ def settings(objective=METHODS[0], config=CONFIG):
 def run(start, x, objective=METHODS[0], config=CONFIG, **options):
     state = state_of(start, objective, config)
     return train(state, x, **settings(objective, config), **options)
-
-
-def saved(state):
-    """What a checkpoint holds of a state: NumPy arrays."""
-    return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
-
-
-def restored(state):
-    state = jax.tree.map(jnp.asarray, state)
-    return state._replace(key=jax.random.wrap_key_data(state.key))
 
 
 @pytest.fixture(scope="module", params=METHODS, ids=NAMES)
