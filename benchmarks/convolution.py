@@ -5,7 +5,6 @@ transposed convolution and pooling beside those of `dec_jax.convolution`, in alt
 rounds after compilation. The gradients of the last step are compared too.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import save
+from benchmarks.rows import arguments, save
 from dec_jax import convolution, pooling
 from experiments import environment
 
@@ -199,11 +198,9 @@ def compare(name: str, batch: int, *, steps: int, rounds: int) -> dict[str, Any]
 
 def main() -> None:
     """Runs the cases and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--quick", action="store_true", help="two cases")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="of one loop")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     print(
         f"device {environment.device()}, ms a step, median of {options.rounds} rounds"

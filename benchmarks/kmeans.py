@@ -4,7 +4,6 @@ Both run the same number of restarts of greedy k-means++ and Lloyd's algorithm t
 same tolerance, in alternating rounds with the seeds 0, 1, ...; compile time is apart.
 """
 
-import argparse
 import statistics
 import time
 from typing import Any
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.cluster import KMeans
 
-from benchmarks.rows import save
+from benchmarks.rows import arguments, save
 from dec_jax.kmeans import k_means
 
 # kind, n, d, k; uint8 rows have the size of MNIST pixels.
@@ -74,11 +73,9 @@ def compare(
 
 def main() -> None:
     """Runs the cases and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--quick", action="store_true", help="two cases, 3 restarts")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--n-init", type=int, help="restarts; 20, or 3 when quick")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     n_init = options.n_init or (3 if options.quick else 20)
     device = jax.devices()[0].device_kind.lower().replace(" ", "-")

@@ -1,6 +1,9 @@
-"""Keeps what a benchmark measured, and makes README.md of it: `python -m benchmarks.rows`."""
+"""What benchmarks share; and README.md of what they measured: `python -m benchmarks.rows`."""
 
+import argparse
 import json
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,33 @@ from experiments import environment
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 README = HERE / "README.md"
+
+
+def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks have."""
+    out = argparse.ArgumentParser(description=description)
+    text = f"how often all are measured in turn (default {rounds})"
+    out.add_argument("--rounds", metavar="N", type=int, default=rounds, help=text)
+    out.add_argument("--save", action="store_true", help="write benchmarks/results")
+    return out
+
+
+def in_turns(
+    programs: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each program in each round; who is measured next to whom shares noise.
+
+    Args:
+      programs: compiled before, and ready when they return.
+      rounds: how often.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            program()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def save(script: str, rows: list[dict[str, Any]]) -> None:

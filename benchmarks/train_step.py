@@ -7,7 +7,6 @@ it is installed. The limit is a square product in the same precision, in the sam
 take turns, several rounds; medians.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -19,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import save
+from benchmarks.rows import arguments, in_turns, save
 from dec_jax.augment import Augmentation
 from dec_jax.objectives import DEC
 from dec_jax.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
 from dec_jax.recipes import DataShape, make_recipe
 from dec_jax.train import _train_intervals
-from dec_jax.train_state import init_state
+from dec_jax.train_state import TrainState, init_state
 from experiments import environment
 
 SAMPLES, SIDE, CLUSTERS = 16_384, 28, 10
@@ -70,8 +69,10 @@ def pretraining(x: jax.Array, batch: int, precision: str, *, moved: bool) -> Rou
     return one
 
 
-def clustering(x: jax.Array, batch: int, precision: str) -> Round:
-    """One interval of DEC of ours: a refresh of p, and an epoch of steps."""
+def clustering_start(
+    batch: int, precision: str, *, moved: bool
+) -> tuple[TrainState, dict[str, Any]]:
+    """What DEC starts from, and its settings."""
     recipe = make_recipe("dec", DataShape(SAMPLES, WIDTH, (SIDE, SIDE, 1)))
     settings: dict[str, Any] = {
         "architecture": replace(recipe.architecture, precision=precision),
@@ -80,7 +81,7 @@ def clustering(x: jax.Array, batch: int, precision: str) -> Round:
             recipe.train,
             batch_size=batch,
             update_interval=SAMPLES // batch,
-            augmentation=Augmentation(),
+            augmentation=recipe.train.augmentation if moved else Augmentation(),
             tolerance=0.0,
         ),
     }
@@ -98,6 +99,12 @@ def clustering(x: jax.Array, batch: int, precision: str) -> Round:
         objective=settings["objective"],
         config=settings["config"],
     )
+    return state, settings
+
+
+def clustering(x: jax.Array, batch: int, precision: str) -> Round:
+    """One interval of DEC of ours: a refresh of p, and an epoch of steps."""
+    state, settings = clustering_start(batch, precision, moved=False)
 
     def one() -> None:
         nonlocal state
@@ -172,15 +179,11 @@ def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
     if peer is not None:
         peer()
     speed = limit(precision)
-    everyone = ours if peer is None else {**ours, "peer": peer}
-    seconds: dict[str, list[float]] = {name: [] for name in everyone}
-    speeds = []
-    for _ in range(rounds):
-        for name, one in everyone.items():
-            start = time.perf_counter()
-            one()
-            seconds[name].append(time.perf_counter() - start)
-        speeds.append(speed())
+    everyone = {**ours} if peer is None else {**ours, "peer": peer}
+    speeds: list[float] = []
+    # Its own time is of no interest.
+    everyone["limit"] = lambda: speeds.append(speed())
+    seconds = in_turns(everyone, rounds)
     rows = []
     for name in ours:
         rate = SAMPLES / statistics.median(seconds[name])
@@ -204,10 +207,8 @@ def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measures and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     head = f"{'case':<46}{'ours':>9}{'PyTorch':>9}{'ratio':>7}{'of limit':>10}{'first s':>9}"
     print(f"samples/s on {environment.device()}, jax {jax.__version__}\n{head}")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cli import STOPPED, UsageError, check_least, flag
+from experiments.compile_cache import keep_programs
 
 if TYPE_CHECKING:
     from dec_jax.architecture_files import NamedArchitecture
@@ -186,4 +187,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

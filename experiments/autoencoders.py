@@ -22,6 +22,7 @@ from typing import Any
 
 from experiments.autoencoder_run import CTRL_C, SPARSITY, new_folder, prepared, trained
 from experiments.cli import DATASETS, PRECISIONS, STOPPED, UsageError, flag
+from experiments.compile_cache import keep_programs
 
 PROGRAM = "python -m experiments.autoencoders"
 KINDS = ("simple", "sparse", "denoising", "variational")
@@ -220,4 +221,5 @@ def sweep_table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

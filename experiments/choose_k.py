@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cli import PRECISIONS, UsageError, check_least, exit_status
+from experiments.compile_cache import keep_programs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,4 +181,5 @@ def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

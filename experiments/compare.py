@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cli import PRECISIONS, UsageError, check_least, exit_status
+from experiments.compile_cache import keep_programs
 
 if TYPE_CHECKING:
     import jax
@@ -387,4 +388,5 @@ def nmi_table(stages: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

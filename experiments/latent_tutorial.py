@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cli import UsageError, check_least, exit_status
+from experiments.compile_cache import keep_programs
 
 if TYPE_CHECKING:
     import jax
@@ -360,4 +361,5 @@ def draw(film: Film, folder: Path, suffix: str) -> Path:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

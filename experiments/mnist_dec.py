@@ -14,6 +14,8 @@ What each recipe reached, and in what time, stands in experiments/README.md.
 import sys
 
 from experiments.cli import main
+from experiments.compile_cache import keep_programs
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:], program="python -m experiments.mnist_dec"))

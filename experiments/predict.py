@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cli import UsageError, exit_status
+from experiments.compile_cache import keep_programs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,4 +163,5 @@ def scores(classes: "np.ndarray", labels: "np.ndarray") -> str:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """Four fake CPU devices, strict ranks and shapes, warnings as errors, small fixtures."""
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,8 @@ from beartype import BeartypeConf, beartype
 # An int where a float is asked for is right, as it is to Python itself.
 typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
+# Programs that a test starts leave nothing in the user's home.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Each before the first use of its subject: jax's devices, the import of the library.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")

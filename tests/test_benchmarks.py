@@ -1,8 +1,11 @@
 import json
+from functools import partial
 
 import pytest
 
-from benchmarks import rows, train_step
+from benchmarks import augment, refresh, rows, startup, train_step
+from dec_jax.architecture import dense_architecture
+from dec_jax.recipes import make_recipe
 
 ROW = {
     "case": "one, batch 2",
@@ -58,3 +61,62 @@ def test_train_step_measures_every_program(monkeypatch):
     for row in found:
         assert row["ours"] > 0 and row["limit_fraction"] > 0
         assert (row["peer"] is None) == (row["ratio"] is None)
+
+
+def test_in_turns_measures_each_program_in_each_round():
+    order = []
+    programs = {name: lambda name=name: order.append(name) for name in ("a", "b")}
+    seconds = rows.in_turns(programs, 3)
+    assert order == ["a", "b"] * 3
+    assert {name: len(found) for name, found in seconds.items()} == {"a": 3, "b": 3}
+    assert min(map(min, seconds.values())) >= 0
+
+
+def test_refresh_holds_z_q_p_and_little_more():
+    speed, memory = refresh.measure(3_000, 20, rounds=1)
+    assert speed["ours"] > 0 and speed["limit_fraction"] > 0
+    assert memory["z_q_p_bytes"] == 4 * 3_000 * (10 + 20 + 20)
+    assert memory["limit_fraction"] > 0.9
+
+
+def test_augment_measures_steps_with_and_without(monkeypatch):
+    small = dense_architecture(train_step.WIDTH, hidden=(16,), embedding_dim=10)
+    monkeypatch.setattr(
+        train_step, "make_recipe", partial(make_recipe, architecture=small)
+    )
+    monkeypatch.setattr(train_step, "SAMPLES", 100)
+    found = augment.measure(32, "float32", rounds=1)
+    assert [row["case"] for row in found] == [
+        "pretraining, batch 32, float32",
+        "clustering, batch 32, float32",
+    ]
+    for row in found:
+        assert row["ours"] > 0 and row["still"] > 0 and row["moving"] > 0
+        assert row["limit_fraction"] == pytest.approx(row["still"] / row["ours"])
+
+
+def test_startup_fills_a_cache_of_its_own_and_reads_it(monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        startup, "fresh", lambda *program, cache=None: ran.append((program, cache))
+    )
+    found = startup.measure(2, quick=False)
+    assert [row["case"] for row in found] == [
+        "import dec_jax",
+        "first step",
+        startup.DIGITS,
+    ]
+    caches = {cache for program, cache in ran if startup.FIRST_STEP in program}
+    assert len(caches) == 2 and None in caches
+    # Once to fill it, and two rounds.
+    assert len(ran) == 3 * 6
+
+
+def test_a_fresh_process_uses_the_cache_that_it_is_given(tmp_path):
+    program = "import jax; jax.jit(lambda x: x + 1)(1.0)"
+    startup.fresh("-c", program, cache=tmp_path / "kept")
+    assert list((tmp_path / "kept").glob("*-cache"))
+
+
+def test_startup_takes_a_step(monkeypatch):
+    startup.first_step()
