@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks import augment, refresh, rows, startup, train_step
+from benchmarks import augment, cost_model, refresh, rows, startup, train_step
 from dec_jax.architecture import dense_architecture
 from dec_jax.recipes import make_recipe
 
@@ -120,3 +120,39 @@ def test_a_fresh_process_uses_the_cache_that_it_is_given(tmp_path):
 
 def test_startup_takes_a_step(monkeypatch):
     startup.first_step()
+
+
+def test_the_model_counts_the_flops_of_the_products():
+    pretraining = cost_model.pretraining_step(256, devices=4)
+    clustering = cost_model.clustering_step(256, devices=4)
+    assert pretraining.flops == 64 * train_step.flops_per_sample("pretraining")
+    # And the distances to the centroids, with their gradients.
+    assert clustering.flops == 64 * (train_step.flops_per_sample("clustering") + 600)
+
+
+def test_the_model_sends_nothing_on_one_device_and_no_more_than_twice_a_sum():
+    for step in (cost_model.pretraining_step, cost_model.clustering_step):
+        assert step(256).sent == 0
+        summed = 4 * 2 * cost_model.weights() + 256 * (784 + 40)
+        assert 0 < step(256, devices=8).sent <= 2 * summed
+
+
+def test_what_overlaps_takes_as_long_as_its_longest_part():
+    cost = cost_model.Cost(6.0, 4.0, 1.0)
+    machine = cost_model.Machine(2.0, 1.0, 1.0, overlaps=False)
+    assert cost_model.seconds(cost, machine) == 3 + 4 + 1
+    assert cost_model.seconds(cost, machine._replace(overlaps=True)) == 4
+
+
+def test_scaling_has_the_plan_that_the_model_makes():
+    page = (rows.HERE / "SCALING.md").read_text()
+    assert cost_model.plan() in page
+
+
+def test_the_model_stands_beside_what_is_measured(monkeypatch):
+    monkeypatch.setattr(train_step, "SAMPLES", 128)
+    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+    found = cost_model.measure(64, rounds=1)
+    assert len(found) == 2
+    for row in found:
+        assert row["ours"] > 0 and row["peer"] > 0
