@@ -44,6 +44,7 @@ from dec_jax.objectives import DCN, DEC, IDEC, clustering_loss, kmeans_loss
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.reconstruction import (
+    MeanReconstruction,
     Reconstruction,
     Variational,
     reconstruction_loss,
@@ -57,6 +58,7 @@ from dec_jax.train_state import (
     TrainState,
     init_state,
 )
+from dec_jax.vade import VaDE
 
 __version__ = "0.1.0"
 
@@ -84,6 +86,7 @@ __all__ = [
     "augment",
     "Optimizer",
     "LayerwiseConfig",
+    "MeanReconstruction",
     "PretrainConfig",
     "Reconstruction",
     "Variational",
@@ -106,6 +109,7 @@ __all__ = [
     "DCN",
     "DEC",
     "IDEC",
+    "VaDE",
     "clustering_loss",
     "kmeans_loss",
     # training

@@ -21,15 +21,16 @@ from jaxtyping import Array, Float, Int, Num
 from dec_jax import autoencoder
 from dec_jax.architecture import Architecture
 from dec_jax.architecture_files import architecture_from_json, architecture_to_json
-from dec_jax.autoencoder import Params, embed, init_params, rows_at_once
+from dec_jax.autoencoder import Params, embed, rows_at_once
 from dec_jax.dataset import Dataset, columns_to_json
 from dec_jax.loop import map_blocks
+from dec_jax.model_arrays import check_arrays, flattened, nested
 from dec_jax.model_file import ModelError, read_file, write_file
+from dec_jax.objectives import DEC
 from dec_jax.train import assign
+from dec_jax.vade import VaDE
 from dec_jax.validation import check_samples
 
-# Arrays beside those of the network.
-CLUSTER_ARRAYS = ("centroids", "counts")
 # How far above the range of training new data may reach before it is another unit.
 CLEARLY_BEYOND = 1.5
 
@@ -41,7 +42,7 @@ class Model:
     Attributes:
       params: of the network, with "centroids" [k, d] unless it was only pretrained.
       architecture: the network.
-      alpha: degrees of freedom of the Student's t kernel, above 0.
+      alpha: degrees of freedom of the Student's t kernel, above 0; VaDE has none.
       metadata: where the model comes from, as JSON values; `data_metadata` gives the
         entries that new data are held against.
       versions: of dec_jax, jax and numpy that wrote the file; empty before `save`.
@@ -148,69 +149,6 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{path} cannot be used: {error}") from error
 
 
-# Names and shapes of arrays.
-
-
-def flattened(params: Params) -> dict[str, np.ndarray]:
-    """The arrays by their dotted names."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {dotted(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def dotted(path: tuple[Any, ...]) -> str:
-    """The name of an array, such as `encoder.dense_0.kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
-    """The arrays as the parameters of that network: what `flattened` undoes."""
-    check_arrays(arrays, architecture)
-    params = jax.tree_util.tree_map_with_path(
-        lambda path, _: jnp.asarray(arrays[dotted(path)]), network_shapes(architecture)
-    )
-    clusters = [name for name in CLUSTER_ARRAYS if name in arrays]
-    return {**params, **{name: jnp.asarray(arrays[name]) for name in clusters}}
-
-
-@functools.cache
-def network_shapes(architecture: Architecture) -> Params:
-    """The parameters of a network, as shapes and types without values."""
-    return jax.eval_shape(lambda key: init_params(key, architecture), jax.random.key(0))
-
-
-def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> None:
-    """Raises ValueError unless the arrays are finite and those of the architecture."""
-    leaves = jax.tree_util.tree_leaves_with_path(network_shapes(architecture))
-    shapes = {dotted(path): leaf.shape for path, leaf in leaves}
-    centroids = arrays.get("centroids")
-    if centroids is not None:
-        n_clusters = len(centroids) if centroids.ndim else 0
-        shapes["centroids"] = (max(1, n_clusters), architecture.embedding_dim)
-        if "counts" in arrays:
-            shapes["counts"] = shapes["centroids"][:1]
-    missing = [name for name in shapes if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"params must hold every array of the architecture, and lack {missing[0]}"
-            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}."
-        )
-    extra = [name for name in arrays if name not in shapes]
-    if extra:
-        raise ValueError(
-            f"params must hold only arrays of the architecture, got {extra[0]}"
-            f"{f' and {len(extra) - 1} more' if len(extra) > 1 else ''} besides."
-        )
-    for name, shape in shapes.items():
-        array = arrays[name]
-        if array.shape != shape or array.dtype != np.float32:
-            raise ValueError(
-                f"params: {name} must be float32 of shape {shape}, got {array.dtype} of "
-                f"shape {array.shape}."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(f"params: {name} must be finite, got NaN or infinity.")
-
-
 # New data.
 
 
@@ -240,7 +178,7 @@ def predict(
 def predict_proba(
     model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n k"]:
-    """q, the soft assignment of each sample (equation 1 of Xie et al., 2016).
+    """q, the soft assignment of each sample, by the method that the model was trained by.
 
     Bit for bit what training gave for the same samples on the same machine. q sharpens
     as training goes on: it ranks samples, and is no calibrated probability.
@@ -374,7 +312,7 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
 
 
 # The same programs as in training, so that their numbers are the same.
-_assign = jax.jit(assign, static_argnames=("architecture", "alpha"))
+_assign = jax.jit(assign, static_argnames=("architecture", "objective"))
 _embed = jax.jit(embed, static_argnames="architecture")
 
 
@@ -386,7 +324,12 @@ def _assign_to_centroids(
             "The model has no centroids, because it was saved before clustering; only "
             "transform and reconstruct take it."
         )
-    return _assign(model.params, x, architecture=model.architecture, alpha=model.alpha)
+    # q is all that is asked of the method, and the arrays say how it comes from z.
+    mixture = "log_variances" in model.params
+    objective = VaDE() if mixture else DEC(alpha=model.alpha)
+    return _assign(
+        model.params, x, architecture=model.architecture, objective=objective
+    )
 
 
 @functools.partial(jax.jit, static_argnames="architecture")

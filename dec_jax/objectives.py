@@ -6,11 +6,16 @@ from typing import ClassVar, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from dec_jax.architecture import Architecture
-from dec_jax.assignment import log_soft_assignment, squared_distances
+from dec_jax.assignment import (
+    log_soft_assignment,
+    soft_assignment,
+    squared_distances,
+)
 from dec_jax.autoencoder import Params, decode_batch, encode_batch
 from dec_jax.reconstruction import moved_stats, reconstruction_loss, weighted_mean
 
@@ -69,20 +74,36 @@ class Objective(Protocol):
 
     `trained` names the parameters that the gradient moves; what else moves, `loss`
     returns: running averages of batch normalisation, and centroids that move by counts.
+    `fitted` names those that `fit` gives, () where nothing is fitted.
     """
 
     trained: ClassVar[tuple[str, ...]]
+    fitted: ClassVar[tuple[str, ...]]
 
     @property
     def alpha(self) -> float:
-        """Degrees of freedom of the Student's t kernel."""
+        """Degrees of freedom of the Student's t kernel, 1 where there is none."""
 
-    def extra_params(self, n_clusters: int) -> Params:
+    def check(
+        self, x: Num[Array | np.ndarray, "n d"], architecture: Architecture
+    ) -> None:
+        """Raises ValueError if the method does not take this network or these samples."""
+
+    def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
         """Entries of the parameters beside the network's and "centroids"."""
+
+    def fit(
+        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+    ) -> Params:
+        """Entries that the first refresh fits to z, from the labels to start with."""
+
+    def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """q, the share of each cluster in each embedding."""
 
     def loss(
         self,
         params: Params,
+        key: jax.Array,
         x: Float[Array, "b d"],
         p: Float[Array, "b k"],
         weights: Float[Array, " b"],
@@ -103,17 +124,35 @@ class DEC:
 
     alpha: float = 1.0
     trained: ClassVar[tuple[str, ...]] = ("encoder", "centroids")
+    fitted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
 
-    def extra_params(self, n_clusters: int) -> Params:
+    def check(
+        self, x: Num[Array | np.ndarray, "n d"], architecture: Architecture
+    ) -> None:
+        """A variational network has a method of its own."""
+        _check_plain(self, architecture)
+
+    def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
         """None."""
         return {}
+
+    def fit(
+        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+    ) -> Params:
+        """None."""
+        return {}
+
+    def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Equation 1 of Xie et al. (2016)."""
+        return soft_assignment(z, params["centroids"], alpha=self.alpha)
 
     def loss(
         self,
         params: Params,
+        key: jax.Array,
         x: Float[Array, "b d"],
         p: Float[Array, "b k"],
         weights: Float[Array, " b"],
@@ -149,18 +188,36 @@ class IDEC:
     clustering_weight: float = 0.1
     alpha: float = 1.0
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "centroids")
+    fitted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
         _check_weight(self.clustering_weight)
 
-    def extra_params(self, n_clusters: int) -> Params:
+    def check(
+        self, x: Num[Array | np.ndarray, "n d"], architecture: Architecture
+    ) -> None:
+        """A variational network has a method of its own."""
+        _check_plain(self, architecture)
+
+    def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
         """None."""
         return {}
+
+    def fit(
+        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+    ) -> Params:
+        """None."""
+        return {}
+
+    def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Equation 1 of Xie et al. (2016)."""
+        return soft_assignment(z, params["centroids"], alpha=self.alpha)
 
     def loss(
         self,
         params: Params,
+        key: jax.Array,
         x: Float[Array, "b d"],
         p: Float[Array, "b k"],
         weights: Float[Array, " b"],
@@ -205,6 +262,7 @@ class DCN:
     initial_count: float = 100.0
     alpha: float = 1.0
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    fitted: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
@@ -214,13 +272,30 @@ class DCN:
                 f"initial_count must be finite and above 0, got {self.initial_count}."
             )
 
-    def extra_params(self, n_clusters: int) -> Params:
+    def check(
+        self, x: Num[Array | np.ndarray, "n d"], architecture: Architecture
+    ) -> None:
+        """A variational network has a method of its own."""
+        _check_plain(self, architecture)
+
+    def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
         """How many samples each centroid was given."""
-        return {"counts": jnp.full(n_clusters, self.initial_count, jnp.float32)}
+        return {"counts": jnp.full(len(centroids), self.initial_count, jnp.float32)}
+
+    def fit(
+        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+    ) -> Params:
+        """None."""
+        return {}
+
+    def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Equation 1 of Xie et al. (2016)."""
+        return soft_assignment(z, params["centroids"], alpha=self.alpha)
 
     def loss(
         self,
         params: Params,
+        key: jax.Array,
         x: Float[Array, "b d"],
         p: Float[Array, "b k"],
         weights: Float[Array, " b"],
@@ -306,3 +381,11 @@ def _check_weight(weight: float) -> None:
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be finite and above 0, got {alpha}.")
+
+
+def _check_plain(objective: Objective, architecture: Architecture) -> None:
+    if architecture.variational:
+        raise ValueError(
+            f"{type(objective).__name__} needs an architecture with variational=False; "
+            "cluster with this one by VaDE()."
+        )

@@ -17,7 +17,7 @@ from dec_jax.augment import Augmentation, corrupt, random_affine
 from dec_jax.autoencoder import Params, init_params, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches, steps_per_epoch
 from dec_jax.optimizer import Optimizer
-from dec_jax.reconstruction import PretrainObjective, Reconstruction, Variational
+from dec_jax.reconstruction import PretrainObjective, Reconstruction, check_range
 from dec_jax.validation import check_choice, check_positive_int, check_samples
 
 # What the gradient moves; running averages of batch normalisation move by rule.
@@ -36,7 +36,8 @@ class PretrainConfig:
       target: what the decoder must give back: "clean", the sample before any
         distortion, so that z forgets the distortion; or "distorted", the moved image
         itself (DEC-DA). Noise (masking, salt and pepper) is always to be undone.
-      objective: `Reconstruction()`, with its sparsity and dropout, or `Variational()`.
+      objective: `Reconstruction()`, with its sparsity and dropout; of a variational
+        network `Variational()`, or `MeanReconstruction()` before `VaDE()`.
       patience: epochs without a new lowest loss before training stops and goes back to
         the parameters of that loss: of the validation data where there are any, else of
         the epoch's own mean. None trains for all epochs and keeps the last parameters.
@@ -381,13 +382,6 @@ def _check(
                 f"{name} must have {architecture.input_dim} columns, the architecture's "
                 f"input, got shape {tuple(samples.shape)}."
             )
-        if isinstance(config.objective, Variational):
-            scale = 1.0
-            if not jnp.issubdtype(samples.dtype, jnp.floating):
-                scale = architecture.input_scale
-            low, high = float(samples.min()) * scale, float(samples.max()) * scale
-            if low < 0 or high > 1 + 1e-6:
-                raise ValueError(
-                    f"{name} must be in [0, 1] for Bernoulli pixels, got {low:.4g} to "
-                    f"{high:.4g}; scale it."
-                )
+        bernoulli = architecture.output_activation == "sigmoid"
+        if architecture.variational and bernoulli:
+            check_range(samples, architecture, name)

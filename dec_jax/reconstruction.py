@@ -6,8 +6,9 @@ from typing import Protocol, TypedDict, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from dec_jax.architecture import Architecture
 from dec_jax.autoencoder import (
@@ -59,6 +60,58 @@ def bernoulli_loss(
     """
     losses = optax.losses.sigmoid_binary_cross_entropy(logits, x).sum(axis=1)
     return weighted_mean(losses, weights)
+
+
+def likelihood_loss(
+    x: Float[Array, "b d"],
+    output: Float[Array, "b d"],
+    *,
+    architecture: Architecture,
+    weights: Float[Array, " b"] | None = None,
+) -> Float[Array, ""]:
+    """-log p(x | z) by what the network's output is, summed over a sample's values.
+
+    Args:
+      x: what should be reconstructed; in [0, 1] for a sigmoid output.
+      output: of the decoder, before its activation.
+      architecture: with the output activation "sigmoid", values are Bernoulli; with
+        "linear", Gaussian around the output, of variance 1/2: the squared error.
+      weights: share of each sample in the mean; 1 / b if not given.
+
+    Returns:
+      The loss in nats a sample, averaged over samples, up to a constant.
+    """
+    if architecture.output_activation == "sigmoid":
+        return bernoulli_loss(x, output, weights=weights)
+    return weighted_mean(((x - output) ** 2).sum(axis=1), weights)
+
+
+def check_likelihood(architecture: Architecture, name: str) -> None:
+    """Raises ValueError unless the network gives a distribution and p(x | z)."""
+    if not architecture.variational:
+        raise ValueError(
+            f"{name} needs an architecture with variational=True, got False."
+        )
+    if architecture.output_activation not in ("sigmoid", "linear"):
+        raise ValueError(
+            f"{name} needs the output activation 'sigmoid', for values in [0, 1], or "
+            f"'linear', got {architecture.output_activation!r}."
+        )
+
+
+def check_range(
+    x: Num[Array | np.ndarray, "n d"], architecture: Architecture, name: str = "x"
+) -> None:
+    """Raises ValueError unless the network's input is in [0, 1]."""
+    scale = 1.0
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        scale = architecture.input_scale
+    low, high = float(x.min()) * scale, float(x.max()) * scale
+    if low < 0 or high > 1 + 1e-6:
+        raise ValueError(
+            f"{name} must be in [0, 1] for Bernoulli pixels, got {low:.4g} to "
+            f"{high:.4g}; scale it."
+        )
 
 
 def gaussian_kl(
@@ -250,6 +303,42 @@ class Variational:
         decoded = decode_batch(params, z, **batch, last_activation=False)
         likelihood = bernoulli_loss(target, decoded.output, weights=weights)
         loss = likelihood + gaussian_kl(mean, log_variance, weights=weights)
+        return loss, moved_stats(params, encoder=encoded, decoder=decoded)
+
+
+@dataclass(frozen=True)
+class MeanReconstruction:
+    """A variational network as a plain autoencoder: the mean alone, decoded.
+
+    What `VaDE` starts from. The log-variance stays as it was drawn.
+    """
+
+    def check(self, architecture: Architecture) -> None:
+        """Raises ValueError unless the network gives a distribution and p(x | z)."""
+        check_likelihood(architecture, "MeanReconstruction")
+
+    def loss(
+        self,
+        params: Params,
+        key: jax.Array,
+        seen: Float[Array, "b d"],
+        target: Float[Array, "b d"],
+        weights: Float[Array, " b"],
+        *,
+        architecture: Architecture,
+        axis_name: str | None = None,
+        train: bool = True,
+    ) -> tuple[Float[Array, ""], Params]:
+        """-log p(target | mean), averaged over samples, in nats."""
+        batch = _Batch(
+            architecture=architecture, weights=weights, axis_name=axis_name, train=train
+        )
+        encoded = encode_batch(params, seen, **batch)
+        mean, _ = jnp.split(encoded.output, 2, axis=1)
+        decoded = decode_batch(params, mean, **batch, last_activation=False)
+        loss = likelihood_loss(
+            target, decoded.output, architecture=architecture, weights=weights
+        )
         return loss, moved_stats(params, encoder=encoded, decoder=decoded)
 
 

@@ -1,12 +1,37 @@
-"""A second start for clusters that training has emptied."""
+"""Where clusters start from what z is: at first, and again once training emptied them."""
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from dec_jax.autoencoder import Params
 from dec_jax.objectives import Objective
 from dec_jax.train_state import TrainState
+
+
+def fit_clusters(
+    state: TrainState, z: Float[Array, "n d"], *, objective: Objective
+) -> TrainState:
+    """Fits to z what the method fits, from the labels to start with; before any step only.
+
+    Args:
+      state: where training stands.
+      z: embeddings of all samples under its parameters.
+      objective: the method.
+
+    Returns:
+      The state with its clusters fitted, or as it was if it has taken a step.
+    """
+
+    def fit(params: Params, z: jax.Array, labels: jax.Array) -> Params:
+        return {**params, **objective.fit(z, labels, len(params["centroids"]))}
+
+    def keep(params: Params, *_: jax.Array) -> Params:
+        return params
+
+    params = jax.lax.cond(state.step == 0, fit, keep, state.params, z, state.labels)
+    return state._replace(params=params)
 
 
 def reseed_clusters(
@@ -46,25 +71,29 @@ def reseed_clusters(
     # The first cluster to move takes the first sample drawn, the second the second.
     turn = jnp.cumsum(moved) - 1
     places = z[drawn[jnp.where(moved, turn, 0)]]
-    fresh = {**objective.extra_params(k), "centroids": places}
+    fresh = {**objective.extra_params(places), "centroids": places}
+    for name in (name for name in objective.fitted if name != "centroids"):
+        # Spread and weight as those of the cluster that it was drawn from.
+        value = state.params[name]
+        fresh[name] = jnp.broadcast_to(value[sizes.argmax()][None], value.shape)
     params = {
         **state.params,
         **{name: _where(moved, fresh[name], state.params[name]) for name in fresh},
     }
-    opt_state = _without_moments(state.opt_state, moved)
+    opt_state = _without_moments(state.opt_state, moved, tuple(fresh))
     return state._replace(params=params, opt_state=opt_state), moved.sum(
         dtype=jnp.int32
     )
 
 
 def _without_moments(
-    opt_state: optax.OptState, moved: Bool[Array, " k"]
+    opt_state: optax.OptState, moved: Bool[Array, " k"], names: tuple[str, ...]
 ) -> optax.OptState:
-    """The optimiser's state with what it keeps of the moved centroids at 0."""
+    """The optimiser's state with what it keeps of the moved clusters at 0."""
 
     def cleared(path: tuple, leaf: jax.Array) -> jax.Array:
         # What follows a parameter bears its name: momentum, Adam's two moments.
-        if getattr(path[-1], "key", None) != "centroids":
+        if getattr(path[-1], "key", None) not in names:
             return leaf
         return _where(moved, jnp.zeros_like(leaf), leaf)
 

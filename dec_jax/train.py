@@ -25,14 +25,13 @@ from dec_jax.assignment import (
     confidence,
     hard_assignment,
     label_change,
-    soft_assignment,
     target_distribution,
 )
 from dec_jax.augment import augment
 from dec_jax.autoencoder import Params, embed, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches
 from dec_jax.objectives import DEC, Losses, Objective
-from dec_jax.reseed import reseed_clusters
+from dec_jax.reseed import fit_clusters, reseed_clusters
 from dec_jax.train_state import (
     History,
     TrainConfig,
@@ -48,21 +47,21 @@ def assign(
     x: Num[Array | np.ndarray, "n d"],
     *,
     architecture: Architecture,
-    alpha: float = 1.0,
+    objective: Objective = DEC(),
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
     """q and the hard labels of all samples, embedded a block at a time.
 
     Args:
-      params: parameters with entries "encoder" and "centroids".
+      params: parameters with entries "encoder", "centroids" and those of the method.
       x: samples, in their own type.
       architecture: the network.
-      alpha: degrees of freedom of the Student's t kernel.
+      objective: the method, which says how q comes from z.
 
     Returns:
       q and the labels.
     """
     z = embed(params, x, architecture=architecture)
-    q = soft_assignment(z, params["centroids"], alpha=alpha)
+    q = objective.assignment(params, z)
     return q, hard_assignment(q)
 
 
@@ -103,7 +102,9 @@ def _refresh(
 ) -> tuple[TrainState, _Look]:
     """`refresh_targets`, and how sure q was."""
     z = embed(state.params, x, architecture=architecture)
-    q = soft_assignment(z, state.params["centroids"], alpha=objective.alpha)
+    if objective.fitted:
+        state = fit_clusters(state, z, objective=objective)
+    q = objective.assignment(state.params, z)
     labels = hard_assignment(q)
     reseeded = jnp.zeros((), jnp.int32)
     fixed = state.step < config.fixed_intervals * config.update_interval
@@ -114,7 +115,7 @@ def _refresh(
             state, z, labels, below=below, objective=objective
         )
         # z is at hand: only its distances to the moved centroids are new.
-        q = soft_assignment(z, state.params["centroids"], alpha=objective.alpha)
+        q = objective.assignment(state.params, z)
         labels = hard_assignment(q)
     change = label_change(labels, state.labels)
     still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
@@ -163,6 +164,7 @@ def train_step(
     def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
         losses, moved = objective.loss(
             {**state.params, **trained},
+            jax.random.fold_in(key, 2),
             seen,
             p,
             weights,
@@ -281,7 +283,7 @@ def _train_intervals(
     return jax.lax.scan(interval, state, length=num_intervals)
 
 
-_assign = jax.jit(assign, static_argnames=("architecture", "alpha"))
+_assign = jax.jit(assign, static_argnames=("architecture", "objective"))
 
 
 def train(
@@ -303,7 +305,7 @@ def train(
       state: from `init_state`, or where an earlier run stopped. It stays usable.
       x: all samples, in their own type; bytes stay bytes on the device.
       architecture: the network.
-      objective: the method, `DEC()`, `IDEC()` or `DCN()`.
+      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
       intervals_per_call: intervals in one compiled program; more of them save host
         round trips, fewer let `on_interval` see more.
@@ -315,7 +317,7 @@ def train(
 
     Raises:
       TypeError, ValueError: `x` is not finite numbers of shape [n, d], or does not fit
-        the architecture or the state; `intervals_per_call` is below 1.
+        the architecture, the state or the method; `intervals_per_call` is below 1.
     """
     check_samples(x)
     check_positive_int("intervals_per_call", intervals_per_call)
@@ -324,6 +326,7 @@ def train(
             f"x must have shape {(len(state.labels), architecture.input_dim)}, the "
             f"state's samples and the architecture's input, got {tuple(x.shape)}."
         )
+    objective.check(x, architecture)
     x = jnp.asarray(x)
     # The compiled program takes over its argument's memory; the caller's stays.
     state = jax.tree.map(jnp.copy, state)
@@ -340,9 +343,7 @@ def train(
         rows.append(jax.tree.map(lambda column, kept=kept: column[:kept], new))
         if on_interval is not None:
             stopped = bool(on_interval(state, rows[-1]))
-    q, labels = _assign(
-        state.params, x, architecture=architecture, alpha=objective.alpha
-    )
+    q, labels = _assign(state.params, x, architecture=architecture, objective=objective)
     return TrainResult(
         state=state,
         labels=np.asarray(labels),

@@ -89,8 +89,8 @@ class History(NamedTuple):
     """What each interval reports, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN where training had converged
-    clustering: AnyArray  # KL(P || Q), of DCN the squared distance, likewise
-    reconstruction: AnyArray  # mean squared error, likewise; 0 for DEC
+    clustering: AnyArray  # KL(P || Q); DCN: squared distance; VaDE: KL to the prior
+    reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
     converged: AnyArray  # the interval took no step, labels had stopped changing
@@ -138,7 +138,7 @@ def init_state(
       params: of the pretrained autoencoder.
       centroids: where the clusters start, usually from `k_means` of z.
       labels: the clusters that the samples start in, int32.
-      objective: the method, `DEC()`, `IDEC()` or `DCN()`.
+      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
 
     Returns:
@@ -149,10 +149,11 @@ def init_state(
     """
     check_n_clusters(len(centroids), len(labels))
     network = ("encoder", "decoder", "batch_stats")
+    centroids = jnp.asarray(centroids, jnp.float32)
     params = {
         **{name: params[name] for name in network if name in params},
-        **objective.extra_params(len(centroids)),
-        "centroids": jnp.asarray(centroids, jnp.float32),
+        **objective.extra_params(centroids),
+        "centroids": centroids,
     }
     params = jax.tree.map(jnp.copy, params)
     return TrainState(

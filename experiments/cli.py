@@ -22,6 +22,8 @@ RECIPES = (
     "kmeans-conv",
     "dec-da",
     "idec-da",
+    "dec-da-conv",
+    "vade",
     "n2d",
     "best",
 )

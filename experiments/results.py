@@ -59,6 +59,8 @@ PUBLISHED = {
     "mnist-dec-keras": "91.2 / 86.9 (DEC-keras, mean of 10)",
     "mnist-idec": "88.1 / 86.7 (Guo et al. 2017)",
     "mnist-dcn": "83 / 81 (Yang et al. 2017)",
+    "mnist-vade": "94.5 (Jiang et al. 2017)",
+    "mnist-dec-da-conv": "98.5 / 96.0 (ConvDEC-DA)",
     "mnist-kld-conv": "85.9 / 82.5 (Aljalbout et al. 2018)",
     "mnist-kmeans-conv": "78.1 / 79.6 (Aljalbout et al. 2018)",
     "coil20-kld-conv": "76.2 / 84.8 (Aljalbout et al. 2018)",

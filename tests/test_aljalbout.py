@@ -303,7 +303,7 @@ def test_the_two_losses_give_two_networks(both):
 
 def test_every_sample_of_every_epoch_counts(both):
     params = model.load(both.file("clustered-kmeans")).params
-    start = both.recipe("kmeans").objective.extra_params(10)["counts"]
+    start = both.recipe("kmeans").objective.initial_count
     given = np.asarray(params["counts"] - start).sum()
     assert given == 2 * N_SAMPLES
 

@@ -27,6 +27,7 @@ ALLOWED = {
     "autoencoder": {"architecture", "loop", "stack"},
     "reconstruction": {"architecture", "autoencoder"},
     "objectives": {"architecture", "assignment", "autoencoder", "reconstruction"},
+    "mixture": {"validation"},
     "optimizer": {"validation"},
     "kmeans": {"validation"},
     "neighbors": {"validation"},
@@ -46,6 +47,7 @@ ALLOWED = {
     "curves": {"plots", "validation"},
     "image_plots": {"label_free", "plots", "validation"},
     "checkpoint": {"validation"},
+    "model_arrays": {"architecture", "autoencoder"},
     "model_file": set(),
 }
 ALLOWED["data"] = {
@@ -66,7 +68,10 @@ ALLOWED["n_clusters"] = {
 ALLOWED["train_state"] = {
     *("augment", "autoencoder", "objectives", "optimizer", "validation"),
 }
-ALLOWED["reseed"] = {"objectives", "train_state"}
+ALLOWED["vade"] = {
+    *("architecture", "autoencoder", "mixture", "objectives", "reconstruction"),
+}
+ALLOWED["reseed"] = {"autoencoder", "objectives", "train_state"}
 ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
     *("reseed", "train_state", "validation"),
@@ -75,7 +80,7 @@ ALLOWED["health"] = {"assignment", "label_free", "train_state"}
 ALLOWED["choice"] = {"metrics", "validation"}
 ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
-    *("model_file", "train", "validation"),
+    *("model_arrays", "model_file", "objectives", "train", "vade", "validation"),
 }
 
 OPTIONAL = (

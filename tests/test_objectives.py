@@ -21,6 +21,7 @@ from dec_jax.objectives import (
 from dec_jax.reconstruction import reconstruction_loss
 
 B, D, K = 12, 8, 4
+KEY = jax.random.key(0)
 TINY = dense_architecture(D, hidden=(16,), embedding_dim=3)
 RNG = np.random.default_rng(0)
 X, X_HAT = (RNG.normal(size=(B, D)).astype(np.float32) for _ in range(2))
@@ -91,8 +92,8 @@ def batch():
 
 def loss(objective, params):
     """The losses alone; what moves by rule is tested by itself."""
-    params = params | objective.extra_params(len(params["centroids"]))
-    return objective.loss(params, *batch(), architecture=TINY)[0]
+    params = params | objective.extra_params(params["centroids"])
+    return objective.loss(params, KEY, *batch(), architecture=TINY)[0]
 
 
 class TestUnderTransforms(chex.TestCase):
@@ -213,7 +214,12 @@ def test_gradient_is_finite_where_an_embedding_is_a_centroid(params, objective):
 def test_loss_of_one_cluster_has_no_clustering(params, objective):
     one = params | {"centroids": params["centroids"][:1]}
     losses, _ = objective.loss(
-        one, jnp.asarray(X), jnp.ones((B, 1)), jnp.asarray(WEIGHTS), architecture=TINY
+        one,
+        KEY,
+        jnp.asarray(X),
+        jnp.ones((B, 1)),
+        jnp.asarray(WEIGHTS),
+        architecture=TINY,
     )
     np.testing.assert_allclose(losses.clustering, 0, atol=1e-7)
 
@@ -338,8 +344,8 @@ def test_dcn_matches_algorithm_1(params, terms):
     )
     distances = ((z - centroids[nearest]) ** 2).sum(axis=1)
     objective = DCN(clustering_weight=0.3, initial_count=7.0)
-    all_params = params | objective.extra_params(K)
-    losses, moved = objective.loss(all_params, *batch(), architecture=TINY)
+    all_params = params | objective.extra_params(params["centroids"])
+    losses, moved = objective.loss(all_params, KEY, *batch(), architecture=TINY)
     np.testing.assert_allclose(losses.clustering, WEIGHTS @ distances, rtol=1e-4)
     np.testing.assert_allclose(losses.reconstruction, terms[0], rtol=1e-4)
     total = terms[0] + 0.15 * (WEIGHTS @ distances)

@@ -32,6 +32,20 @@ def test_cosine_schedule_goes_down_to_zero():
     np.testing.assert_allclose(rates(sgd("cosine"), 20), expected, atol=1e-6)
 
 
+def test_step_schedule_drops_at_a_rate_and_not_below_the_least():
+    stepped = Optimizer(
+        "sgd",
+        0.5,
+        momentum=0.0,
+        schedule="step",
+        decay_every=2,
+        decay_rate=0.4,
+        least_rate=0.1,
+    )
+    expected = [0.5, 0.5, 0.2, 0.2, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(rates(stepped, 7), expected, rtol=1e-6)
+
+
 def test_one_cycle_schedule_rises_for_three_tenths_and_falls_to_almost_zero():
     steps = rates(sgd("one-cycle"), 20)
     assert steps[6] == max(steps) == 0.5
@@ -63,6 +77,12 @@ def test_adam_is_that_of_optax():
     assert isinstance(state[0], optax.ScaleByAdamState)
 
 
+def test_epsilon_of_adam_is_added_to_the_root_of_the_second_moment():
+    # Both moments of the first step are corrected to 1: the step is 1 / (1 + epsilon).
+    steps = rates(Optimizer("adam", 0.01, epsilon=1.0), 1)
+    np.testing.assert_allclose(steps, [0.005], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_are_equal_and_hash_by_value(name):
     one, same = Optimizer(name, 0.5), Optimizer(name, 0.5)
@@ -80,6 +100,10 @@ def test_optimizers_are_equal_and_hash_by_value(name):
         ({"learning_rate": float("inf")}, "learning_rate must be .*above 0, got inf"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
         ({"momentum": -0.1}, r"momentum must be in \[0, 1\), got -0.1"),
+        ({"decay_rate": 0.0}, r"decay_rate must be in \(0, 1\], got 0.0"),
+        ({"decay_rate": 1.5}, r"decay_rate must be in \(0, 1\], got 1.5"),
+        ({"least_rate": 0.1}, "least_rate must be from 0 to .* = 0.001, got 0.1"),
+        ({"epsilon": 0.0}, "epsilon must be finite and above 0, got 0.0"),
     ],
 )
 def test_optimizer_rejects_a_value(options, message):

@@ -1,21 +1,32 @@
+from dataclasses import replace
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dec_jax.architecture import dense_architecture
+from dec_jax.architecture_files import load_architecture
 from dec_jax.augment import Augmentation
-from dec_jax.autoencoder import init_params
+from dec_jax.autoencoder import encode, init_params, reconstruct
 from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
+from dec_jax.pretrain import pretrain_end_to_end
 from dec_jax.recipes import RECIPES, DataShape, make_recipe
+from dec_jax.reconstruction import MeanReconstruction
+from dec_jax.train import train
+from dec_jax.train_state import init_state
+from dec_jax.vade import VaDE
 
 MNIST = DataShape(70_000, 784, (28, 28, 1), name="mnist")
 USPS = DataShape(9_298, 256, (16, 16, 1), input_scale=1.0, name="usps")
 TABLE = DataShape(500, 12, input_scale=1.0, name="table")
 
 
-CONVOLUTIONAL = ("kld-conv", "kmeans-conv")
+ALJALBOUT = ("kld-conv", "kmeans-conv")
+CONVOLUTIONAL = (*ALJALBOUT, "dec-da-conv")
 CASES = [
     (name, shape)
     for name in RECIPES
@@ -151,7 +162,7 @@ def test_idec_dcn_and_dec_share_one_pretraining():
     assert [recipe.objective for recipe in recipes] == [DEC(), IDEC(), DCN()]
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("name", ALJALBOUT)
 def test_convolutional_recipes_have_the_published_networks(name):
     coil20 = DataShape(1_440, 128 * 128, (128, 128, 1), name="coil20")
     assert make_recipe(name, MNIST).architecture.embedding_dim == 120
@@ -159,10 +170,104 @@ def test_convolutional_recipes_have_the_published_networks(name):
     assert make_recipe(name, coil20).architecture.batch_norm
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("name", ALJALBOUT)
 def test_convolutional_recipes_rejects_images_without_a_network(name):
     with pytest.raises(ValueError, match=r"28 x 28 and.*got image_shape \(16, 16, 1\)"):
         make_recipe(name, USPS)
+
+
+# ConvDEC-DA: Guo et al. (2018).
+
+
+def test_dec_da_conv_has_the_published_network_and_settings_of_mnist():
+    recipe = make_recipe("dec-da-conv", MNIST)
+    assert recipe.architecture == load_architecture("dec-conv")
+    sides = [shape[0] for shape in recipe.architecture.shapes]
+    assert sides == [28, 14, 7, 3, 10]
+    moved = Augmentation((28, 28, 1), rotation=10, shift=0.1)
+    for phase in (recipe.pretrain, recipe.train):
+        assert phase.optimizer == Optimizer("adam", 1e-3)
+        assert (phase.batch_size, phase.augmentation) == (256, moved)
+    assert (recipe.pretrain.epochs, recipe.pretrain.target) == (500, "distorted")
+    assert (recipe.objective, recipe.n_init) == (DEC(), 20)
+    assert (recipe.train.update_interval, recipe.train.tolerance) == (140, 0.001)
+    assert recipe.train.max_intervals == -(-20_000 // 140)
+    assert make_recipe("dec-da-conv", USPS).train.update_interval == 30
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "last"),
+    [
+        ((28, 28, 1), (3, 3)),
+        ((16, 16, 1), (2, 2)),
+        ((8, 8, 1), (1, 1)),
+        ((96, 96, 3), (12, 12)),
+        ((12, 12, 1), (1, 1)),
+        # Without zeros around it, nothing would be left of these.
+        ((7, 30, 1), (1, 4)),
+        ((1, 1, 2), (1, 1)),
+    ],
+)
+def test_dec_da_conv_takes_images_of_any_size(image_shape, last):
+    shape = DataShape(500, int(np.prod(image_shape)), image_shape)
+    network = make_recipe("dec-da-conv", shape).architecture
+    assert network.shapes[-2] == (*last, 128)
+    params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
+    x = jax.ShapeDtypeStruct((3, shape.input_dim), np.float32)
+    x_hat = jax.eval_shape(partial(reconstruct, architecture=network), params, x)
+    assert x_hat.shape == (3, shape.input_dim)
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_dec_da_conv_pretrains_and_trains(side):
+    shape = DataShape(40, side**2, (side, side, 1))
+    recipe = make_recipe("dec-da-conv", shape)
+    x = np.random.default_rng(0).integers(0, 256, (40, side**2), np.uint8)
+    network = recipe.architecture
+    params, history = pretrain_end_to_end(
+        jax.random.key(0),
+        x,
+        architecture=network,
+        config=replace(recipe.pretrain, epochs=3),
+    )
+    assert history.loss[-1] < history.loss[0]
+    z = encode(params, x, architecture=network)
+    config = replace(recipe.train, update_interval=2, max_intervals=2)
+    settings = {"objective": recipe.objective, "config": config}
+    labels = jnp.arange(40, dtype=jnp.int32) % 3
+    state = init_state(jax.random.key(1), params, z[:3], labels, **settings)
+    result = train(state, x, architecture=network, **settings)
+    assert result.n_steps == 4 and np.isfinite(result.q).all()
+
+
+def test_dec_da_conv_rejects_a_table():
+    with pytest.raises(ValueError, match="dec-da-conv needs images, got a table; take"):
+        make_recipe("dec-da-conv", TABLE)
+
+
+# VaDE: Jiang et al. (2017).
+
+
+def test_vade_has_the_published_settings_of_mnist():
+    recipe = make_recipe("vade", MNIST)
+    optimizer = recipe.train.optimizer
+    assert (optimizer.name, optimizer.learning_rate) == ("adam", 0.002)
+    assert (optimizer.schedule, optimizer.decay_every) == ("step", 10 * 700)
+    assert (optimizer.decay_rate, optimizer.least_rate) == (0.9, 2e-4)
+    assert optimizer.epsilon == 1e-4
+    assert (recipe.train.batch_size, recipe.train.update_interval) == (100, 700)
+    # Trap V3: nothing but the schedule ends it.
+    assert (recipe.train.max_intervals, recipe.train.tolerance) == (300, 0)
+    assert recipe.train.augmentation == Augmentation()
+    assert recipe.objective == VaDE()
+    assert recipe.pretrain.objective == MeanReconstruction()
+    assert recipe.start == "k-means"
+
+
+@pytest.mark.parametrize(("shape", "output"), [(MNIST, "sigmoid"), (TABLE, "linear")])
+def test_vade_takes_images_as_bernoulli_and_tables_as_gaussian(shape, output):
+    network = make_recipe("vade", shape).architecture
+    assert (network.variational, network.output_activation) == (True, output)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -104,7 +104,7 @@ def test_optimizer_state_of_dec_holds_no_decoder(start):
 @pytest.mark.parametrize("alpha", [1.0, 3.0])
 def test_assign_equals_the_plain_functions(start, x, alpha):
     params = state_of(start).params
-    q, labels = assign(params, x, architecture=TINY, alpha=alpha)
+    q, labels = assign(params, x, architecture=TINY, objective=DEC(alpha=alpha))
     z = encode(params, x, architecture=TINY)
     expected = soft_assignment(z, params["centroids"], alpha=alpha)
     np.testing.assert_allclose(q, expected, rtol=1e-4, atol=1e-6)
@@ -288,7 +288,7 @@ def test_batch_norm_moves_by_rule_and_labels_come_from_its_running_averages(
         before["decoder"]["batch_norm_0"]["mean"],
     )
     assert frozen == (objective == DEC())
-    q, labels = assign(result.state.params, x, architecture=CONV, alpha=objective.alpha)
+    q, labels = assign(result.state.params, x, architecture=CONV, objective=objective)
     np.testing.assert_array_equal(result.labels, labels)
     np.testing.assert_allclose(result.q, q, atol=1e-6)
 
@@ -445,7 +445,7 @@ def test_history_has_what_q_was_at_each_refresh(whole, start, x):
     objective, result, states = whole
     before = [state_of(start, objective), *map(restored, states[:-1])]
     for row, state in enumerate(before):
-        q = assign(state.params, x, architecture=TINY, alpha=objective.alpha)[0]
+        q = assign(state.params, x, architecture=TINY, objective=objective)[0]
         q = np.asarray(q, np.float64)
         entropy = -(q * np.log(q)).sum(axis=1).mean() / np.log(4)
         history = result.history

@@ -1,0 +1,88 @@
+"""What a recipe is, what it may look at, and what several of them share."""
+
+from dataclasses import dataclass, replace
+
+from dec_jax.architecture import Architecture, dense_architecture
+from dec_jax.augment import Augmentation
+from dec_jax.layerwise import LayerwiseConfig
+from dec_jax.loop import steps_per_epoch
+from dec_jax.objectives import Objective
+from dec_jax.optimizer import Optimizer
+from dec_jax.pretrain import PretrainConfig
+from dec_jax.train_state import TrainConfig
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a recipe may look at.
+
+    Attributes:
+      n_samples: rows.
+      input_dim: values in a row.
+      image_shape: (height, width, channels), or None for a table.
+      input_scale: what integer inputs are multiplied by.
+      name: of the data set, for recipes that publish other settings for some.
+      architecture: a network to take instead of the recipe's own, or None.
+    """
+
+    n_samples: int
+    input_dim: int
+    image_shape: tuple[int, int, int] | None = None
+    input_scale: float = 1 / 255
+    name: str = ""
+    architecture: Architecture | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run.
+
+    Attributes:
+      source: where the settings come from.
+      expected: what it reaches, on which data, over which seeds.
+      architecture: the network.
+      pretrain: the settings of pretraining, end to end or layer by layer.
+      n_init: restarts of k-means on z; the best by inertia gives the centroids.
+      objective: the clustering method.
+      train: the settings of clustering.
+      start: the labelling of z that clustering starts from: "k-means"; "spectral",
+        `manifold.spectral_clustering`; or "umap", `umap_mixture`. The means of the
+        latter two are the first centroids.
+    """
+
+    source: str
+    expected: str
+    architecture: Architecture
+    pretrain: PretrainConfig | LayerwiseConfig
+    n_init: int
+    objective: Objective
+    train: TrainConfig
+    start: str = "k-means"
+
+
+def network_of(shape: DataShape, initializer: str) -> Architecture:
+    """d-500-500-2000-10 for the data at hand, or what was given instead."""
+    if shape.architecture is not None:
+        return replace(shape.architecture, input_scale=shape.input_scale)
+    return dense_architecture(
+        shape.input_dim, initializer=initializer, input_scale=shape.input_scale
+    )
+
+
+def moved(shape: DataShape) -> Augmentation:
+    """Images that are moved a little; tables as they are."""
+    if shape.image_shape is None:
+        return Augmentation()
+    return Augmentation(shape.image_shape, rotation=10, shift=0.1)
+
+
+def laptop_pretraining(shape: DataShape) -> PretrainConfig:
+    """Fifty epochs of Adam on moved images; more for small data."""
+    batches = steps_per_epoch(shape.n_samples, 256)
+    return PretrainConfig(
+        # Small data need more passes for the same number of steps.
+        epochs=max(50, -(-2000 // batches)),
+        optimizer=Optimizer("adam", 2e-3, schedule="one-cycle"),
+        augmentation=moved(shape),
+        target="distorted",
+    )
