@@ -267,6 +267,8 @@ def start(x):
 
 
 SETTINGS = {"architecture": BERNOULLI, "objective": VaDE(), "config": CONFIG}
+STATIC = ("architecture", "objective", "config")
+refresh = jax.jit(refresh_targets, static_argnames=STATIC)
 
 
 def state_of(start, config=CONFIG):
@@ -288,7 +290,7 @@ def restored(state):
 
 
 def test_first_refresh_fits_the_mixture_to_z(start, x):
-    state = refresh_targets(state_of(start), x, **SETTINGS)
+    state = refresh(state_of(start), x, **SETTINGS)
     z = embed(state.params, x, architecture=BERNOULLI)
     mixture = fit_mixture(z, start[2], 4)
     np.testing.assert_array_equal(state.params["centroids"], mixture.means)
@@ -299,12 +301,12 @@ def test_first_refresh_fits_the_mixture_to_z(start, x):
 
 
 def test_a_later_refresh_fits_nothing(start, x):
-    state = refresh_targets(state_of(start), x, **SETTINGS)
+    state = refresh(state_of(start), x, **SETTINGS)
     state = state._replace(
         step=state.step + 5,
         params=state.params | {"log_weights": jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4]))},
     )
-    later = refresh_targets(state, x, **SETTINGS)
+    later = refresh(state, x, **SETTINGS)
     chex.assert_trees_all_equal(later.params, state.params)
 
 
@@ -316,12 +318,12 @@ def test_before_any_refresh_clusters_have_even_weights_and_variance_1(start):
 
 
 def test_four_devices_refresh_as_one(start, x):
-    refresh = jax.jit(partial(refresh_targets, **SETTINGS))
     state = state_of(start)
-    one = refresh(state, x)
+    one = refresh(state, x, **SETTINGS)
     mesh = Mesh(np.array(jax.devices()), ("data",))
     state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
-    four = refresh(state, jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))))
+    spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    four = refresh(state, spread, **SETTINGS)
     chex.assert_trees_all_close(
         saved(four)._asdict(), saved(one)._asdict(), rtol=1e-3, atol=1e-4
     )
@@ -336,7 +338,7 @@ def test_step_over_devices_equals_one_device(start, x):
     start = (with_log_variance(start[0], -30.0), *start[1:])
     config = replace(CONFIG, optimizer=Optimizer("sgd", 1e-3))
     settings = SETTINGS | {"config": config}
-    state = refresh_targets(state_of(start, config), x, **settings)
+    state = refresh(state_of(start, config), x, **settings)
     step = partial(train_step, **settings)
     batch, p = x[:64], state.targets[:64]
     whole, losses = jax.jit(step)(state, batch, p, jnp.full(64, 1 / 64))
@@ -360,22 +362,28 @@ def test_step_over_devices_equals_one_device(start, x):
 
 
 def test_each_device_and_each_step_draws_its_own_z(start, x):
-    state = refresh_targets(state_of(start), x, **SETTINGS)
-    step = partial(train_step, **SETTINGS, axis_name="devices")
-    given = (jnp.tile(x[:16], (2, 1, 1)), jnp.tile(state.targets[:16], (2, 1, 1)))
+    # The same samples everywhere: only the draw can differ.
+    state = refresh(state_of(start), x, **SETTINGS)
 
-    def reconstruction(state, count):
-        devices = jax.devices()[:count]
-        over = jax.pmap(
-            step, "devices", in_axes=(None, 0, 0, 0), out_axes=None, devices=devices
+    def total(state, x, p, weights):
+        given = SETTINGS | {"axis_name": "devices"}
+        return train_step(state, x, p, weights, **given)[1].total
+
+    def over_devices(state, count):
+        spread = jax.pmap(
+            total,
+            "devices",
+            in_axes=(None, 0, 0, 0),
+            out_axes=None,
+            devices=jax.devices()[:count],
         )
-        weights = jnp.full((count, 16), 1 / 16)
-        return float(over(state, *(a[:count] for a in given), weights)[1].total)
+        rows = (jnp.stack([a[:16]] * count) for a in (x, state.targets))
+        return float(spread(state, *rows, jnp.full((count, 16), 1 / 16)))
 
-    assert reconstruction(state, 1) == reconstruction(state, 1)
-    assert reconstruction(state, 1) != reconstruction(state, 2)
-    later = state._replace(step=state.step + 1)
-    assert reconstruction(state, 1) != reconstruction(later, 1)
+    first = over_devices(state, 1)
+    assert over_devices(state, 1) == first
+    assert over_devices(state, 2) != first
+    assert over_devices(state._replace(step=state.step + 1), 1) != first
 
 
 def test_training_finds_the_clusters_and_lowers_the_bound(start, x, blobs):
@@ -413,8 +421,8 @@ def test_an_emptied_cluster_starts_again_as_the_largest_on_another_sample(start,
     # The mixture starts the fifth with all samples' mean, and next to no weight.
     first = (network, jnp.concatenate([centroids, centroids[:1]]), labels)
     state = init_state(KEY, *first, objective=VaDE(), config=config)
-    alone = refresh_targets(state, x, **SETTINGS).params
-    state = refresh_targets(state, x, **SETTINGS | {"config": config})
+    alone = refresh(state, x, **SETTINGS).params
+    state = refresh(state, x, **SETTINGS | {"config": config})
     for name in ("log_weights", "log_variances"):
         value = state.params[name]
         np.testing.assert_array_equal(value[:4], alone[name][:4])
