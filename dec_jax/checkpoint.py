@@ -12,11 +12,14 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from dec_jax.sharding import from_first, is_first_process, text_from_first, to_save
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
 _NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")
@@ -47,6 +50,9 @@ def save(
 ) -> Path:
     """Writes a checkpoint, whole or not at all, and drops the older ones.
 
+    Of several processes all call it at the same step; what is saved is what each of
+    them has (`replicate`), in the folder that the first one says and all can see.
+
     Args:
       directory: folder of the checkpoints, made if it is not there.
       state: a pytree of arrays; typed random keys are welcome.
@@ -63,11 +69,16 @@ def save(
     from orbax.checkpoint import v1 as ocp
 
     directory = Path(directory).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"{phase}-{step:09d}"
-    if target.exists():
-        shutil.rmtree(target)
-    ocp.save(target / ARRAYS, state)
+    if is_first_process():
+        directory.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
+    # Orbax wants all processes there, with one path, when the first of them writes.
+    target = Path(text_from_first(str(target)))
+    ocp.save(target / ARRAYS, to_save(state))
+    if not is_first_process():
+        return target
     earlier = _manifests(directory)[0].values()
     manifest: dict[str, Any] = {
         "order": 1 + max((entry["order"] for entry in earlier), default=0),
@@ -95,7 +106,8 @@ def restore(
 ) -> Checkpoint | None:
     """Reads the newest whole checkpoint of a run.
 
-    A damaged one is passed over with a warning, for the one before it.
+    A damaged one is passed over with a warning, for the one before it. Of several
+    processes the first reads and hands it to the others.
 
     Args:
       directory: folder of the checkpoints.
@@ -110,10 +122,32 @@ def restore(
       CheckpointError: made by a run with other settings or other data (the message
         names the first that differs), or none of the checkpoints is whole.
     """
-    directory = Path(directory).resolve()
+    found, refusal = None, ""
+    if is_first_process():
+        try:
+            found = _newest(Path(directory).resolve(), templates, settings)
+        except CheckpointError as error:
+            refusal = str(error)
+    header = [refusal, *((found.phase, found.step, found.progress) if found else ())]
+    refusal, *entry = json.loads(text_from_first(json.dumps(header)))
+    if refusal:
+        raise CheckpointError(refusal)
+    if not entry:
+        return None
+    phase, step, progress = entry
+    state = found.state if found else templates[phase]()
+    return Checkpoint(phase, step, from_first(state), progress)
+
+
+def _newest(
+    directory: Path,
+    templates: Mapping[str, Callable[[], Any]],
+    settings: Mapping[str, Any],
+) -> Checkpoint | None:
+    """`restore` in one process."""
     manifests, reasons = _manifests(directory)
     for reason in reasons:
-        warnings.warn(reason, stacklevel=2)
+        warnings.warn(reason, stacklevel=3)
     for folder, manifest in manifests.items():
         difference = first_difference(manifest["settings"], settings)
         if difference:
@@ -122,7 +156,7 @@ def restore(
             state = _load(folder, manifest, templates[manifest["phase"]])
         except CheckpointError as error:
             reasons.append(str(error))
-            warnings.warn(f"{error} Going back to an earlier one.", stacklevel=2)
+            warnings.warn(f"{error} Going back to an earlier one.", stacklevel=3)
             continue
         return Checkpoint(
             manifest["phase"], manifest["step"], state, manifest["progress"]
@@ -137,7 +171,8 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
     from orbax.checkpoint import v1 as ocp
 
     try:
-        state = ocp.load(folder / ARRAYS, template())
+        with _alone():
+            state = ocp.load(folder / ARRAYS, template())
     # Orbax answers damage with errors of many types.
     except Exception as error:
         raise CheckpointError(
@@ -152,6 +187,17 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
             f"{folder} is damaged: the checksum of {wrong[0]} is wrong."
         )
     return state
+
+
+def _alone() -> AbstractContextManager:
+    """Orbax without the other processes, which it would wait for."""
+    from orbax.checkpoint import v1 as ocp
+
+    if jax.process_count() == 1:
+        return nullcontext()
+    context = ocp.Context()
+    context.multiprocessing.active_processes = {0}
+    return context
 
 
 def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:

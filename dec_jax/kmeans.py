@@ -5,7 +5,6 @@ product, and so are the sums of the samples of each cluster; nothing of size n k
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +14,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, Real
 
+from dec_jax.blocks import (
+    Samples,
+    centred,
+    draw,
+    from_blocks,
+    in_blocks,
+    in_order,
+    samples_at,
+    sum_over_blocks,
+)
+from dec_jax.sharding import spread
 from dec_jax.validation import (
     check_n_clusters,
     check_positive_int,
@@ -34,14 +44,6 @@ class KMeansResult(NamedTuple):
         Array, ""
     ]  # [] float32, sum of squared distances to the nearest centroid
     n_iter: Int[Array, ""]  # [] int32, Lloyd iterations of the best restart
-
-
-class _Samples(NamedTuple):
-    """The samples in m blocks of b rows, in their own dtype, the last block padded."""
-
-    rows: Real[Array, "m b d"]
-    real: Bool[Array, "m b"]  # False on the padding
-    mean: Float[Array, " d"]  # subtracted from each block when it is read
 
 
 class _LloydState(NamedTuple):
@@ -149,7 +151,7 @@ def _batching(n_clusters: int, n_init: int) -> tuple[int, int]:
 def _kmeans_plus_plus(
     key: Array, z: Array, n_clusters: int, n_trials: int, block_size: int
 ) -> Float[Array, "k d"]:
-    samples = _in_blocks(z, block_size)
+    samples = in_blocks(z, block_size)
     return _seed(samples, n_clusters, n_trials, key) + samples.mean[None, :]
 
 
@@ -164,61 +166,20 @@ def _k_means(
     at_once: int,
     block_size: int,
 ) -> KMeansResult:
-    samples = _in_blocks(z, block_size)
+    samples = in_blocks(z, block_size)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(n_init))
     seed = partial(_seed, samples, n_clusters, _default_trials(n_clusters))
     initial = lax.map(seed, keys, batch_size=at_once)
     state = _lloyd(samples, initial, max_iter, tolerance, at_once)
     # Rounded here, so that labels and inertia are those of the centroids returned.
     centroids = state.centroids + samples.mean[None, None, :]
-    centred = centroids - samples.mean[None, None, :]
-    inertias = lax.map(partial(_inertia, samples), centred)
+    relative = centroids - samples.mean[None, None, :]
+    inertias = lax.map(partial(_inertia, samples), relative)
     best = inertias.argmin()
-    block_labels = partial(_block_labels, samples.mean, centred[best])
-    labels = lax.map(block_labels, samples.rows).reshape(-1)[: len(z)]
+    block_labels = partial(_block_labels, samples.mean, relative[best])
+    labels = from_blocks(lax.map(block_labels, samples.rows), len(z), z)
+    labels = spread(labels, z, axis=None)
     return KMeansResult(centroids[best], labels, inertias[best], state.n_iter[best])
-
-
-def _in_blocks(z: Real[Array, "n d"], block_size: int) -> _Samples:
-    """Cuts the samples into equal blocks of at most `block_size` rows."""
-    n, d = z.shape
-    m = -(-n // block_size)
-    b = -(-n // m)
-    rows = jnp.pad(z, ((0, m * b - n), (0, 0))).reshape(m, b, d)
-    real = (jnp.arange(m * b) < n).reshape(m, b)
-    # From the first row on, so that the mean is exact far from the origin too.
-    first = z[0].astype(jnp.float32)
-    samples = _Samples(rows, real, first)
-    total = _sum_over_blocks(samples, jnp.zeros(d), _block_total)
-    return samples._replace(mean=first + total / n)
-
-
-def _centred(rows: Real[Array, "b d"], mean: Float[Array, " d"]) -> Float[Array, "b d"]:
-    return (rows - mean[None, :]).astype(jnp.float32)
-
-
-def _sample(samples: _Samples, index: Int[Array, " t"]) -> Float[Array, "t d"]:
-    b = samples.rows.shape[1]
-    return _centred(samples.rows[index // b, index % b], samples.mean)
-
-
-def _sum_over_blocks(
-    samples: _Samples, zero: Any, f: Callable[..., Any], *more: Array
-) -> Any:
-    """Adds `f(x, real, ...)` over the blocks, one of them in memory at a time."""
-    body = partial(_add_block, f, samples.mean)
-    return lax.scan(body, zero, (samples.rows, samples.real, *more))[0]
-
-
-def _add_block(
-    f: Callable[..., Any], mean: Array, total: Any, block: Any
-) -> tuple[Any, None]:
-    rows, *rest = block
-    return jax.tree.map(jnp.add, total, f(_centred(rows, mean), *rest)), None
-
-
-def _block_total(x: Array, real: Array) -> Float[Array, " d"]:
-    return jnp.where(real[:, None], x, 0).sum(axis=0)
 
 
 def _scores(
@@ -236,11 +197,11 @@ def _squared_distances(
 
 
 def _block_labels(mean: Array, centroids: Array, rows: Array) -> Int[Array, " b"]:
-    return _scores(centroids, _centred(rows, mean)).argmin(axis=0).astype(jnp.int32)
+    return _scores(centroids, centred(rows, mean)).argmin(axis=0).astype(jnp.int32)
 
 
-def _inertia(samples: _Samples, centroids: Float[Array, "k d"]) -> Float[Array, ""]:
-    return _sum_over_blocks(samples, jnp.zeros(()), partial(_block_inertia, centroids))
+def _inertia(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, ""]:
+    return sum_over_blocks(samples, jnp.zeros(()), partial(_block_inertia, centroids))
 
 
 def _block_inertia(centroids: Array, x: Array, real: Array) -> Float[Array, ""]:
@@ -249,7 +210,7 @@ def _block_inertia(centroids: Array, x: Array, real: Array) -> Float[Array, ""]:
     return jnp.where(real[:, None], differences**2, 0).sum()
 
 
-def _closest(samples: _Samples, centroids: Float[Array, "k d"]) -> Float[Array, "m b"]:
+def _closest(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, "m b"]:
     """Squared distance of each sample to its nearest centroid; 0 on the padding."""
     block_closest = partial(_block_closest, samples.mean, centroids)
     return lax.map(block_closest, (samples.rows, samples.real))
@@ -257,30 +218,30 @@ def _closest(samples: _Samples, centroids: Float[Array, "k d"]) -> Float[Array, 
 
 def _block_closest(mean: Array, centroids: Array, block: Any) -> Float[Array, " b"]:
     rows, real = block
-    distances = _squared_distances(centroids, _centred(rows, mean))
+    distances = _squared_distances(centroids, centred(rows, mean))
     return jnp.where(real, distances.min(axis=0), 0)
 
 
 def _seed(
-    samples: _Samples, n_clusters: int, n_trials: int, key: Array
+    samples: Samples, n_clusters: int, n_trials: int, key: Array
 ) -> Float[Array, "k d"]:
     """Greedy k-means++ for one restart, relative to the mean of the samples."""
     levels = 1 - jax.random.uniform(key, (n_clusters, 2, n_trials))
     uniform = samples.real.astype(jnp.float32)
-    first = _draw(samples, levels[0, :, :1], uniform)
+    first = draw(samples, levels[0, :, :1], uniform)
     add = partial(_add_centroid, samples)
     others = lax.scan(add, _closest(samples, first), levels[1:])[1]
     return jnp.concatenate([first, others])
 
 
 def _add_centroid(
-    samples: _Samples, closest: Float[Array, "m b"], levels: Float[Array, "2 t"]
+    samples: Samples, closest: Float[Array, "m b"], levels: Float[Array, "2 t"]
 ) -> tuple[Float[Array, "m b"], Float[Array, " d"]]:
     """Draws candidates, and keeps the one that leaves the lowest inertia."""
-    candidates = _draw(samples, levels, closest)
+    candidates = draw(samples, levels, closest)
     zero = jnp.zeros(len(candidates))
     inertias = partial(_block_inertias, candidates)
-    best = _sum_over_blocks(samples, zero, inertias, closest).argmin()
+    best = sum_over_blocks(samples, zero, inertias, closest).argmin()
     centroid = candidates[best]
     return jnp.minimum(closest, _closest(samples, centroid[None, :])), centroid
 
@@ -293,26 +254,8 @@ def _block_inertias(
     return jnp.minimum(closest[None, :], distances).sum(axis=1)
 
 
-def _draw(
-    samples: _Samples, levels: Float[Array, "2 t"], weights: Float[Array, "m b"]
-) -> Float[Array, "t d"]:
-    """Draws samples in proportion to their weight: the block, then the row in it."""
-    block = _reached(levels[0], weights.sum(axis=1)[None, :])
-    index = block * weights.shape[1] + _reached(levels[1], weights[block])
-    # Rounding of the cumulative sums may point past the last sample.
-    return _sample(samples, jnp.minimum(index, samples.real.sum() - 1))
-
-
-def _reached(
-    levels: Float[Array, " t"], weights: Float[Array, "#t w"]
-) -> Int[Array, " t"]:
-    """Where the cumulative weight reaches a share of the total: never on a weight of 0."""
-    cumulative = jnp.cumsum(weights, axis=1)
-    return (cumulative < levels[:, None] * cumulative[:, -1:]).sum(axis=1)
-
-
 def _lloyd(
-    samples: _Samples,
+    samples: Samples,
     centroids: Float[Array, "r k d"],
     max_iter: Array | int,
     tolerance: Array | float,
@@ -331,7 +274,7 @@ def _unfinished(max_iter: Array | int, state: _LloydState) -> Bool[Array, ""]:
 
 
 def _lloyd_step(
-    samples: _Samples,
+    samples: Samples,
     max_iter: Array | int,
     threshold: Array,
     at_once: int,
@@ -354,13 +297,11 @@ def _lloyd_step(
     )
 
 
-def _moved(
-    samples: _Samples, centroids: Float[Array, "r k d"]
-) -> Float[Array, "r k d"]:
+def _moved(samples: Samples, centroids: Float[Array, "r k d"]) -> Float[Array, "r k d"]:
     """The mean of the samples nearest to each centroid."""
     zero = jnp.zeros_like(centroids), jnp.zeros(centroids.shape[:2], jnp.int32)
     block_sums = jax.vmap(_block_sums, in_axes=(0, None, None))
-    sums, counts = _sum_over_blocks(samples, zero, partial(block_sums, centroids))
+    sums, counts = sum_over_blocks(samples, zero, partial(block_sums, centroids))
     relocate = jax.vmap(partial(_relocate_empty, samples))
     sums, counts = lax.cond(
         (counts == 0).any(), relocate, _keep, centroids, sums, counts
@@ -383,17 +324,18 @@ def _keep(centroids: Array, sums: Array, counts: Array) -> tuple[Array, Array]:
 
 
 def _relocate_empty(
-    samples: _Samples, centroids: Array, sums: Array, counts: Array
+    samples: Samples, centroids: Array, sums: Array, counts: Array
 ) -> tuple[Array, Array]:
     """Moves the samples farthest from their centroids into the empty clusters."""
     empty = counts == 0
-    farthest = lax.top_k(_closest(samples, centroids).reshape(-1), len(centroids))[1]
+    closest = in_order(samples, _closest(samples, centroids))
+    farthest = lax.top_k(closest, len(centroids))[1]
     index = farthest[jnp.cumsum(empty) - 1]
-    x = _sample(samples, index)
+    x = samples_at(samples, index)
     donors = _scores(centroids, x).argmin(axis=0)
     # float32 cannot tell a nearer one from its centroid: duplicates fill no cluster.
     apart = ((x - centroids[donors]) ** 2).sum(axis=1) > _EPS * (x**2).sum(axis=1)
-    takes = empty & apart & samples.real.reshape(-1)[index]
+    takes = empty & apart
     taken = jnp.where(takes[:, None], x, 0)
     sums = sums.at[donors].add(-taken) + taken
     return sums, counts.at[donors].add(-takes.astype(jnp.int32)) + takes

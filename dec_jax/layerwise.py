@@ -24,6 +24,7 @@ from dec_jax.pretrain import (
     pretrain_end_to_end,
 )
 from dec_jax.reconstruction import Reconstruction
+from dec_jax.sharding import mesh_of
 from dec_jax.validation import check_samples
 
 
@@ -245,7 +246,11 @@ def _stage_input(
     if index in (0, len(stages) - 1):
         return x
     before = replace(architecture, layers=architecture.layers[:index])
-    return embed(params, x, architecture=before)
+    if mesh_of(x) is None:
+        return embed(params, x, architecture=before)
+    # Placed as x is.
+    compiled = jax.jit(embed, static_argnames="architecture", out_shardings=x.sharding)
+    return compiled(params, x, architecture=before)
 
 
 def _absorb(params: Params, layer: Params, index: int, n_layers: int) -> Params:

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from dec_jax.blocks import from_blocks, to_blocks
+from dec_jax.sharding import mesh_size
+
 State = TypeVar("State")
 
 # Rows that are embedded at once where all of the data pass through the network.
@@ -92,14 +95,12 @@ def map_blocks(
     Args:
       function: rows to an array, or a tree of arrays, with one row each.
       x: all rows.
-      block_size: rows in a block.
+      block_size: rows in a block, of each device over which the rows are spread.
 
     Returns:
       What `function(x)` would return.
     """
     n = len(x)
-    block_size = min(block_size, n)
-    num_blocks = -(-n // block_size)
-    padded = jnp.pad(x, ((0, num_blocks * block_size - n), (0, 0)))
-    blocks = jax.lax.map(function, padded.reshape(num_blocks, block_size, -1))
-    return jax.tree.map(lambda out: out.reshape(-1, *out.shape[2:])[:n], blocks)
+    blocks = to_blocks(x, min(block_size, -(-n // mesh_size(x))), x)
+    mapped = jax.lax.map(function, blocks)
+    return jax.tree.map(lambda out: from_blocks(out, n, x), mapped)

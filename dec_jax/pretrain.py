@@ -18,6 +18,7 @@ from dec_jax.autoencoder import Params, init_params, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches, steps_per_epoch
 from dec_jax.optimizer import Optimizer
 from dec_jax.reconstruction import PretrainObjective, Reconstruction, check_range
+from dec_jax.sharding import beside, check_batch_size, spread, take_rows
 from dec_jax.validation import check_choice, check_positive_int, check_samples
 
 # What the gradient moves; running averages of batch normalisation move by rule.
@@ -201,7 +202,7 @@ def _pretrain_epochs(
     ) -> tuple[PretrainState, tuple[jax.Array, jax.Array]]:
         state, loss = pretrain_step(
             state,
-            x[indices],
+            take_rows(x, indices),
             weights,
             architecture=architecture,
             config=config,
@@ -218,7 +219,7 @@ def _pretrain_epochs(
     )
     state, (losses, weights) = scan_minibatches(step, state, plan)
     losses, weights = (a.reshape(num_epochs, epoch_steps) for a in (losses, weights))
-    return state, losses.sum(axis=1) / weights.sum(axis=1)
+    return spread((state, losses.sum(axis=1) / weights.sum(axis=1)), x, axis=None)
 
 
 @partial(jax.jit, static_argnames=("architecture", "config"))
@@ -317,14 +318,14 @@ def pretrain_end_to_end(
     """
     _check(x, validation, architecture, config)
     x = jnp.asarray(x)
+    check_batch_size(config.batch_size, x)
     validation = None if validation is None else jnp.asarray(validation)
     if state is None:
         state = init_pretraining(
             key, architecture=architecture, config=config, n_samples=len(x)
         )
-    else:
-        # The compiled epoch takes over its argument's memory; the caller's stays.
-        state = jax.tree.map(jnp.copy, state)
+    # The compiled epoch takes over its argument's memory; the caller's stays.
+    state = beside(state, x)
     done = int(state.step) // steps_per_epoch(len(x), config.batch_size)
     rows: list[PretrainHistory] = []
     stopped = False

@@ -32,6 +32,7 @@ from dec_jax.autoencoder import Params, embed, scale_input
 from dec_jax.loop import minibatch_plan, scan_minibatches
 from dec_jax.objectives import DEC, Losses, Objective
 from dec_jax.reseed import fit_clusters, reseed_clusters
+from dec_jax.sharding import beside, check_batch_size, spread, take_rows
 from dec_jax.train_state import (
     History,
     TrainConfig,
@@ -62,7 +63,7 @@ def assign(
     """
     z = embed(params, x, architecture=architecture)
     q = objective.assignment(params, z)
-    return q, hard_assignment(q)
+    return spread((q, hard_assignment(q)), x, axis=None)
 
 
 def refresh_targets(
@@ -212,7 +213,7 @@ def train_interval(
     ) -> tuple[TrainState, tuple[Losses, jax.Array]]:
         state, losses = train_step(
             state,
-            x[indices],
+            take_rows(x, indices),
             state.targets[indices],
             weights,
             architecture=architecture,
@@ -256,7 +257,7 @@ def train_interval(
         converged=converged,
         **look._asdict(),
     )
-    return state, history
+    return spread((state, history), x, axis=None)
 
 
 @partial(
@@ -280,7 +281,7 @@ def _train_intervals(
             state, x, architecture=architecture, objective=objective, config=config
         )
 
-    return jax.lax.scan(interval, state, length=num_intervals)
+    return spread(jax.lax.scan(interval, state, length=num_intervals), x, axis=None)
 
 
 _assign = jax.jit(assign, static_argnames=("architecture", "objective"))
@@ -328,8 +329,9 @@ def train(
         )
     objective.check(x, architecture)
     x = jnp.asarray(x)
+    check_batch_size(config.batch_size, x)
     # The compiled program takes over its argument's memory; the caller's stays.
-    state = jax.tree.map(jnp.copy, state)
+    state = beside(state, x)
     settings = {"architecture": architecture, "objective": objective, "config": config}
     rows: list[History] = []
     stopped = False

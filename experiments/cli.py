@@ -133,6 +133,21 @@ def parser(program: str) -> argparse.ArgumentParser:
         help="folder for the results (default runs/<data set>-<recipe>)",
     )
     add("--resume", metavar="DIR", help="go on with the run in this folder")
+    many = out.add_argument_group("many devices, many machines").add_argument
+    many(
+        "--devices",
+        metavar="N",
+        type=int,
+        help="spread samples and batches over N devices (default: all accelerators, "
+        "or one CPU device)",
+    )
+    many(
+        "--distributed",
+        action="store_true",
+        help="one process of several: which one, say JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or SLURM, or Open MPI; set, they do "
+        "so without this option",
+    )
     images = out.add_argument_group("a folder of images").add_argument
     images("--image-size", metavar="N", type=int, help="crop and resize to N x N")
     images(

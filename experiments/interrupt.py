@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from dec_jax.kmeans import KMeansResult, k_means
 from dec_jax.manifold import spectral_clustering
+from dec_jax.sharding import any_process
 from dec_jax.umap_mixture import umap_mixture
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar
@@ -18,7 +19,7 @@ class Stop:
     """Ctrl-C as a question that the loops ask: finish the step, save, then leave."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.pressed = self.asked = False
 
     def __enter__(self) -> "Stop":
         self.previous = signal.signal(signal.SIGINT, self._ask)
@@ -27,10 +28,17 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self.previous)
 
+    def agree(self) -> None:
+        """Asks all processes, at a step that all of them are at."""
+        if jax.process_count() > 1:
+            self.asked = any_process(self.pressed)
+
     def _ask(self, *_: object) -> None:
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
-        self.asked = True
+        self.pressed = True
+        # Several processes must stop at the same step.
+        self.asked = jax.process_count() == 1
         print("\nStopping after this step (Ctrl-C again: at once) ...", file=sys.stderr)
 
 

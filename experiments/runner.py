@@ -18,14 +18,26 @@ from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.pretrain import PretrainConfig
 from dec_jax.recipes import DataShape, Recipe, make_recipe
 from dec_jax.validation import check_n_clusters
-from experiments import environment, report, run_folder, seed_choice
-from experiments.cli import DATA_OPTIONS, STOPPED, UsageError
+from experiments import devices, environment, report, run_folder, seed_choice
+from experiments.cli import DATA_OPTIONS, STOPPED, UsageError, flag
 from experiments.interrupt import Stop, Stopped, bar_of
 from experiments.seed_run import AUTOENCODER, SeedRun
 
 
 def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> int:
     """Runs all seeds; returns the exit status."""
+    with devices.joined(options) as here:
+        return _run(settings, options, here, program=program)
+
+
+def _run(
+    settings: dict[str, Any],
+    options: dict[str, Any],
+    here: devices.Here,
+    *,
+    program: str,
+) -> int:
+    mesh = here.mesh
     folder = Path(options["resume"]) if "resume" in options else None
     try:
         dataset, note = _load(settings, options, folder)
@@ -33,12 +45,16 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         recipe = recipe_of(settings, dataset, len(dataset.x))
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
+    if mesh is not None:
+        devices.check_batches(recipe, len(dataset.x), mesh)
     identity = _identity(recipe, dataset, n_clusters)
     if folder is not None:
         _check_same_run(folder, identity)
     if note:
         print(note)
-    if folder is None:
+    if here.scratch is not None:
+        folder = here.scratch
+    elif folder is None:
         out = options.get("out", f"runs/{dataset.name}-{settings['recipe']}")
         folder = run_folder.prepare(
             Path(out), explicit="out" in options, resumable=True
@@ -55,6 +71,8 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
         f"recipe {settings['recipe']}\n"
         f"results: {folder}"
     )
+    if mesh is not None:
+        print(devices.described(len(dataset.x), mesh))
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
     results = []
     with Stop() as stop:
@@ -69,14 +87,15 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
                 }
                 pretrained = autoencoder_file(settings["pretrained"], seed)
                 one = SeedRun(
-                    dataset, recipe, n_clusters, inner, config, stop, pretrained
+                    dataset, recipe, n_clusters, inner, config, stop, pretrained, mesh
                 )
                 results.append(one.run())
                 print(report.table(results[-1]))
         except (Stopped, KeyboardInterrupt):
             again = ["--resume", str(folder)]
-            if "data_dir" in options:
-                again += ["--data-dir", options["data_dir"]]
+            for name in ("data_dir", "devices"):
+                if name in options:
+                    again += [flag(name), str(options[name])]
             print(
                 f"\nStopped. Go on with:\n  {program} {shlex.join(again)}",
                 file=sys.stderr,
@@ -88,7 +107,8 @@ def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> i
             FloatingPointError,
         ) as error:
             raise UsageError(str(error)) from error
-    if len(seeds) > 1:
+    # Only the first process has the folders of seeds that a resumed run finds done.
+    if len(seeds) > 1 and here.scratch is None:
         summary = report.summary(results)
         if len(seeds) >= seed_choice.FEWEST:
             summary |= seed_choice.choose_seed(folder, results)

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from dec_jax import checkpoint, model
+from dec_jax.architecture import Architecture
 from dec_jax.autoencoder import Params, embed, init_params
 from dec_jax.data import Dataset
 from dec_jax.kmeans import KMeansResult
@@ -29,9 +31,10 @@ from dec_jax.manifold import cluster_means
 from dec_jax.metrics import clustering_accuracy
 from dec_jax.pretrain import PretrainHistory
 from dec_jax.recipes import Recipe
+from dec_jax.sharding import any_process, from_first, spread, text_from_first
 from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
-from experiments import environment, report, run_folder
+from experiments import devices, environment, report, run_folder
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, labelled
 from experiments.seed_choice import seed_scores
@@ -41,7 +44,11 @@ SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do a
 CHECKPOINTS = "checkpoints"
 AUTOENCODER = "autoencoder.safetensors"  # after pretraining
 
-_embed = jax.jit(embed, static_argnames="architecture")
+
+@partial(jax.jit, static_argnames="architecture")
+def _embed(params: Params, x: jax.Array, *, architecture: Architecture) -> jax.Array:
+    """z of all samples, on all devices."""
+    return spread(embed(params, x, architecture=architecture), x, axis=None)
 
 
 class Clustering(NamedTuple):
@@ -64,12 +71,13 @@ class SeedRun:
         config: dict[str, Any],
         stop: Stop,
         pretrained: Path | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         self.dataset, self.recipe, self.n_clusters = dataset, recipe, n_clusters
         self.folder, self.config, self.stop = folder, config, stop
         self.pretrained = pretrained
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
-        self.x = jnp.asarray(dataset.x)
+        self.x = devices.place(dataset.x, mesh)
         # Asked now: the checkout may move on while the run goes on with what it loaded.
         self.commit = environment.commit()
         keys = jax.random.split(jax.random.key(config["command"]["seed"]), 4)
@@ -86,9 +94,9 @@ class SeedRun:
     def run(self) -> dict[str, Any]:
         """All phases; the results as they are written to results.json."""
         done = self.folder / "results.json"
-        if done.exists():
+        if finished := text_from_first(done.read_text() if done.exists() else ""):
             print(f"finished before: {done}")
-            return json.loads(done.read_text())
+            return json.loads(finished)
         self.folder.mkdir(parents=True, exist_ok=True)
         templates: dict[str, Callable[[], Any]] = {
             f"pretrain{index}": partial(self._blank_stage, index)
@@ -120,7 +128,7 @@ class SeedRun:
         start = time.monotonic()
         result = self._k_means(self.pixel_key, self.x, "k-means on pixels")
         seconds = time.monotonic() - start
-        self._stage("k-means on pixels", result.labels, self.x, seconds)
+        self._stage("k-means on pixels", result.labels, self.dataset.x, seconds)
 
     def _load_pretrained(self, path: Path) -> Params:
         """The autoencoder that an earlier run left, instead of pretraining one."""
@@ -204,10 +212,11 @@ class SeedRun:
         if self.recipe.start != "k-means":
             start = self.clock = time.monotonic()
             key = jax.random.fold_in(self.z_key, 1)
+            # On one device of each process, so that many find what one does.
             title, found = labelled(
-                self.recipe.start, key, z, self.n_clusters, self.stop
+                self.recipe.start, key, np.asarray(z), self.n_clusters, self.stop
             )
-            labels = jnp.asarray(found)
+            labels = jnp.asarray(from_first(found))
             centroids = cluster_means(z, labels, self.n_clusters)
             self._count(title)
             self._stage(title, labels, z, time.monotonic() - start)
@@ -289,6 +298,8 @@ class SeedRun:
             "n_clusters": self.n_clusters,
             "seed": self.config["command"]["seed"],
             "device": environment.device(),
+            "n_devices": len(self.x.sharding.device_set),
+            "n_processes": jax.process_count(),
             "versions": environment.versions(),
             "precision": self.recipe.architecture.precision,
             "commit": self.commit,
@@ -353,7 +364,8 @@ class SeedRun:
     ) -> bool:
         """Between two epochs or intervals: saves now and then; True if asked to stop."""
         self._count("clustering" if phase == "train" else "pretraining")
-        due = time.monotonic() - self.saved_at > SAVE_SECONDS
+        self.stop.agree()
+        due = any_process(time.monotonic() - self.saved_at > SAVE_SECONDS)
         if due or finished or self.stop.asked:
             checkpoint.save(
                 self.folder / CHECKPOINTS,

@@ -13,7 +13,9 @@ LIBRARY = sorted((ROOT / "dec_jax").glob("*.py"))
 # What each module of the maths and of the loops may import of ours.
 ALLOWED = {
     "validation": set(),
-    "loop": set(),
+    "sharding": set(),
+    "blocks": {"sharding"},
+    "loop": {"blocks", "sharding"},
     "convolution": {"validation"},
     "pooling": {"convolution", "validation"},
     "precision": set(),
@@ -29,7 +31,7 @@ ALLOWED = {
     "objectives": {"architecture", "assignment", "autoencoder", "reconstruction"},
     "mixture": {"validation"},
     "optimizer": {"validation"},
-    "kmeans": {"validation"},
+    "kmeans": {"blocks", "sharding", "validation"},
     "neighbors": {"validation"},
     "manifold": {"kmeans", "neighbors", "validation"},
     "umap_mixture": {"validation"},
@@ -46,7 +48,7 @@ ALLOWED = {
     "animation": {"plots", "validation"},
     "curves": {"plots", "validation"},
     "image_plots": {"label_free", "plots", "validation"},
-    "checkpoint": {"validation"},
+    "checkpoint": {"sharding", "validation"},
     "model_arrays": {"architecture", "autoencoder"},
     "model_file": set(),
 }
@@ -56,10 +58,11 @@ ALLOWED["data"] = {
 }
 ALLOWED["pretrain"] = {
     *("architecture", "augment", "autoencoder", "loop", "optimizer", "reconstruction"),
-    "validation",
+    *("sharding", "validation"),
 }
 ALLOWED["layerwise"] = {
-    *("architecture", "autoencoder", "pretrain", "reconstruction", "validation"),
+    *("architecture", "autoencoder", "pretrain", "reconstruction", "sharding"),
+    "validation",
 }
 ALLOWED["n_clusters"] = {
     *("assignment", "kmeans", "label_free", "loop", "manifold", "metrics", "neighbors"),
@@ -74,7 +77,7 @@ ALLOWED["vade"] = {
 ALLOWED["reseed"] = {"autoencoder", "objectives", "train_state"}
 ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
-    *("reseed", "train_state", "validation"),
+    *("reseed", "sharding", "train_state", "validation"),
 }
 ALLOWED["health"] = {"assignment", "label_free", "train_state"}
 ALLOWED["choice"] = {"metrics", "validation"}

@@ -42,7 +42,7 @@ def lloyd_by_loops(x, centroids, num_steps):
 @partial(jax.jit, static_argnames="block_size")
 def lloyd(x, centroids, num_steps, *, block_size=64):
     """The library's iterations, from given centroids in the coordinates of `x`."""
-    samples = kmeans._in_blocks(x, block_size)
+    samples = kmeans.in_blocks(x, block_size)
     initial = centroids - samples.mean[None, :]
     state = kmeans._lloyd(samples, initial[None], num_steps, 0.0, 1)
     return state.centroids[0] + samples.mean[None, :], state.n_iter[0]
@@ -98,7 +98,7 @@ def test_lloyd_relocates_empty_clusters():
 
 def test_lloyd_freezes_a_converged_restart():
     x = blobs()
-    samples = kmeans._in_blocks(jnp.asarray(x), 64)
+    samples = kmeans.in_blocks(jnp.asarray(x), 64)
     initial = jnp.stack([x[:6], x[6:12], x[12:18]])
     centred = initial - samples.mean[None, None, :]
     run = jax.jit(kmeans._lloyd, static_argnums=4)
