@@ -715,6 +715,22 @@ def test_resume_command_names_the_folder_of_data(digits, tmp_path, monkeypatch):
 # Recipes, networks and data beside the default.
 
 
+def test_devices_share_the_work_and_find_the_same_clusters(finished, tmp_path):
+    run = experiment(
+        *("--dataset", finished.folder.parent / "blobs.npz", "--seed", 3, *SHORT),
+        *("--devices", 2, "--out", tmp_path / "out"),
+    )
+    assert run.status == 0, run.err
+    assert "2 devices, " in run.out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["n_devices"], results["n_processes"]) == (2, 1)
+    spread, one = (
+        [row["cluster"] for row in read_csv(folder / "labels.csv")]
+        for folder in (tmp_path / "out", finished.inner)
+    )
+    assert spread == one
+
+
 def test_layerwise_pretraining_runs_and_resumes_exactly(
     labelled, tmp_path, monkeypatch
 ):

