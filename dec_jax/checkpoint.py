@@ -12,7 +12,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,6 +128,9 @@ def restore(
             found = _newest(Path(directory).resolve(), templates, settings)
         except CheckpointError as error:
             refusal = str(error)
+        text_from_first("null")
+    else:
+        _follow(templates)
     header = [refusal, *((found.phase, found.step, found.progress) if found else ())]
     refusal, *entry = json.loads(text_from_first(json.dumps(header)))
     if refusal:
@@ -170,6 +173,7 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
     """The arrays of one checkpoint, checked against the manifest's fingerprints."""
     from orbax.checkpoint import v1 as ocp
 
+    text_from_first(json.dumps([str(folder / ARRAYS), manifest["phase"]]))
     try:
         with _alone():
             state = ocp.load(folder / ARRAYS, template())
@@ -189,6 +193,17 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
     return state
 
 
+def _follow(templates: Mapping[str, Callable[[], Any]]) -> None:
+    """Loads what the first process loads, as Orbax counts the steps of all of them."""
+    from orbax.checkpoint import v1 as ocp
+
+    while asked := json.loads(text_from_first("null")):
+        arrays, phase = asked
+        # What is wrong with it, the first one says.
+        with suppress(Exception), _alone():
+            ocp.load(arrays, templates[phase]())
+
+
 def _alone() -> AbstractContextManager:
     """Orbax without the other processes, which it would wait for."""
     from orbax.checkpoint import v1 as ocp
@@ -196,7 +211,8 @@ def _alone() -> AbstractContextManager:
     if jax.process_count() == 1:
         return nullcontext()
     context = ocp.Context()
-    context.multiprocessing.active_processes = {0}
+    context.multiprocessing.primary_host = jax.process_index()
+    context.multiprocessing.active_processes = {jax.process_index()}
     return context
 
 
