@@ -115,11 +115,26 @@ def target_distribution(
     Returns:
       p, whose rows are distributions over the clusters.
     """
-    frequency = q.sum(axis=0, keepdims=True)
+    frequency = q.sum(axis=0)
     if axis_name is not None:
         frequency = jax.lax.psum(frequency, axis_name)
+    return sharpen(q, frequency)
+
+
+def sharpen(
+    q: Float[Array, "n k"], frequency: Float[Array, " k"]
+) -> Float[Array, "n k"]:
+    """p of some samples, given f of all: the rest of equation 3.
+
+    Args:
+      q: soft assignments.
+      frequency: f_j, the sum of q_ij over all samples.
+
+    Returns:
+      p, whose rows are distributions over the clusters.
+    """
     # Dividing before squaring: q^2 alone would underflow where q < 1e-19.
-    weight = q * (q / jnp.maximum(frequency, jnp.finfo(q.dtype).tiny))
+    weight = q * (q / jnp.maximum(frequency, jnp.finfo(q.dtype).tiny)[None, :])
     total = weight.sum(axis=1, keepdims=True)
     return jax.lax.stop_gradient(weight / total)
 

@@ -21,6 +21,13 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
     return -(-n_samples // min(batch_size, n_samples))
 
 
+def epoch_order(
+    key: jax.Array, epoch: Int[Array, ""] | int, n_samples: int
+) -> Int[Array, " n"]:
+    """All samples in the order in which the steps of an epoch take them."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), n_samples)
+
+
 def minibatch_plan(
     key: jax.Array,
     first_step: Int[Array, ""] | int,
@@ -54,7 +61,7 @@ def minibatch_plan(
     epochs = first_epoch + jnp.arange((num_steps + epoch_steps - 2) // epoch_steps + 1)
 
     def shuffled(epoch: Int[Array, ""]) -> Int[Array, " padded"]:
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), n_samples)
+        order = epoch_order(key, epoch, n_samples)
         return jnp.pad(order, (0, epoch_steps * batch_size - n_samples))
 
     indices = jax.vmap(shuffled)(epochs).reshape(-1, batch_size)

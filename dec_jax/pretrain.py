@@ -316,7 +316,7 @@ def pretrain_end_to_end(
         architecture's d, or the objective is not made for the architecture or for x.
       FloatingPointError: the loss is no longer finite; the learning rate is too large.
     """
-    _check(x, validation, architecture, config)
+    check_pretraining(x, validation, architecture, config)
     x = jnp.asarray(x)
     check_batch_size(config.batch_size, x)
     validation = None if validation is None else jnp.asarray(validation)
@@ -326,13 +326,33 @@ def pretrain_end_to_end(
         )
     # The compiled epoch takes over its argument's memory; the caller's stays.
     state = beside(state, x)
-    done = int(state.step) // steps_per_epoch(len(x), config.batch_size)
+    return run_epochs(
+        state,
+        partial(_pretrain_epochs, x=x, num_epochs=1),
+        architecture=architecture,
+        config=config,
+        epoch_steps=steps_per_epoch(len(x), config.batch_size),
+        validation=validation,
+        on_epoch=on_epoch,
+    )
+
+
+def run_epochs(
+    state: PretrainState,
+    epoch: Callable[..., tuple[PretrainState, Float[Array, " 1"]]],
+    *,
+    architecture: Architecture,
+    config: PretrainConfig,
+    epoch_steps: int,
+    validation: jax.Array | None,
+    on_epoch: Callable[[PretrainState, PretrainHistory], bool | None] | None,
+) -> tuple[Params, PretrainHistory]:
+    """`pretrain_end_to_end` once `epoch(state, architecture, config)` is at hand."""
+    done = int(state.step) // epoch_steps
     rows: list[PretrainHistory] = []
     stopped = False
     while done < config.epochs and not stopped and not _is_stale(state, config):
-        state, loss = _pretrain_epochs(
-            state, x, architecture=architecture, config=config, num_epochs=1
-        )
+        state, loss = epoch(state, architecture=architecture, config=config)
         done += 1
         watched = loss[0]
         if validation is not None:
@@ -367,12 +387,13 @@ def _is_stale(state: PretrainState, config: PretrainConfig) -> bool:
     return config.patience is not None and int(state.stale) >= config.patience
 
 
-def _check(
-    x: jax.Array | np.ndarray,
+def check_pretraining(
+    x: jax.Array | np.ndarray | None,
     validation: jax.Array | np.ndarray | None,
     architecture: Architecture,
     config: PretrainConfig,
 ) -> None:
+    """What `pretrain_end_to_end` asks of its data; None stands for data not at hand."""
     config.objective.check(architecture)
     for name, samples in {"x": x, "validation": validation}.items():
         if samples is None:

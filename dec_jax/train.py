@@ -335,7 +335,7 @@ def train(
     settings = {"architecture": architecture, "objective": objective, "config": config}
     rows: list[History] = []
     stopped = False
-    while not (done := _stop_reason(state, config)) and not stopped:
+    while not (done := stop_reason(state, config)) and not stopped:
         left = config.max_intervals - int(state.step) // config.update_interval
         count = min(intervals_per_call, left)
         state, new = _train_intervals(state, x, num_intervals=count, **settings)
@@ -351,13 +351,13 @@ def train(
         labels=np.asarray(labels),
         q=np.asarray(q),
         centroids=np.asarray(state.params["centroids"]),
-        history=_join(rows, n_clusters=q.shape[1]),
+        history=join_history(rows, n_clusters=q.shape[1]),
         n_steps=int(state.step),
         stop_reason=done or "stopped by the caller",
     )
 
 
-def _stop_reason(state: TrainState, config: TrainConfig) -> str:
+def stop_reason(state: TrainState, config: TrainConfig) -> str:
     """Why training is over, or an empty string if it is not."""
     # NaN gives every sample the same label: it would look like convergence.
     if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
@@ -373,7 +373,7 @@ def _stop_reason(state: TrainState, config: TrainConfig) -> str:
     return ""
 
 
-def _join(rows: list[History], n_clusters: int) -> History:
+def join_history(rows: list[History], n_clusters: int) -> History:
     """The rows of all calls as one history; none at all gives empty columns."""
     if not rows:
         empty = np.zeros(0, np.float32)

@@ -14,6 +14,7 @@ from dec_jax.assignment import (
     hard_assignment,
     label_change,
     log_soft_assignment,
+    sharpen,
     soft_assignment,
     squared_distances,
     target_distribution,
@@ -382,3 +383,9 @@ def test_target_is_sharper_than_a_balanced_q(row):
     p = jitted_p(q)
     assert (p.max(axis=1) >= q.max(axis=1) - 1e-5).all()
     assert (p.min(axis=1) <= q.min(axis=1) + 1e-5).all()
+
+
+def test_sharpen_of_some_rows_is_their_p_of_all():
+    q = soft_assignment(Z, CENTROIDS)
+    p = sharpen(q[3:7], q.sum(axis=0))
+    np.testing.assert_allclose(p, target_distribution_by_loops(q)[3:7], rtol=1e-5)

@@ -1,9 +1,11 @@
 import json
+from concurrent.futures import Future
 from functools import partial
 
+import numpy as np
 import pytest
 
-from benchmarks import augment, cost_model, refresh, rows, startup, train_step
+from benchmarks import augment, cost_model, refresh, rows, startup, stream, train_step
 from dec_jax.architecture import dense_architecture
 from dec_jax.recipes import make_recipe
 
@@ -156,3 +158,35 @@ def test_the_model_stands_beside_what_is_measured(monkeypatch):
     assert len(found) == 2
     for row in found:
         assert row["ours"] > 0 and row["peer"] > 0
+
+
+def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
+    class SameProcess:
+        """Runs at once what another process would; that it is another is no matter here."""
+
+        def __init__(self, *args, **options):
+            pass
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *error: None  # noqa: E731
+
+        def submit(self, function, *args):
+            done = Future()
+            done.set_result(function(*args))
+            return done
+
+    monkeypatch.setattr(stream, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(stream, "WIDTH", 12)
+    settings = stream.Settings(batch=32, hidden=(8,))
+    path = tmp_path / "rows.npy"
+    found = stream.measure(path, 300, settings, fits=100, rounds=1)
+    assert np.load(path).shape == (300, 12)
+    assert [row["unit"] for row in found] == ["samples/s", "samples/s", "GB"]
+    for row in found[:2]:
+        np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
+    assert 0.05 < found[2]["ours"] < 100
+
+
+def test_stream_says_that_the_disk_has_no_room(tmp_path):
+    with pytest.raises(SystemExit, match=r"rows need [\d.]+ GB in .* fewer rows"):
+        stream.check_room(tmp_path, 10**12)

@@ -85,6 +85,16 @@ ALLOWED["model"] = {
     *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
     *("model_arrays", "model_file", "objectives", "train", "vade", "validation"),
 }
+ALLOWED["sources"] = {"image_folder", "validation"}
+ALLOWED["reading"] = {"loop", "sources", "validation"}
+ALLOWED["stream_passes"] = {
+    *("architecture", "assignment", "autoencoder", "kmeans", "loop", "objectives"),
+    *("reading", "sources", "validation"),
+}
+ALLOWED["stream"] = {
+    *("architecture", "assignment", "autoencoder", "loop", "objectives", "pretrain"),
+    *("reading", "sources", "stream_passes", "train", "train_state", "validation"),
+}
 
 OPTIONAL = (
     "tensorflow",

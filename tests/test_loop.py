@@ -3,7 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dec_jax.loop import map_blocks, minibatch_plan, scan_minibatches, steps_per_epoch
+from dec_jax.loop import (
+    epoch_order,
+    map_blocks,
+    minibatch_plan,
+    scan_minibatches,
+    steps_per_epoch,
+)
 
 KEY = jax.random.key(0)
 
@@ -135,3 +141,10 @@ def test_map_blocks_holds_one_block_at_a_time():
 
     map_blocks(function, jnp.zeros((23, 4)), block_size=5)
     assert set(seen) == {(5, 4)}
+
+
+def test_epoch_order_is_what_the_plan_takes():
+    indices, _ = plan(0, 15)
+    for epoch in range(3):
+        rows = np.asarray(indices)[epoch * 5 : (epoch + 1) * 5].reshape(-1)[:23]
+        np.testing.assert_array_equal(epoch_order(KEY, epoch, 23), rows)

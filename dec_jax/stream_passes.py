@@ -1,0 +1,270 @@
+"""One pass over a source: z, q, labels and the column sums of q, none of them held whole."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from dec_jax import kmeans
+from dec_jax.architecture import Architecture
+from dec_jax.assignment import (
+    confidence,
+    hard_assignment,
+    sharpen,
+    soft_assignment,
+    squared_distances,
+)
+from dec_jax.autoencoder import Params, rows_at_once
+from dec_jax.autoencoder import embed as embed_array
+from dec_jax.loop import epoch_order
+from dec_jax.reading import Reading, blocks, scratch
+from dec_jax.sources import MappedRows, Source, source_of
+from dec_jax.validation import check_n_clusters, check_positive_int
+
+# Numbers of z, or of q, that are looked at in one program. Where all samples are one group,
+# q, its sums and p come out as they do in memory, to the last bit.
+GROUP_VALUES = 2**23
+
+
+def embed(
+    params: Params,
+    source: Source | np.ndarray,
+    *,
+    architecture: Architecture,
+    rows: np.ndarray | None = None,
+    reading: Reading = Reading(),
+) -> np.ndarray:
+    """z of all samples, or of some rows of them.
+
+    Args:
+      params: parameters with an entry "encoder".
+      source: the samples.
+      architecture: the network.
+      rows: which samples, in this order; None is all.
+      reading: how the source is read.
+
+    Returns:
+      z, [n, e] float32, a map of a scratch file that is gone with it.
+    """
+    source = source_of(source)
+    check_width(source, architecture)
+    n = source.shape[0] if rows is None else len(rows)
+    made = blocks(
+        partial(_embed_block, params, architecture=architecture),
+        source,
+        reading=reading,
+        multiple=rows_at_once(architecture),
+        rows=rows,
+    )
+    return scratch(made, (n, architecture.embedding_dim), reading).x
+
+
+def k_means(
+    key: jax.Array,
+    params: Params,
+    source: Source | np.ndarray,
+    n_clusters: int,
+    *,
+    architecture: Architecture,
+    sample_size: int = 100_000,
+    n_init: int = 20,
+    reading: Reading = Reading(),
+) -> kmeans.KMeansResult:
+    """k-means of z of a random subsample, then one pass for the labels of all samples.
+
+    Args:
+      key: a `jax.random.key`; that of `k_means`, and folded with `n_init`, which no
+        restart takes, that of the subsample.
+      params: parameters with an entry "encoder".
+      source: the samples.
+      n_clusters: number of clusters.
+      architecture: the network.
+      sample_size: samples that k-means sees, drawn without replacement; where there are
+        no more than that, all, and the result is that of the in-memory `k_means`.
+      n_init: restarts.
+      reading: how the source is read.
+
+    Returns:
+      Centroids, the labels of all samples; the inertia is that of the subsample.
+
+    Raises:
+      ValueError: fewer samples, or a smaller subsample, than clusters.
+    """
+    source = source_of(source)
+    n = source.shape[0]
+    check_n_clusters(n_clusters, n)
+    check_positive_int("sample_size", sample_size)
+    if sample_size < n_clusters:
+        raise ValueError(
+            f"sample_size must be at least n_clusters = {n_clusters}, got {sample_size}."
+        )
+    settings: dict[str, Any] = {"architecture": architecture, "reading": reading}
+    if n <= sample_size:
+        z = embed(params, source, **settings)
+        return kmeans.k_means(key, z, n_clusters, n_init=n_init)
+    drawn = epoch_order(jax.random.fold_in(key, n_init), 0, n)[:sample_size]
+    z = embed(params, source, rows=np.sort(np.asarray(drawn)), **settings)
+    result = kmeans.k_means(key, z, n_clusters, n_init=n_init)
+    made = blocks(
+        partial(_nearest_block, params, result.centroids, architecture=architecture),
+        source,
+        reading=reading,
+        multiple=rows_at_once(architecture),
+    )
+    labels, done = np.empty(n, np.int32), 0
+    for of_block in made:
+        labels[done : done + len(of_block)] = of_block
+        done += len(of_block)
+    return result._replace(labels=jnp.asarray(labels))
+
+
+def assign(
+    params: Params,
+    source: Source | np.ndarray,
+    *,
+    architecture: Architecture,
+    alpha: float = 1.0,
+    reading: Reading = Reading(),
+) -> tuple[np.ndarray, np.ndarray]:
+    """q and the hard labels of all samples, in one pass.
+
+    Args:
+      params: parameters with entries "encoder" and "centroids".
+      source: the samples.
+      architecture: the network.
+      alpha: degrees of freedom of the Student's t kernel.
+      reading: how the source is read.
+
+    Returns:
+      q, [n, k] float32, a map of a scratch file that is gone with it; and the labels.
+    """
+    source = source_of(source)
+    check_width(source, architecture)
+    seen = look(params, source, architecture, alpha, reading)
+    return seen.q.x, seen.labels
+
+
+class Look(NamedTuple):
+    """What one pass over all samples sees."""
+
+    q: MappedRows  # [n, k]
+    labels: np.ndarray  # [n] int32
+    frequency: np.ndarray  # [k] float32, the column sums of q
+    max_q: float
+    q_entropy: float
+
+
+def look(
+    params: Params,
+    source: Source,
+    architecture: Architecture,
+    alpha: float,
+    reading: Reading,
+) -> Look:
+    """The pass of a refresh."""
+    n, k = source.shape[0], len(params["centroids"])
+    z = blocks(
+        partial(_embed_block, params, architecture=architecture),
+        source,
+        reading=reading,
+        multiple=rows_at_once(architecture),
+    )
+    labels = np.empty(n, np.int32)
+    # Column sums of q, and what is averaged: float32 would lose digits over millions.
+    sums = np.zeros(k + 2)
+    q = scratch(_q_of(z, params["centroids"], alpha, labels, sums), (n, k), reading)
+    max_q, q_entropy = sums[k:] / n
+    return Look(q, labels, sums[:k].astype(np.float32), float(max_q), float(q_entropy))
+
+
+def _q_of(
+    z_blocks: Iterator[np.ndarray],
+    centroids: jax.Array,
+    alpha: float,
+    labels: np.ndarray,
+    sums: np.ndarray,
+) -> Iterator[np.ndarray]:
+    """Yields q, group after group, and puts what else is seen into the two arrays."""
+    rows = min(len(labels), _rows_of_group(centroids))
+    group, done = np.empty((rows, centroids.shape[1]), np.float32), 0
+    for z in _grouped(z_blocks, group):
+        q, of_group, *others = jax.device_get(
+            _look_group(jnp.asarray(z), centroids, alpha=alpha)
+        )
+        frequency, largest, entropy = others
+        labels[done : done + len(z)] = of_group
+        sums += [*frequency, len(z) * largest, len(z) * entropy]
+        done += len(z)
+        yield q
+
+
+def _rows_of_group(centroids: jax.Array) -> int:
+    return max(1, GROUP_VALUES // max(centroids.shape))
+
+
+def _grouped(blocks: Iterator[np.ndarray], group: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of all blocks, as many at a time as the array for them has room for."""
+    filled = 0
+    for rows in blocks:
+        while len(rows):
+            # A copy: to keep each block's own array, small as it is, would keep the
+            # memory around it from being used again.
+            fitting = rows[: len(group) - filled]
+            group[filled : filled + len(fitting)] = fitting
+            filled, rows = filled + len(fitting), rows[len(fitting) :]
+            if filled == len(group):
+                yield group
+                filled = 0
+    if filled:
+        yield group[:filled]
+
+
+def targets(seen: Look, centroids: jax.Array, reading: Reading) -> MappedRows:
+    """p of all samples: the second pass, over q alone."""
+    n, k = seen.q.x.shape
+    at_once = _rows_of_group(centroids)
+    frequency = jnp.asarray(seen.frequency)
+    p = (
+        np.asarray(
+            _sharpen(jnp.asarray(seen.q.read(slice(start, start + at_once))), frequency)
+        )
+        for start in range(0, n, at_once)
+    )
+    return scratch(p, (n, k), reading)
+
+
+def check_width(source: Source, architecture: Architecture) -> None:
+    """Raises ValueError unless the samples are as wide as the network."""
+    if source.shape[1] != architecture.input_dim:
+        raise ValueError(
+            f"{source.name} must have {architecture.input_dim} values a sample, the "
+            f"architecture's input, got {source.shape[1]}."
+        )
+
+
+@partial(jax.jit, static_argnames="alpha")
+def _look_group(
+    z: Float[Array, "b e"], centroids: Float[Array, "k e"], *, alpha: float
+) -> tuple[jax.Array, ...]:
+    q = soft_assignment(z, centroids, alpha=alpha)
+    return q, hard_assignment(q), q.sum(axis=0), *confidence(q)
+
+
+_sharpen = jax.jit(sharpen)
+_embed_block = jax.jit(embed_array, static_argnames="architecture")
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _nearest_block(
+    params: Params,
+    centroids: Float[Array, "k e"],
+    x: Num[Array, "b d"],
+    *,
+    architecture: Architecture,
+) -> Int[Array, " b"]:
+    z = embed_array(params, x, architecture=architecture)
+    return squared_distances(z, centroids).argmin(axis=1).astype(jnp.int32)
