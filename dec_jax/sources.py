@@ -16,9 +16,9 @@ import numpy as np
 from dec_jax.image_folder import MODES, find_images, height_and_width, read_image
 from dec_jax.validation import check_choice, check_samples
 
-# Rows are copied out of a mapped file so many at a time: a row that is touched brings
-# up to 16 pages of its neighbours into memory, 16 MiB for these.
-ROWS_AT_ONCE = 256
+# Rows are copied out of a mapped file so many at a time by each reader: a row that is
+# touched brings up to 16 pages of its neighbours into memory, 4 MiB for these.
+ROWS_AT_ONCE = 64
 # A disk answers many readers at once; one reader waits for each page.
 READERS = 16
 

@@ -15,10 +15,9 @@ block, and each epoch takes the samples in the order of the in-memory run:
 `shape`, a `dtype` and a `read` is a source (`Source`).
 
 At each refresh one pass over the samples writes q to a scratch file and sums its columns; a
-pass over q then writes p, exact, from which the steps read theirs. Neither is held: p in
-memory would take more than all else from some million samples on, and p made anew of each
-batch by the parameters of the refresh would cost a third of the speed of DEC. The labels and
-the order of an epoch are held, at 4 bytes a sample each.
+pass over q writes p, exact, from which the steps read theirs. In memory p would outgrow all
+else; made anew of each batch it would cost a third of the speed of DEC. What is held of each
+sample is its label and its place in the epoch, 4 bytes each.
 """
 
 from collections.abc import Callable
@@ -122,12 +121,10 @@ def pretrain(
     check_pretraining(None, validation, architecture, config)
     n = source.shape[0]
     if state is None:
-        state = init_pretraining(
-            key, architecture=architecture, config=config, n_samples=n
-        )
-    else:
-        # The compiled steps take over their argument's memory; the caller's stays.
-        state = jax.tree.map(jnp.copy, state)
+        settings: Any = {"architecture": architecture, "config": config}
+        state = init_pretraining(key, n_samples=n, **settings)
+    # The compiled steps take over their argument's memory; the caller's stays.
+    state = jax.tree.map(jnp.copy, state)
     epoch_steps = steps_per_epoch(n, config.batch_size)
 
     def check(x: np.ndarray) -> None:
@@ -240,11 +237,7 @@ def train(
             )
     # The compiled steps take over their argument's memory; the caller's stays.
     state = jax.tree.map(jnp.copy, state._replace(targets=state.targets[:0]))
-    settings: dict[str, Any] = {
-        "architecture": architecture,
-        "objective": objective,
-        "config": config,
-    }
+    settings: Any = {"architecture": architecture, "objective": objective}
     look_at = partial(
         look,
         source=source,
@@ -267,7 +260,9 @@ def train(
         )
         row = _row(state, seen)
         if not state.converged:
-            state, losses = _interval(state, source, seen, reading, **settings)
+            state, losses = _interval(
+                state, source, seen, reading, config=config, **settings
+            )
             row, seen = row._replace(**losses), None
         rows.append(row)
         if on_interval is not None:
