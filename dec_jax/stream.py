@@ -57,6 +57,7 @@ from dec_jax.sources import (
 from dec_jax.stream_passes import (
     Look,
     assign,
+    check_clustering,
     check_width,
     embed,
     k_means,
@@ -218,23 +219,12 @@ def train(
       a map of a scratch file that is gone with it.
 
     Raises:
-      TypeError, ValueError: the samples do not fit the architecture or the state, or a
-        block of them is not finite; a setting that a stream does not have.
-      OSError: the scratch folder has no room for q.
+      TypeError, ValueError: the samples do not fit the architecture, the state or the
+        method, or are not finite; a setting or method that a stream does not have.
+      OSError: the scratch folder has no room for q and p.
     """
     source = source_of(source)
-    check_width(source, architecture)
-    if source.shape[0] != len(state.labels):
-        raise ValueError(
-            f"{source.name} must have the state's {len(state.labels)} samples, got "
-            f"{source.shape[0]}."
-        )
-    for name in ("fixed_intervals", "reseed_below"):
-        if getattr(config, name):
-            raise ValueError(
-                f"{name} must be 0 in a stream, which holds neither p nor z of all "
-                f"samples, got {getattr(config, name)}."
-            )
+    check_clustering(source, len(state.labels), architecture, objective, config)
     # The compiled steps take over their argument's memory; the caller's stays.
     state = jax.tree.map(jnp.copy, state._replace(targets=state.targets[:0]))
     settings: Any = {"architecture": architecture, "objective": objective}
@@ -242,7 +232,7 @@ def train(
         look,
         source=source,
         architecture=architecture,
-        alpha=objective.alpha,
+        objective=objective,
         reading=reading,
     )
     rows: list[History] = []
@@ -359,6 +349,11 @@ def _interval(
     config: TrainConfig,
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """The steps of an interval, and the mean of each term of the loss."""
+
+    def check(x: np.ndarray) -> None:
+        check_samples(x, source.name)
+        objective.check(x, architecture)
+
     read_ahead = batches(
         source,
         jax.random.fold_in(state.key, 0),
@@ -366,7 +361,7 @@ def _interval(
         config.update_interval,
         config.batch_size,
         reading=reading,
-        check=partial(check_samples, name=source.name),
+        check=check,
         beside=targets(seen, state.params["centroids"], reading),
     )
     program = partial(

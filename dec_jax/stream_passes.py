@@ -15,14 +15,15 @@ from dec_jax.assignment import (
     confidence,
     hard_assignment,
     sharpen,
-    soft_assignment,
     squared_distances,
 )
 from dec_jax.autoencoder import Params, rows_at_once
 from dec_jax.autoencoder import embed as embed_array
 from dec_jax.loop import epoch_order
+from dec_jax.objectives import DEC, Objective
 from dec_jax.reading import Reading, blocks, scratch
 from dec_jax.sources import MappedRows, Source, source_of
+from dec_jax.train_state import TrainConfig
 from dec_jax.validation import check_n_clusters, check_positive_int
 
 # Numbers of z, or of q, that are looked at in one program. Where all samples are one group,
@@ -127,16 +128,16 @@ def assign(
     source: Source | np.ndarray,
     *,
     architecture: Architecture,
-    alpha: float = 1.0,
+    objective: Objective = DEC(),
     reading: Reading = Reading(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """q and the hard labels of all samples, in one pass.
 
     Args:
-      params: parameters with entries "encoder" and "centroids".
+      params: parameters with entries "encoder", "centroids" and those of the method.
       source: the samples.
       architecture: the network.
-      alpha: degrees of freedom of the Student's t kernel.
+      objective: the method, which says how q comes from z.
       reading: how the source is read.
 
     Returns:
@@ -144,7 +145,7 @@ def assign(
     """
     source = source_of(source)
     check_width(source, architecture)
-    seen = look(params, source, architecture, alpha, reading)
+    seen = look(params, source, architecture, objective, reading)
     return seen.q.x, seen.labels
 
 
@@ -162,7 +163,7 @@ def look(
     params: Params,
     source: Source,
     architecture: Architecture,
-    alpha: float,
+    objective: Objective,
     reading: Reading,
 ) -> Look:
     """The pass of a refresh."""
@@ -176,24 +177,27 @@ def look(
     labels = np.empty(n, np.int32)
     # Column sums of q, and what is averaged: float32 would lose digits over millions.
     sums = np.zeros(k + 2)
-    q = scratch(_q_of(z, params["centroids"], alpha, labels, sums), (n, k), reading)
+    network = ("encoder", "decoder", "batch_stats")
+    clusters = {name: params[name] for name in params if name not in network}
+    q = scratch(_q_of(z, clusters, objective, labels, sums), (n, k), reading)
     max_q, q_entropy = sums[k:] / n
     return Look(q, labels, sums[:k].astype(np.float32), float(max_q), float(q_entropy))
 
 
 def _q_of(
     z_blocks: Iterator[np.ndarray],
-    centroids: jax.Array,
-    alpha: float,
+    clusters: Params,
+    objective: Objective,
     labels: np.ndarray,
     sums: np.ndarray,
 ) -> Iterator[np.ndarray]:
     """Yields q, group after group, and puts what else is seen into the two arrays."""
-    rows = min(len(labels), _rows_of_group(centroids))
-    group, done = np.empty((rows, centroids.shape[1]), np.float32), 0
+    rows = min(len(labels), _rows_of_group(clusters["centroids"]))
+    group = np.empty((rows, clusters["centroids"].shape[1]), np.float32)
+    done = 0
     for z in _grouped(z_blocks, group):
         q, of_group, *others = jax.device_get(
-            _look_group(jnp.asarray(z), centroids, alpha=alpha)
+            _look_group(clusters, jnp.asarray(z), objective=objective)
         )
         frequency, largest, entropy = others
         labels[done : done + len(z)] = of_group
@@ -246,15 +250,45 @@ def check_width(source: Source, architecture: Architecture) -> None:
         )
 
 
-@partial(jax.jit, static_argnames="alpha")
+@partial(jax.jit, static_argnames="objective")
 def _look_group(
-    z: Float[Array, "b e"], centroids: Float[Array, "k e"], *, alpha: float
+    clusters: Params, z: Float[Array, "b e"], *, objective: Objective
 ) -> tuple[jax.Array, ...]:
-    q = soft_assignment(z, centroids, alpha=alpha)
+    q = objective.assignment(clusters, z)
     return q, hard_assignment(q), q.sum(axis=0), *confidence(q)
 
 
 _sharpen = jax.jit(sharpen)
+
+
+def check_clustering(
+    source: Source,
+    n_samples: int,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> None:
+    """Raises unless a state of so many samples can learn from the source."""
+    check_width(source, architecture)
+    if source.shape[0] != n_samples:
+        raise ValueError(
+            f"{source.name} must have the state's {n_samples} samples, got "
+            f"{source.shape[0]}."
+        )
+    for name in ("fixed_intervals", "reseed_below"):
+        if getattr(config, name):
+            raise ValueError(
+                f"{name} must be 0 in a stream, which holds neither p nor z of all "
+                f"samples, got {getattr(config, name)}."
+            )
+    objective.check(source.read(slice(0, 1)), architecture)
+    if objective.fitted:
+        raise ValueError(
+            f"{type(objective).__name__} cannot learn from a stream: it fits "
+            f"{', '.join(objective.fitted)} to z of all samples; use DEC, IDEC or DCN."
+        )
+
+
 _embed_block = jax.jit(embed_array, static_argnames="architecture")
 
 

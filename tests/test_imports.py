@@ -89,7 +89,7 @@ ALLOWED["sources"] = {"image_folder", "validation"}
 ALLOWED["reading"] = {"loop", "sources", "validation"}
 ALLOWED["stream_passes"] = {
     *("architecture", "assignment", "autoencoder", "kmeans", "loop", "objectives"),
-    *("reading", "sources", "validation"),
+    *("reading", "sources", "train_state", "validation"),
 }
 ALLOWED["stream"] = {
     *("architecture", "assignment", "autoencoder", "loop", "objectives", "pretrain"),

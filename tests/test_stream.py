@@ -19,6 +19,7 @@ from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.reconstruction import Variational
 from dec_jax.train import assign, train
 from dec_jax.train_state import TrainConfig
+from dec_jax.vade import VaDE
 
 KEY = jax.random.key(0)
 TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
@@ -138,8 +139,9 @@ def test_embed_gives_z_of_all_and_of_some(blobs, source, start, small_blocks):
 
 def test_assign_equals_the_in_memory_assign(blobs, source, start, small_blocks):
     params = {**start[0], "centroids": start[1]}
-    q, labels = assign(params, blobs[0], architecture=TINY, alpha=2.0)
-    settings = {"architecture": TINY, "reading": READING, "alpha": 2.0}
+    objective = DEC(alpha=2.0)
+    q, labels = assign(params, blobs[0], architecture=TINY, objective=objective)
+    settings = {"architecture": TINY, "reading": READING, "objective": objective}
     found = stream.assign(params, source, **settings)
     np.testing.assert_allclose(found[0], q, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found[1], labels)
@@ -150,7 +152,7 @@ def test_p_of_a_row_of_q_and_the_column_sums_is_equation_3(
     blobs, source, start, small_blocks
 ):
     params = {**start[0], "centroids": start[1]}
-    seen = stream_passes.look(params, source, TINY, 1.0, READING)
+    seen = stream_passes.look(params, source, TINY, DEC(), READING)
     q = np.asarray(assign(params, blobs[0], architecture=TINY)[0], np.float64)
     p = np.empty_like(q)
     for i, row in enumerate(q):
@@ -250,7 +252,7 @@ def test_train_ends_once_labels_stop_changing(source, start):
     assert np.isnan(found.history.loss[1]) and found.n_steps == 5
     # What is told belongs to the final parameters, without another pass.
     q, labels = stream.assign(
-        found.state.params, source, architecture=TINY, alpha=METHODS[0].alpha
+        found.state.params, source, architecture=TINY, objective=METHODS[0]
     )
     np.testing.assert_array_equal(found.q, q)
     np.testing.assert_array_equal(found.labels, labels)
@@ -370,6 +372,17 @@ def test_train_rejects_settings_that_need_all_in_memory(setting, source, start):
         ValueError, match=f"{name} must be 0 in a stream, .* got {value}"
     ):
         run(start, source, config=replace(CONFIG, **setting))
+
+
+def test_train_rejects_a_method_that_fits_to_all_samples(source, start):
+    net = replace(TINY, variational=True, output_activation="linear")
+    state = stream.init_state(KEY, *start, config=CONFIG)
+    with pytest.raises(ValueError, match="VaDE cannot learn from a stream: it fits "):
+        stream.train(state, source, architecture=net, objective=VaDE())
+    with pytest.raises(
+        ValueError, match="DEC needs an architecture with variational=F"
+    ):
+        stream.train(state, source, architecture=net, objective=DEC())
 
 
 def test_k_means_rejects_fewer_samples_than_clusters(blobs, source, start):
