@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.compile_cache import keep_programs
+
 N_SAMPLES = 1796  # of the 1,797 digits, for two to share
 MODULE = "experiments.two_processes"
 
@@ -95,4 +97,5 @@ def cluster(file: Path) -> int:
 
 
 if __name__ == "__main__":
+    keep_programs()
     sys.exit(main(sys.argv[1:]))
