@@ -27,7 +27,7 @@ def peak(k, height=1.0):
 
 @pytest.mark.parametrize("k", [3, 5])
 def test_finds_the_number_of_blobs(k):
-    sweep = sweep_n_clusters(KEY, blobs_of(k), range(2, 9))
+    sweep = sweep_n_clusters(KEY, blobs_of(k), range(k - 1, k + 3))
     found = recommend(sweep)
     assert found.n_clusters == k
     assert found.decided
