@@ -8,7 +8,6 @@ many of the rows as fit there (`--fits`). Medians over the rounds. A turn that c
 first and is left out; of the stream, only up to a million rows, where it would show.
 """
 
-import argparse
 import multiprocessing
 import os
 import resource
@@ -26,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import save
+from benchmarks.rows import arguments, save
 from dec_jax import stream
 from dec_jax.architecture import Architecture, dense_architecture
 from dec_jax.autoencoder import init_params
@@ -203,16 +202,14 @@ def check_room(folder: Path, rows: int) -> None:
 
 def main() -> None:
     """Measures and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000])
     parser.add_argument("--fits", type=int, default=200_000, help="rows in memory")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--hidden", type=int, nargs="+", default=[500, 500, 2000])
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--run-length", type=int, default=1, help="see stream.Reading")
     parser.add_argument("--folder", type=Path, help="of the file; else a temporary one")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results")
     options = parser.parse_args()
     # Two processes share an accelerator.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

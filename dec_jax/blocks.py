@@ -43,7 +43,16 @@ def to_blocks(
 def from_blocks(
     blocks: Shaped[Array, "m b ..."], n: int, like: Array
 ) -> Shaped[Array, "n ..."]:
-    """The n rows of `to_blocks`, in their order again."""
+    """The n rows of `to_blocks`, in their order again.
+
+    Args:
+      blocks: as `to_blocks` gives them, or what was computed of each row.
+      n: rows without the padding.
+      like: the samples whose devices the rows are spread over.
+
+    Returns:
+      One row a sample.
+    """
     s = mesh_size(like)
     m, b, *rest = blocks.shape
     share = -(-n // s)

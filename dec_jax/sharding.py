@@ -84,6 +84,13 @@ def join_rows(part: Num[np.ndarray, "m d"], mesh: Mesh) -> Num[Array, "n d"]:
 def rows_of_process(n_samples: int, mesh: Mesh) -> slice:
     """Which rows of all are those of this process, for `join_rows`.
 
+    Args:
+      n_samples: n, rows in all.
+      mesh: from `data_mesh`, over all processes.
+
+    Returns:
+      A slice of the n rows.
+
     Raises:
       ValueError: the devices do not divide the rows.
     """
