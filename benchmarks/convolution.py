@@ -1,8 +1,9 @@
 """Convolutional autoencoders in a compiled loop: `python -m benchmarks.convolution`.
 
 Milliseconds of one gradient step, several in a `lax.scan`: JAX's own convolution,
-transposed convolution and pooling beside those of `dec_jax.convolution`, in alternating
-rounds after compilation. The gradients of the last step are compared too.
+transposed convolution and pooling beside those of `dec_jax.convolution`, and the same
+network in eager PyTorch, where it is installed. In alternating rounds after compilation.
+The gradients of JAX's last step are compared too.
 """
 
 import statistics
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.rows import arguments, save
+from benchmarks.rows import arguments, in_turns, save
 from dec_jax import convolution, pooling
 from experiments import environment
 
@@ -99,6 +101,7 @@ def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
 
 
+JAX, TORCH = "JAX", "PyTorch"
 PEER = Operations(jax_conv2d, jax_conv2d_transpose, jax_max_pool)
 OURS = Operations(convolution.conv2d, convolution.conv2d_transpose, pooling.max_pool)
 
@@ -157,43 +160,109 @@ def train(
     return jax.lax.scan(step, (params, zeros), None, length=steps)[0]
 
 
-def compare(name: str, batch: int, *, steps: int, rounds: int) -> dict[str, Any]:
-    """One row: medians over the rounds, and how far the gradients are apart."""
+def torch_steps(
+    params: Params, x: jax.Array, name: str, steps: int
+) -> Callable[[], float] | None:
+    """`train` in PyTorch from the same parameters: the last step's loss; None without it."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    functional = torch.nn.functional
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder = NETS[name][1]
+
+    def placed(a: jax.Array, axes: tuple[int, ...]) -> Any:
+        return torch.tensor(np.asarray(a).transpose(axes).copy(), device=device)
+
+    def pads(layer: Conv, shape: Any) -> Any:
+        size, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+        return convolution.geometry(tuple(shape), size, strides, layer.padding).pads
+
+    # Channels come first in PyTorch, in kernels those of the smaller image.
+    kernels = [placed(w, (3, 2, 0, 1)) for w in params]
+    images = placed(x, (0, 3, 1, 2))
+
+    def loss_of(kernels: list[Any]) -> Any:
+        y, shapes, left = images, [], iter(kernels)
+        for layer in encoder:
+            shapes.append(y.shape[2:])
+            if layer:
+                (top, bottom), (before, after) = pads(layer, y.shape[2:])
+                y = functional.pad(y, (before, after, top, bottom))
+                y = functional.conv2d(y, next(left), stride=layer.stride)
+                y = torch.relu(y)
+            else:
+                y = functional.max_pool2d(y, 2)
+        for layer, shape in zip(encoder[::-1], shapes[::-1], strict=True):
+            if layer:
+                (top, _), (before, _) = pads(layer, shape)
+                y = functional.conv_transpose2d(y, next(left), stride=layer.stride)
+                y = y[:, :, top : top + shape[0], before : before + shape[1]]
+                y = torch.relu(y) if shape != shapes[0] else y
+            else:
+                y = functional.interpolate(y, size=shape, mode="nearest")
+        return functional.mse_loss(y, images)
+
+    def one() -> float:
+        moved = [w.clone().requires_grad_() for w in kernels]
+        for _ in range(steps):
+            loss = loss_of(moved)
+            gradients = torch.autograd.grad(loss, moved)
+            with torch.no_grad():
+                for w, gradient in zip(moved, gradients, strict=True):
+                    w -= 0.01 * gradient
+        return loss.item()
+
+    return one
+
+
+def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[dict[str, Any]]:
+    """Rows of ours beside each peer: medians, and how far the gradients are apart."""
     size, encoder = NETS[name]
     params_key, x_key = jax.random.split(jax.random.key(0))
     params = init_params(params_key, encoder)
     x = jax.random.uniform(x_key, (batch, size, size, 1))
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    programs, compile_seconds, gradients = {}, {}, {}
-    for ours in seconds:
+    programs: dict[str, Callable[[], object]] = {}
+    compile_seconds, gradients = {}, {}
+    for side in ("ours", JAX):
         start = time.perf_counter()
-        lowered = train.lower(params, x, name=name, ours=ours, steps=steps)
-        programs[ours] = lowered.compile()
-        compile_seconds[ours] = time.perf_counter() - start
-        gradients[ours] = programs[ours](params, x)[1]
-    for _ in range(rounds):
-        for ours, program in programs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(program(params, x))
-            seconds[ours].append((time.perf_counter() - start) / steps)
+        lowered = train.lower(params, x, name=name, ours=side == "ours", steps=steps)
+        compiled = lowered.compile()
+        compile_seconds[side] = time.perf_counter() - start
+        gradients[side] = compiled(params, x)[1]
+        programs[side] = partial(_ready, compiled, params, x)
+    peer = torch_steps(params, x, name, steps)
+    if peer is not None:
+        programs[TORCH] = peer
+        peer()
+    seconds = in_turns(programs, rounds)
+    milliseconds = {
+        side: 1e3 * statistics.median(took) / steps for side, took in seconds.items()
+    }
     differences = jax.tree.map(
         lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()),
-        gradients[True],
-        gradients[False],
+        gradients["ours"],
+        gradients[JAX],
     )
-    ours_ms, peer_ms = (
-        1e3 * statistics.median(seconds[side]) for side in (True, False)
-    )
-    return {
-        "case": f"{name} batch={batch}",
-        "ours": ours_ms,
-        "peer": peer_ms,
-        "ratio": peer_ms / ours_ms,
-        "limit_fraction": None,
-        "unit": "ms",
-        "compile": compile_seconds[True],
-        "gradient_difference": max(differences),
-    }
+    return [
+        {
+            "case": f"{name} batch={batch}, beside {side}",
+            "ours": milliseconds["ours"],
+            "peer": milliseconds[side],
+            "ratio": milliseconds[side] / milliseconds["ours"],
+            "limit_fraction": None,
+            "unit": "ms",
+            "compile": compile_seconds["ours"],
+            "gradient_difference": max(differences) if side == JAX else None,
+        }
+        for side in programs
+        if side != "ours"
+    ]
+
+
+def _ready(compiled: Any, params: Params, x: jax.Array) -> None:
+    jax.block_until_ready(compiled(params, x))
 
 
 def main() -> None:
@@ -206,16 +275,19 @@ def main() -> None:
         f"device {environment.device()}, ms a step, median of {options.rounds} rounds"
     )
     head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
-    print(f"{head[0]:24} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
+    print(f"{head[0]:40} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
     rows = []
     for name, batch in QUICK_CASES if options.quick else CASES:
-        row = compare(name, batch, steps=options.steps, rounds=options.rounds)
-        rows.append(row)
-        print(
-            f"{row['case']:24} {row['ours']:8.1f} {row['peer']:8.1f} {row['ratio']:9.1f} "
-            f"{row['compile']:9.1f} {row['gradient_difference']:.0e}",
-            flush=True,
-        )
+        found = compare(name, batch, steps=options.steps, rounds=options.rounds)
+        rows += found
+        for row in found:
+            apart = row["gradient_difference"]
+            print(
+                f"{row['case']:40} {row['ours']:8.1f} {row['peer']:8.1f} "
+                f"{row['ratio']:9.1f} {row['compile']:9.1f} "
+                f"{'-' if apart is None else f'{apart:.0e}'}",
+                flush=True,
+            )
     if options.save:
         save("convolution", rows)
 

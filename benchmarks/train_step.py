@@ -2,9 +2,9 @@
 
 The pretraining of the recipe `dec` on uint8 images, with and without moving them, and its
 clustering steps: our own programs, many steps in one, as the experiments run them. The
-peer is the same network, loss and optimiser in eager PyTorch (bfloat16: autocast), where
-it is installed. The limit is a square product in the same precision, in the same run. All
-take turns, several rounds; medians.
+peer is the same network, loss and optimiser in PyTorch (bfloat16: autocast), where it is
+installed: eager, and by `torch.compile`, on a GPU with CUDA graphs. The limit is a square
+product in the same precision, in the same run. All take turns, several rounds; medians.
 """
 
 import statistics
@@ -30,7 +30,8 @@ from experiments import environment
 SAMPLES, SIDE, CLUSTERS = 16_384, 28, 10
 WIDTH = SIDE * SIDE
 LIMIT_SIZE = 2_048  # of the square product
-Round = Callable[[], None]
+EAGER, COMPILED = "PyTorch", "torch.compile"
+Round = Callable[[], float]  # an epoch; the mean loss of its steps
 
 
 def images() -> np.ndarray:
@@ -61,10 +62,11 @@ def pretraining(x: jax.Array, batch: int, precision: str, *, moved: bool) -> Rou
     }
     state = init_pretraining(jax.random.key(0), n_samples=SAMPLES, **settings)
 
-    def one() -> None:
+    def one() -> float:
         nonlocal state
         state, loss = _pretrain_epochs(state, x, num_epochs=1, **settings)
-        loss.block_until_ready()
+        jax.block_until_ready(state)
+        return float(loss[0])
 
     return one
 
@@ -106,10 +108,11 @@ def clustering(x: jax.Array, batch: int, precision: str) -> Round:
     """One interval of DEC of ours: a refresh of p, and an epoch of steps."""
     state, settings = clustering_start(batch, precision, moved=False)
 
-    def one() -> None:
+    def one() -> float:
         nonlocal state
-        state, _ = _train_intervals(state, x, num_intervals=1, **settings)
+        state, history = _train_intervals(state, x, num_intervals=1, **settings)
         jax.block_until_ready(state)
+        return float(history.loss[0])
 
     return one
 
@@ -131,8 +134,10 @@ def limit(precision: str) -> Callable[[], float]:
     return now
 
 
-def torch_pretraining(x: np.ndarray, batch: int, precision: str) -> Round | None:
-    """One epoch of plain PyTorch, images as they are; None where it is missing."""
+def torch_pretraining(
+    x: np.ndarray, batch: int, precision: str, *, compiled: bool = False
+) -> Round | None:
+    """One epoch of PyTorch, images as they are; None where it is missing."""
     try:
         import torch
     except ImportError:
@@ -148,17 +153,47 @@ def torch_pretraining(x: np.ndarray, batch: int, precision: str) -> Round | None
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     data = torch.from_numpy(x).to(device)
 
-    def one() -> None:
+    def loss_of(seen: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16, precision == "bfloat16"):
+            return torch.nn.functional.mse_loss(network(seen).float(), seen)
+
+    if compiled:
+        # CUDA graphs, which spare a GPU most of what Python costs; a CPU has none.
+        mode = "reduce-overhead" if device == "cuda" else "default"
+        loss_of = torch.compile(loss_of, mode=mode)
+
+    def one() -> float:
+        losses = []
         for rows in torch.randperm(SAMPLES, device=device).split(batch):
-            seen = data[rows].float() / 255
             optimizer.zero_grad()
-            with torch.autocast(device, torch.bfloat16, precision == "bfloat16"):
-                loss = torch.nn.functional.mse_loss(network(seen).float(), seen)
+            loss = loss_of(data[rows].float() / 255)
             loss.backward()
             optimizer.step()
-        loss.detach().item()
+            losses.append(loss.detach())
+        return torch.stack(losses).mean().item()
 
     return one
+
+
+def first_calls(programs: dict[str, Round]) -> dict[str, dict[str, float]]:
+    """Seconds and loss of each program's first epoch, which compiles it.
+
+    Of PyTorch's compiler, which is no part of this project and needs one of C++, a
+    failure leaves its row out.
+    """
+    found = {}
+    for name, one in list(programs.items()):
+        start = time.perf_counter()
+        try:
+            loss = one()
+        except Exception as error:
+            if name != COMPILED:
+                raise
+            print(f"{name} does not run here: {str(error).splitlines()[0]}")
+            del programs[name]
+            continue
+        found[name] = {"first_call": time.perf_counter() - start, "loss": loss}
+    return found
 
 
 def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
@@ -170,47 +205,57 @@ def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
         "pretraining, moved images": pretraining(x, batch, precision, moved=True),
         "clustering": clustering(x, batch, precision),
     }
-    peer = torch_pretraining(bytes_, batch, precision)
-    compiled = {}
-    for name, one in ours.items():
-        start = time.perf_counter()
-        one()
-        compiled[name] = time.perf_counter() - start
-    if peer is not None:
-        peer()
+    peers = {
+        name: torch_pretraining(bytes_, batch, precision, compiled=name == COMPILED)
+        for name in (EAGER, COMPILED)
+    }
+    everyone = {**ours, **{name: one for name, one in peers.items() if one}}
+    first = first_calls(everyone)
     speed = limit(precision)
-    everyone = {**ours} if peer is None else {**ours, "peer": peer}
     speeds: list[float] = []
+
+    def measured_limit() -> float:
+        speeds.append(speed())
+        return speeds[-1]
+
     # Its own time is of no interest.
-    everyone["limit"] = lambda: speeds.append(speed())
+    everyone["limit"] = measured_limit
     seconds = in_turns(everyone, rounds)
+    rates = {name: SAMPLES / statistics.median(took) for name, took in seconds.items()}
     rows = []
     for name in ours:
-        rate = SAMPLES / statistics.median(seconds[name])
         flops = flops_per_sample(name.split(",")[0])
-        theirs = None
-        if name == "pretraining" and peer is not None:
-            theirs = SAMPLES / statistics.median(seconds["peer"])
-        rows.append(
-            {
-                "case": f"{name}, batch {batch}, {precision}",
-                "ours": rate,
-                "peer": theirs,
-                "ratio": None if theirs is None else rate / theirs,
-                "limit_fraction": rate * flops / 1e9 / statistics.median(speeds),
-                "unit": "samples/s",
-                "first_call": compiled[name],
-            }
-        )
+        common = {
+            "ours": rates[name],
+            "limit_fraction": rates[name] * flops / 1e9 / statistics.median(speeds),
+            "unit": "samples/s",
+            **first[name],
+        }
+        beside = [""]
+        if name == "pretraining":
+            beside = [one for one in (EAGER, COMPILED) if one in rates] or [""]
+        for one in beside:
+            words = f"{name}, beside {one}" if one == COMPILED else name
+            theirs = rates.get(one)
+            rows.append(
+                {
+                    "case": f"{words}, batch {batch}, {precision}",
+                    "peer": theirs,
+                    "ratio": None if theirs is None else rates[name] / theirs,
+                    "peer_loss": None if theirs is None else first[one]["loss"],
+                    **common,
+                }
+            )
     return rows
 
 
 def main() -> None:
     """Measures and prints a table."""
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024, 4096, 8192])
     options = parser.parse_args()
-    head = f"{'case':<46}{'ours':>9}{'PyTorch':>9}{'ratio':>7}{'of limit':>10}{'first s':>9}"
+    head = f"{'case':<58}{'ours':>9}{'PyTorch':>9}{'ratio':>7}{'of limit':>10}{'first s':>9}"
+    head += f"{'loss':>9}{'theirs':>9}"
     print(f"samples/s on {environment.device()}, jax {jax.__version__}\n{head}")
     rows = []
     for batch in options.batch:
@@ -219,9 +264,11 @@ def main() -> None:
                 rows.append(row)
                 peer = "-" if row["peer"] is None else f"{row['peer']:.0f}"
                 ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+                loss = row["peer_loss"]
                 print(
-                    f"{row['case']:<46}{row['ours']:>9.0f}{peer:>9}{ratio:>7}"
-                    f"{row['limit_fraction']:>10.0%}{row['first_call']:>9.1f}",
+                    f"{row['case']:<58}{row['ours']:>9.0f}{peer:>9}{ratio:>7}"
+                    f"{row['limit_fraction']:>10.0%}{row['first_call']:>9.1f}"
+                    f"{row['loss']:>9.5f}{'-' if loss is None else f'{loss:.5f}':>9}",
                     flush=True,
                 )
     if options.save:
