@@ -339,7 +339,8 @@ def train(
         left = config.max_intervals - int(state.step) // config.update_interval
         count = min(intervals_per_call, left)
         state, new = _train_intervals(state, x, num_intervals=count, **settings)
-        new = jax.tree.map(np.asarray, new)
+        # Copied: on a CPU, a view would keep the buffers of every interval alive.
+        new = jax.tree.map(np.array, new)
         # Intervals after the one that found convergence did nothing.
         kept = count if not new.converged.any() else int(new.converged.argmax()) + 1
         rows.append(jax.tree.map(lambda column, kept=kept: column[:kept], new))

@@ -370,6 +370,19 @@ def test_all_intervals_are_one_program_for_equal_settings(start, x):
     assert _train_intervals._cache_size() == before + 1
 
 
+def test_fifty_intervals_leave_no_buffer_behind(start, x):
+    config = replace(CONFIG, update_interval=2, max_intervals=50)
+    held = []
+
+    def on_interval(state, rows):
+        held.append(sum(array.nbytes for array in jax.live_arrays()))
+
+    run(start, x, config=config, on_interval=on_interval)
+    assert len(held) == 50
+    # The first call may still make constants of its program.
+    assert len(set(held[2:])) == 1
+
+
 @pytest.mark.parametrize("intervals_per_call", [3, 9])
 def test_many_intervals_at_once_equal_one_at_a_time(
     whole, start, x, intervals_per_call
