@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,24 @@ def in_turns(
     return seconds
 
 
-def save(script: str, rows: list[dict[str, Any]]) -> None:
-    """Writes the rows of a script with what they depend on, then the table."""
+def save(
+    script: str, rows: list[dict[str, Any]], settings: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the rows of a script with what they depend on, then the table.
+
+    Args:
+      script: its name.
+      rows: what it measured.
+      settings: the options that it ran with.
+    """
     device = jax.devices()[0].device_kind.lower().replace(" ", "-")
     path = RESULTS / f"{script}-{device}.json"
     result = {
         "device": environment.device(),
         "versions": environment.versions(),
         "commit": environment.commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "settings": None if settings is None else dict(settings),
         "rows": rows,
     }
     path.parent.mkdir(exist_ok=True)
@@ -61,8 +72,16 @@ def save(script: str, rows: list[dict[str, Any]]) -> None:
 
 def table(kept: dict[str, Any]) -> str:
     """The rows of one script on one device."""
+    where = [
+        kept["device"],
+        f"jax {kept['versions']['jax']}",
+        f"commit {kept['commit'][:7]}",
+    ]
+    # What was kept before dates were has none.
+    if kept.get("date"):
+        where.append(kept["date"])
     lines = [
-        f"{kept['device']}, jax {kept['versions']['jax']}, commit {kept['commit'][:7]}",
+        ", ".join(where),
         "",
         "| case | unit | ours | peer | times as fast | share of the limit |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -1,11 +1,22 @@
 import json
+import re
 from concurrent.futures import Future
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
-from benchmarks import augment, cost_model, refresh, rows, startup, stream, train_step
+from benchmarks import (
+    augment,
+    convolution,
+    cost_model,
+    refresh,
+    rows,
+    startup,
+    stream,
+    train_step,
+)
 from dec_jax.architecture import dense_architecture
 from dec_jax.recipes import make_recipe
 
@@ -36,11 +47,29 @@ def test_saved_rows_become_the_table_of_their_script(kept, capsys):
     assert "| one, batch 2 | samples/s | 12,346 | 1,234 | 10 | 50% |" in lines
     assert "| one, batch 2 | samples/s | 12,346 |  |  |  |" in lines
     (path,) = kept.glob("mine-*.json")
-    assert json.loads(path.read_text())["rows"] == [ROW, alone]
+    written = json.loads(path.read_text())
+    assert written["rows"] == [ROW, alone] and written["settings"] is None
+    assert f", {written['date']}" in lines[2]
     # A second time changes nothing.
     before = rows.README.read_text()
     rows.README.write_text(rows.with_tables(before))
     assert rows.README.read_text() == before
+
+
+def test_rows_are_saved_with_the_settings_and_the_day(kept):
+    rows.save("mine", [ROW], {"rounds": 3})
+    (path,) = kept.glob("mine-*.json")
+    written = json.loads(path.read_text())
+    assert written["settings"] == {"rounds": 3}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", written["date"])
+
+
+def test_a_table_without_a_day_has_the_commit_last():
+    older = {"device": "here", "versions": {"jax": "1.0"}, "commit": 40 * "a"}
+    line = rows.table({**older, "rows": []}).splitlines()[0]
+    assert line == "here, jax 1.0, commit aaaaaaa"
+    line = rows.table({**older, "date": "2026-01-31", "rows": []}).splitlines()[0]
+    assert line == "here, jax 1.0, commit aaaaaaa, 2026-01-31"
 
 
 def test_the_page_has_the_tables_of_what_is_kept():
@@ -59,10 +88,47 @@ def test_train_step_measures_every_program(monkeypatch):
     monkeypatch.setattr(train_step, "SAMPLES", 128)
     monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
     found = train_step.measure(64, "float32", rounds=1)
-    assert len(found) == 3
+    cases = [row["case"].split(", batch")[0] for row in found]
+    if any("torch.compile" in case for case in cases):
+        # PyTorch is no dependency; with it there is a row more.
+        cases.remove("pretraining, beside torch.compile")
+    assert cases == ["pretraining", "pretraining, moved images", "clustering"]
     for row in found:
-        assert row["ours"] > 0 and row["limit_fraction"] > 0
+        assert row["ours"] > 0 and row["limit_fraction"] > 0 and row["loss"] > 0
         assert (row["peer"] is None) == (row["ratio"] is None)
+
+
+def test_a_compiler_that_fails_leaves_its_row_out(capsys):
+    def broken():
+        raise RuntimeError("no compiler\nof C++")
+
+    programs = {"pretraining": lambda: 0.5, train_step.COMPILED: broken}
+    found = train_step.first_calls(programs)
+    assert list(found) == list(programs) == ["pretraining"]
+    assert found["pretraining"]["loss"] == 0.5
+    assert "torch.compile does not run here: no compiler\n" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no compiler"):
+        train_step.first_calls({"pretraining": broken})
+
+
+def test_convolution_compares_gradients_and_times():
+    found = convolution.compare("mnist strided", 2, steps=1, rounds=1)
+    beside = {row["case"].split(", beside ")[1]: row for row in found}
+    assert beside[convolution.JAX]["gradient_difference"] < 1e-4
+    for row in found:
+        assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
+
+
+@pytest.mark.parametrize("name", convolution.NETS)
+def test_pytorch_has_the_same_network(name):
+    pytest.importorskip("torch")
+    size, encoder = convolution.NETS[name]
+    keys = jax.random.split(jax.random.key(0))
+    params = convolution.init_params(keys[0], encoder)
+    x = jax.random.uniform(keys[1], (2, size, size, 1))
+    loss = convolution.reconstruction_loss(params, x, encoder, convolution.OURS)
+    theirs = convolution.torch_steps(params, x, name, 1)
+    np.testing.assert_allclose(theirs(), loss, rtol=1e-4)
 
 
 def test_in_turns_measures_each_program_in_each_round():
