@@ -112,7 +112,7 @@ def main() -> None:
                     flush=True,
                 )
     if options.save:
-        save("augment", rows)
+        save("augment", rows, vars(options))
 
 
 if __name__ == "__main__":

@@ -289,7 +289,7 @@ def main() -> None:
                 flush=True,
             )
     if options.save:
-        save("convolution", rows)
+        save("convolution", rows, vars(options))
 
 
 if __name__ == "__main__":

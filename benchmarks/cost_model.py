@@ -226,7 +226,7 @@ def main() -> None:
                 f"{row['case']:<26}{row['ours']:>8.0f}{row['peer']:>8.0f}", flush=True
             )
     if options.save:
-        save("cost_model", rows)
+        save("cost_model", rows, vars(options))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
             flush=True,
         )
     if options.save:
-        save("kmeans", rows)
+        save("kmeans", rows, vars(options))
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def main() -> None:
             peer = "" if row["peer"] is None else f"{row['peer']:.2f}"
             print(f"{row['case']:<66}{row['ours']:>10.2f}{peer:>9}", flush=True)
     if options.save:
-        save("precision", rows)
+        save("precision", rows, vars(options))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def main() -> None:
             flush=True,
         )
     if options.save:
-        save("refresh", rows)
+        save("refresh", rows, vars(options))
 
 
 if __name__ == "__main__":

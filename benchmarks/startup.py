@@ -138,7 +138,7 @@ def main() -> None:
         )
         print(f"{row['case']:<36}{row['ours']:>8.2f}{peer:>10}{ratio:>7}{filling:>9}")
     if options.save:
-        save("startup", rows)
+        save("startup", rows, vars(options))
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def main() -> None:
                     flush=True,
                 )
     if options.save:
-        save("train_step", rows)
+        save("train_step", rows, vars(options))
 
 
 if __name__ == "__main__":
