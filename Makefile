@@ -28,7 +28,7 @@ mnist: install-experiments
 	$(python) -m experiments.mnist_dec $(ARGS)
 
 test: lint
-	$(python) -m pytest -m "not slow" $(ARGS)
+	$(python) -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: install-test
 	$(python) -m pytest -m slow $(ARGS)

@@ -202,7 +202,7 @@ def main() -> None:
                 flush=True,
             )
     if options.save:
-        save("seeds", rows)
+        save("seeds", rows, vars(options))
 
 
 if __name__ == "__main__":

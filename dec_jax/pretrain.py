@@ -180,12 +180,7 @@ def pretrain_step(
     return state._replace(params=params, opt_state=opt_state, step=state.step + 1), loss
 
 
-@partial(
-    jax.jit,
-    static_argnames=("architecture", "config", "num_epochs"),
-    donate_argnames="state",
-)
-def _pretrain_epochs(
+def pretrain_epochs(
     state: PretrainState,
     x: Num[Array, "n d"],
     *,
@@ -193,7 +188,7 @@ def _pretrain_epochs(
     config: PretrainConfig,
     num_epochs: int,
 ) -> tuple[PretrainState, Float[Array, " epochs"]]:
-    """Some epochs in one program; the mean loss of each."""
+    """Some epochs; the state after them, and the mean loss of each."""
     n = len(x)
     epoch_steps = steps_per_epoch(n, config.batch_size)
 
@@ -220,6 +215,13 @@ def _pretrain_epochs(
     state, (losses, weights) = scan_minibatches(step, state, plan)
     losses, weights = (a.reshape(num_epochs, epoch_steps) for a in (losses, weights))
     return spread((state, losses.sum(axis=1) / weights.sum(axis=1)), x, axis=None)
+
+
+_pretrain_epochs = jax.jit(
+    pretrain_epochs,
+    static_argnames=("architecture", "config", "num_epochs"),
+    donate_argnames="state",
+)
 
 
 @partial(jax.jit, static_argnames=("architecture", "config"))
@@ -270,8 +272,7 @@ def validation_loss(
     return jax.lax.map(batch_loss, (jnp.arange(num_batches), rows, weights)).sum()
 
 
-@partial(jax.jit, donate_argnames="state")
-def _remember(state: PretrainState, loss: Float[Array, ""]) -> PretrainState:
+def remember(state: PretrainState, loss: Float[Array, ""]) -> PretrainState:
     """Keeps the parameters if this is the lowest loss so far, else counts the epoch."""
     better = loss < state.best_loss
     return state._replace(
@@ -281,6 +282,9 @@ def _remember(state: PretrainState, loss: Float[Array, ""]) -> PretrainState:
         best_loss=jnp.where(better, loss, state.best_loss),
         stale=jnp.where(better, 0, state.stale + 1),
     )
+
+
+_remember = jax.jit(remember, donate_argnames="state")
 
 
 def pretrain_end_to_end(

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "n_clusters": None,
     "seeds": 1,
     "seed": 0,
+    "vectorised": False,
     "epochs": None,
     "max_intervals": None,
     "batch_size": None,
@@ -100,6 +101,12 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     add("--seeds", metavar="N", type=int, help="how many seeds to run (default 1)")
     add("--seed", metavar="S", type=int, help="the first seed (default 0)")
+    add(
+        "--vectorised",
+        action="store_true",
+        help="train all seeds in one program: for an accelerator, which one seed does "
+        "not fill",
+    )
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
     add(
         "--max-intervals",
@@ -179,6 +186,10 @@ def resolve(options: dict[str, Any]) -> dict[str, Any]:
         settings = {**DEFAULTS, **given}
         numbers = ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters")
         check_least(settings, **dict.fromkeys(numbers, 1))
+        if settings["vectorised"] and settings["seeds"] < 2:
+            raise UsageError(
+                f"--vectorised needs --seeds of 2 or more, got {settings['seeds']}."
+            )
         return settings
     if "out" in options:
         raise UsageError("--out and --resume name two folders; give only --resume.")

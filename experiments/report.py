@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dec_jax import metrics
+from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
 
 SCORES = ("acc", "nmi", "ari")
 
@@ -28,6 +29,31 @@ def scores(
     if geometric:
         found["nmi_geometric"] = nmi(classes, labels, average="geometric")
     return found
+
+
+def stage(
+    classes: np.ndarray | None, labels: np.ndarray, z: Any, n_clusters: int
+) -> dict[str, Any]:
+    """The scores of a labelling: against the classes, or without them.
+
+    Args:
+      classes: of each sample, or None.
+      labels: of each sample.
+      z: what was clustered.
+      n_clusters: clusters that there can be.
+    """
+    if classes is not None:
+        return scores(classes, labels)
+    sizes = cluster_sizes(labels, n_clusters)
+    several = len(np.unique(labels)) > 1
+    return {
+        "smallest": int(sizes.min()),
+        "largest": int(sizes.max()),
+        "size_entropy": size_entropy(labels, n_clusters),
+        "silhouette": silhouette(np.asarray(z, np.float32), labels)
+        if several
+        else None,
+    }
 
 
 def table(results: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from experiments import devices, environment, report, run_folder, seed_choice
 from experiments.cli import DATA_OPTIONS, STOPPED, UsageError, flag
 from experiments.interrupt import Stop, Stopped, bar_of
 from experiments.seed_run import AUTOENCODER, SeedRun
+from experiments.vectorised import VectorisedRun, check_vectorised
 
 
 def run(settings: dict[str, Any], options: dict[str, Any], *, program: str) -> int:
@@ -47,6 +48,8 @@ def _run(
         raise UsageError(str(error)) from error
     if mesh is not None:
         devices.check_batches(recipe, len(dataset.x), mesh)
+    if settings["vectorised"]:
+        check_vectorised(settings, recipe, mesh)
     identity = _identity(recipe, dataset, n_clusters)
     if folder is not None:
         _check_same_run(folder, identity)
@@ -74,23 +77,26 @@ def _run(
     if mesh is not None:
         print(devices.described(len(dataset.x), mesh))
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
-    results = []
+    x = devices.place(dataset.x, mesh)
     with Stop() as stop:
+
+        def one(seed: int) -> SeedRun:
+            inner = folder if len(seeds) == 1 else folder / f"seed-{seed}"
+            # In its own folder a seed is a run of one, in whose company it may have run.
+            alone = {"seeds": 1, "seed": seed, "vectorised": False}
+            config = {"command": {**settings, **alone}, "note": note, **identity}
+            pretrained = autoencoder_file(settings["pretrained"], seed)
+            return SeedRun(
+                dataset, x, recipe, n_clusters, inner, config, stop, pretrained
+            )
+
         try:
-            for seed in seeds:
-                inner = folder if len(seeds) == 1 else folder / f"seed-{seed}"
-                print(f"\nseed {seed}")
-                config = {
-                    "command": {**settings, "seeds": 1, "seed": seed},
-                    "note": note,
-                    **identity,
-                }
-                pretrained = autoencoder_file(settings["pretrained"], seed)
-                one = SeedRun(
-                    dataset, recipe, n_clusters, inner, config, stop, pretrained, mesh
-                )
-                results.append(one.run())
-                print(report.table(results[-1]))
+            if settings["vectorised"]:
+                config = {"command": settings, "note": note, **identity}
+                runs = [one(seed) for seed in seeds]
+                results = VectorisedRun(runs, folder, config, stop).run()
+            else:
+                results = [_alone(one(seed)) for seed in seeds]
         except (Stopped, KeyboardInterrupt):
             again = ["--resume", str(folder)]
             for name in ("data_dir", "devices"):
@@ -117,6 +123,14 @@ def _run(
         if "chosen_seed" in summary:
             print(seed_choice.choice_line(summary))
     return 0
+
+
+def _alone(one: SeedRun) -> dict[str, Any]:
+    """The results of one seed, on its own."""
+    print(f"\nseed {one.seed}")
+    results = one.run()
+    print(report.table(results))
+    return results
 
 
 def _load(

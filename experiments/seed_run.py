@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from tqdm import tqdm
 
 from dec_jax import checkpoint, model
@@ -20,7 +19,7 @@ from dec_jax.architecture import Architecture
 from dec_jax.autoencoder import Params, embed, init_params
 from dec_jax.data import Dataset
 from dec_jax.kmeans import KMeansResult
-from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
+from dec_jax.label_free import cluster_sizes
 from dec_jax.layerwise import (
     StageState,
     init_stage,
@@ -34,7 +33,7 @@ from dec_jax.recipes import Recipe
 from dec_jax.sharding import any_process, from_first, spread, text_from_first
 from dec_jax.train import train
 from dec_jax.train_state import History, TrainResult, TrainState, init_state
-from experiments import devices, environment, report, run_folder
+from experiments import environment, report, run_folder
 from experiments.cli import UsageError
 from experiments.interrupt import Stop, Stopped, bar_of, best_k_means, labelled
 from experiments.seed_choice import seed_scores
@@ -65,22 +64,23 @@ class SeedRun:
     def __init__(
         self,
         dataset: Dataset,
+        x: jax.Array,
         recipe: Recipe,
         n_clusters: int,
         folder: Path,
         config: dict[str, Any],
         stop: Stop,
         pretrained: Path | None = None,
-        mesh: Mesh | None = None,
     ) -> None:
-        self.dataset, self.recipe, self.n_clusters = dataset, recipe, n_clusters
+        self.dataset, self.x = dataset, x
+        self.recipe, self.n_clusters = recipe, n_clusters
         self.folder, self.config, self.stop = folder, config, stop
         self.pretrained = pretrained
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
-        self.x = devices.place(dataset.x, mesh)
         # Asked now: the checkout may move on while the run goes on with what it loaded.
         self.commit = environment.commit()
-        keys = jax.random.split(jax.random.key(config["command"]["seed"]), 4)
+        self.seed: int = config["command"]["seed"]
+        keys = jax.random.split(jax.random.key(self.seed), 4)
         self.pixel_key, self.pretrain_key, self.z_key, self.train_key = keys
         # What is saved with the arrays, so that a resumed run reports all of the run.
         self.progress: dict[str, Any] = {
@@ -89,22 +89,22 @@ class SeedRun:
             "pretraining_loss": {},
             "history": {name: [] for name in (*History._fields, "acc")},
         }
+        # What results.json says beside, of a seed that ran at once with others.
+        self.beside: dict[str, Any] = {}
         self.saved_at = self.clock = time.monotonic()
 
     def run(self) -> dict[str, Any]:
         """All phases; the results as they are written to results.json."""
-        done = self.folder / "results.json"
-        if finished := text_from_first(done.read_text() if done.exists() else ""):
-            print(f"finished before: {done}")
-            return json.loads(finished)
+        if (finished := self.finished_before()) is not None:
+            return finished
         self.folder.mkdir(parents=True, exist_ok=True)
         templates: dict[str, Callable[[], Any]] = {
-            f"pretrain{index}": partial(self._blank_stage, index)
+            f"pretrain{index}": partial(self.blank_stage, index)
             for index in range(len(self.stages))
         }
         saved = checkpoint.restore(
             self.folder / CHECKPOINTS,
-            {**templates, "train": self._blank_training},
+            {**templates, "train": self.blank_training},
             settings=self.config,
         )
         if saved is not None:
@@ -116,21 +116,31 @@ class SeedRun:
             clustering = saved.state
         else:
             if not self.progress["stages"]:
-                self._baseline()
+                self.baseline()
             if self.pretrained is not None:
-                params = self._load_pretrained(self.pretrained)
+                params = self.load_pretrained(self.pretrained)
             else:
                 params = self._pretrain(saved)
-            clustering = self._place_centroids(params)
-        return self._finish(self._train(clustering), clustering)
+            clustering = self.place_centroids(params)
+        return self.finish(self._train(clustering), clustering)
 
-    def _baseline(self) -> None:
+    def finished_before(self) -> dict[str, Any] | None:
+        """The results of an earlier run to its end, if there was one."""
+        done = self.folder / "results.json"
+        finished = text_from_first(done.read_text() if done.exists() else "")
+        if not finished:
+            return None
+        print(f"finished before: {done}")
+        return json.loads(finished)
+
+    def baseline(self) -> None:
+        """Scores k-means on the samples as they are."""
         start = time.monotonic()
         result = self._k_means(self.pixel_key, self.x, "k-means on pixels")
         seconds = time.monotonic() - start
         self._stage("k-means on pixels", result.labels, self.dataset.x, seconds)
 
-    def _load_pretrained(self, path: Path) -> Params:
+    def load_pretrained(self, path: Path) -> Params:
         """The autoencoder that an earlier run left, instead of pretraining one."""
         found = model.load(path)
         wanted = self.recipe.architecture
@@ -184,6 +194,11 @@ class SeedRun:
             if bar is not None:
                 bar.close()
         self._leave_if_asked()
+        self.save_autoencoder(params)
+        return params
+
+    def save_autoencoder(self, params: Params) -> None:
+        """Writes the pretrained autoencoder, for `--pretrained` of other runs."""
         model.save(
             self.folder / AUTOENCODER,
             params,
@@ -193,17 +208,17 @@ class SeedRun:
                 "pretraining_seconds": self.progress["seconds"]["pretraining"],
             },
         )
-        return params
 
     def _origin(self) -> dict[str, Any]:
         """What a model file says of where it comes from."""
         return {
             **model.data_metadata(self.dataset),
             "recipe": self.config["command"]["recipe"],
-            "seed": self.config["command"]["seed"],
+            "seed": self.seed,
         }
 
-    def _place_centroids(self, params: Params) -> Clustering:
+    def place_centroids(self, params: Params) -> Clustering:
+        """What clustering starts from, given the pretrained autoencoder."""
         start = time.monotonic()
         z = self._embed(params)
         result = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
@@ -232,16 +247,10 @@ class SeedRun:
 
     def _train(self, clustering: Clustering) -> TrainResult:
         config, history = self.recipe.train, self.progress["history"]
-        classes = self.dataset.labels
         watch = Watch(history, self.recipe.objective)
 
         def on_interval(state: TrainState, rows: History) -> bool:
-            for name, column in zip(History._fields, rows, strict=True):
-                history[name] += np.asarray(column).tolist()
-            acc = None
-            if classes is not None:
-                acc = clustering_accuracy(classes, np.asarray(state.labels))
-            history["acc"].append(acc)
+            self.record(rows, np.asarray(state.labels))
             watch.look(bar)
             change = history["label_change"][-1]
             bar.set_postfix_str(f"labels changed {change:.2%}", refresh=False)
@@ -268,7 +277,16 @@ class SeedRun:
             raise FloatingPointError(f"Clustering failed: {result.stop_reason}.")
         return result
 
-    def _finish(self, result: TrainResult, clustering: Clustering) -> dict[str, Any]:
+    def record(self, rows: History, labels: np.ndarray) -> None:
+        """Keeps an interval's row of the history, and the accuracy where it is known."""
+        history, classes = self.progress["history"], self.dataset.labels
+        for name, column in zip(History._fields, rows, strict=True):
+            history[name] += np.asarray(column).tolist()
+        acc = None if classes is None else clustering_accuracy(classes, labels)
+        history["acc"].append(acc)
+
+    def finish(self, result: TrainResult, clustering: Clustering) -> dict[str, Any]:
+        """Scores, draws and writes all there is; the results as in results.json."""
         z = np.asarray(self._embed(result.state.params))
         name = type(self.recipe.objective).__name__
         spent = self.progress["seconds"]["clustering"]
@@ -296,7 +314,7 @@ class SeedRun:
             "dataset_sha256": self.dataset.sha256,
             "n_samples": len(self.x),
             "n_clusters": self.n_clusters,
-            "seed": self.config["command"]["seed"],
+            "seed": self.seed,
             "device": environment.device(),
             "n_devices": len(self.x.sharding.device_set),
             "n_processes": jax.process_count(),
@@ -315,6 +333,7 @@ class SeedRun:
                 z, result, history, self.recipe.objective, pretraining_loss
             ),
             "figures": figures,
+            **self.beside,
         }
         run_folder.write_json(self.folder / "config.json", self.config)
         run_folder.write_json(self.folder / "results.json", results)
@@ -335,21 +354,10 @@ class SeedRun:
         return best
 
     def _stage(self, name: str, labels: Any, z: Any, seconds: float) -> None:
-        """Scores a labelling: against the classes, or without them."""
-        labels = np.asarray(labels)
-        stage: dict[str, Any] = {"name": name}
-        classes = self.dataset.labels
-        if classes is not None:
-            stage |= report.scores(classes, labels)
-        else:
-            sizes = cluster_sizes(labels, self.n_clusters)
-            stage["smallest"], stage["largest"] = int(sizes.min()), int(sizes.max())
-            stage["size_entropy"] = size_entropy(labels, self.n_clusters)
-            several = len(np.unique(labels)) > 1
-            stage["silhouette"] = (
-                silhouette(np.asarray(z, np.float32), labels) if several else None
-            )
-        stage["seconds"] = seconds
+        scored = report.stage(
+            self.dataset.labels, np.asarray(labels), z, self.n_clusters
+        )
+        stage = {"name": name, **scored, "seconds": seconds}
         self.progress["stages"].append(stage)
 
     def _count(self, phase: str) -> None:
@@ -383,7 +391,8 @@ class SeedRun:
         if self.stop.asked:
             raise Stopped
 
-    def _blank_stage(self, index: int) -> StageState:
+    def blank_stage(self, index: int) -> StageState:
+        """A state of a stage of pretraining as checkpoints hold it, of no meaning."""
         return init_stage(
             self.pretrain_key,
             index,
@@ -392,7 +401,8 @@ class SeedRun:
             n_samples=len(self.x),
         )
 
-    def _blank_training(self) -> Clustering:
+    def blank_training(self) -> Clustering:
+        """The same of the clustering phase."""
         n = len(self.x)
         width = self.recipe.architecture.embedding_dim
         state = init_state(

@@ -20,8 +20,10 @@ NUMBERS = (
 class Watch:
     """Says what looks wrong, each kind of warning once in a run."""
 
-    def __init__(self, columns: Mapping[str, Sequence], objective: Objective) -> None:
-        self.columns, self.objective = columns, objective
+    def __init__(
+        self, columns: Mapping[str, Sequence], objective: Objective, who: str = ""
+    ) -> None:
+        self.columns, self.objective, self.who = columns, objective, who
         self.said: set[str] = set()
 
     def look(self, bar: tqdm) -> None:
@@ -30,7 +32,7 @@ class Watch:
             if warning.kind not in self.said:
                 self.said.add(warning.kind)
                 number = len(self.columns["loss"])
-                line = f"warning: interval {number}: {warning.text}"
+                line = f"warning: {self.who}interval {number}: {warning.text}"
                 bar.write(line, file=sys.stderr)
 
     def entry(self, q: np.ndarray) -> dict[str, Any]:

@@ -79,6 +79,10 @@ ALLOWED["train"] = {
     *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
     *("reseed", "sharding", "train_state", "validation"),
 }
+ALLOWED["many"] = {
+    *("architecture", "autoencoder", "loop", "objectives", "pretrain", "sharding"),
+    *("train", "train_state", "validation"),
+}
 ALLOWED["health"] = {"assignment", "label_free", "train_state"}
 ALLOWED["choice"] = {"metrics", "validation"}
 ALLOWED["model"] = {
