@@ -1,5 +1,6 @@
 """How a source is read: in blocks, ahead of need, in the order in which steps take rows."""
 
+import math
 import shutil
 import tempfile
 from collections import deque
@@ -7,13 +8,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
+from jaxtyping import Array, UInt
 
 from dec_jax.loop import epoch_order, steps_per_epoch
 from dec_jax.sources import MappedRows, Source
@@ -25,6 +27,8 @@ Made = TypeVar("Made")
 Batches = tuple[np.ndarray, ...]
 # Runs among whose rows a shuffle by runs mixes.
 WINDOW = 64
+# Random numbers that are drawn in one program for the order of all rows.
+DRAWN_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ class Reading:
       run_length: 1 shuffles all rows, as the in-memory run does: each is read from its
         own place, which is fast as long as the system's cache holds the file. More than
         1, such as 256, is for files larger than that: each epoch shuffles runs of so
-        many neighbouring rows, then the rows among each 64 runs. Neighbours that are
-        alike (a file sorted by class) then share batches.
+        many neighbouring rows, then the rows among each 64 runs, and the order takes
+        4 bytes a run, not a row. Neighbours that are alike (a file sorted by class)
+        then share batches.
       scratch: folder for q and p, 8 k bytes a sample on disk; None is the system's folder for
         temporary files, which is in memory on some systems.
     """
@@ -87,8 +92,10 @@ def prefetch(
                 future.cancel()
 
 
-def order_of(key: jax.Array, epoch: int, n: int, run_length: int) -> np.ndarray:
-    """All rows in the order in which the steps of an epoch take them, int32.
+def order_of(
+    key: jax.Array, epoch: int, n: int, run_length: int
+) -> "np.ndarray | RunOrder":
+    """The order in which the steps of an epoch take the rows.
 
     Args:
       key: a `jax.random.key`, the same for the whole phase.
@@ -97,22 +104,119 @@ def order_of(key: jax.Array, epoch: int, n: int, run_length: int) -> np.ndarray:
       run_length: see `Reading`; 1 is the order of `loop.minibatch_plan`.
 
     Returns:
-      Each row once.
+      `order[start:stop]` are the rows at these places, int32; each row has one place.
     """
-    if run_length == 1:
-        return np.asarray(_epoch_order(key, epoch, n))
-    seed = np.asarray(jax.random.key_data(jax.random.fold_in(key, epoch)))
-    rng = np.random.default_rng(seed.tolist())
-    runs = rng.permutation(-(-n // run_length)).astype(np.int32)
-    within = np.arange(run_length, dtype=np.int32)
-    order = (runs[:, None] * np.int32(run_length) + within[None, :]).reshape(-1)
-    order = order[order < n]
-    for start in range(0, n, WINDOW * run_length):
-        rng.shuffle(order[start : start + WINDOW * run_length])
-    return order
+    if run_length > 1:
+        return RunOrder(jax.random.fold_in(key, epoch), n, run_length)
+    if _draws_by_place(key):
+        return permutation(jax.random.fold_in(key, epoch), n)
+    return np.asarray(_epoch_order(key, epoch, n))
 
 
 _epoch_order = jax.jit(epoch_order, static_argnums=2)
+
+
+class RunOrder:
+    """Shuffled runs of neighbouring rows, and their rows shuffled among each 64 runs.
+
+    Held are the order of the runs and the rows of the latest window of 64 of them. A
+    window is drawn from the key and its own number, so that steps can begin anywhere.
+
+    Args:
+      key: a `jax.random.key`, of the epoch.
+      n: rows; the last run is what is left of them.
+      run_length: rows of a run.
+    """
+
+    def __init__(self, key: jax.Array, n: int, run_length: int) -> None:
+        self._seed = np.asarray(jax.random.key_data(key)).tolist()
+        self._n, self._run_length = n, run_length
+        self._runs = np.arange(-(-n // run_length), dtype=np.int32)
+        self._generator(0).shuffle(self._runs)
+        # The windows after that of the short run start as much earlier as it lacks.
+        self._short = int(self._runs.argmax()) // WINDOW
+        self._lacks = len(self._runs) * run_length - n
+        self._held = (-1, np.zeros(0, np.int32))
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        """The rows at these places, of step 1."""
+        start, stop, _ = places.indices(self._n)
+        parts = [np.zeros(0, np.int32)]
+        while start < stop:
+            window = self._window_at(start)
+            first, rows = self._start_of(window), self._rows_of(window)
+            parts.append(rows[start - first : stop - first])
+            start = first + len(rows)
+        return np.concatenate(parts)
+
+    def _start_of(self, window: int) -> int:
+        """The place of its first row."""
+        lacks = self._lacks if window > self._short else 0
+        return window * WINDOW * self._run_length - lacks
+
+    def _window_at(self, place: int) -> int:
+        if place >= self._start_of(self._short + 1):
+            place += self._lacks
+        return place // (WINDOW * self._run_length)
+
+    def _rows_of(self, window: int) -> np.ndarray:
+        if self._held[0] != window:
+            runs = self._runs[window * WINDOW : (window + 1) * WINDOW, None]
+            first = runs * np.int32(self._run_length)
+            # Counted from the end: places past the last row may not fit int32.
+            left = np.minimum(self._run_length, self._n - first)
+            within = np.arange(self._run_length, dtype=np.int32)[None, :]
+            rows = (first + within)[within < left]
+            self._generator(1 + window).shuffle(rows)
+            self._held = (window, rows)
+        return self._held[1]
+
+    def _generator(self, number: int) -> np.random.Generator:
+        seed = np.random.SeedSequence(self._seed, spawn_key=(number,))
+        return np.random.default_rng(seed)
+
+
+def permutation(key: jax.Array, n: int) -> np.ndarray:
+    """`jax.random.permutation(key, n)`, bit for bit, in 12 bytes a row instead of 30.
+
+    As there, rows are sorted by random bits, stably and as often as makes equal bits
+    harmless; here place and bits are one number, and the bits are drawn block by block.
+
+    Args:
+      key: a `jax.random.key` of which `_draws_by_place` is true.
+      n: rows.
+
+    Returns:
+      Each row once, int32.
+    """
+    order, drawn = np.arange(n, dtype=np.int32), np.empty(n, np.uint64)
+    cuts = [slice(i, min(i + DRAWN_AT_ONCE, n)) for i in range(0, n, DRAWN_AT_ONCE)]
+    for _ in range(math.ceil(3 * math.log(n) / math.log(2**32 - 1))):
+        key, bits_key = jax.random.split(key)
+        for cut in cuts:
+            bits = np.asarray(_bits(bits_key, np.uint32(cut.start)))
+            drawn[cut] = bits[: cut.stop - cut.start]
+            drawn[cut] <<= np.uint64(32)
+            drawn[cut] |= np.arange(cut.start, cut.stop, dtype=np.uint64)
+        drawn.sort()
+        for cut in cuts:
+            drawn[cut] = order[drawn[cut] & np.uint64(2**32 - 1)]
+        order[:] = drawn
+    return order
+
+
+def _draws_by_place(key: jax.Array) -> bool:
+    """Whether each of the key's random numbers comes from its place alone."""
+    threefry = str(jax.random.key_impl(key)) == "threefry2x32"
+    return threefry and bool(jax.config.jax_threefry_partitionable)
+
+
+@jax.jit
+def _bits(key: jax.Array, start: UInt[Array, ""]) -> jax.Array:
+    """The next bits of `jax.random.bits` from a place on, below 2**32."""
+    low = start + jnp.arange(DRAWN_AT_ONCE, dtype=jnp.uint32)
+    counts = jnp.stack([jnp.zeros_like(low), low])
+    return jnp.bitwise_xor(*threefry_2x32(jax.random.key_data(key), counts))
 
 
 def batches(
@@ -146,7 +250,14 @@ def batches(
     epoch_steps = steps_per_epoch(n, size)
     at_once = max(1, reading.block_bytes // (size * d * source.dtype.itemsize))
     # The thread alone asks for it, in the order of the epochs.
-    order = lru_cache(1)(lambda epoch: order_of(key, epoch, n, reading.run_length))
+    orders: dict[int, np.ndarray | RunOrder] = {}
+
+    def order(epoch: int) -> np.ndarray | RunOrder:
+        if epoch not in orders:
+            # The old order goes before the new one comes.
+            orders.clear()
+            orders[epoch] = order_of(key, epoch, n, reading.run_length)
+        return orders[epoch]
 
     def load(steps: range) -> Batches:
         # Padding is row 0 with weight 0, as in the plan.
@@ -261,6 +372,6 @@ def scratch(
         )
     with tempfile.TemporaryFile(dir=folder) as file:
         for rows in made:
-            file.write(np.asarray(rows, np.float32).tobytes())
+            file.write(np.ascontiguousarray(rows, np.float32).data)
         file.flush()
         return MappedRows(file, shape, np.dtype(np.float32))

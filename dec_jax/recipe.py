@@ -76,6 +76,13 @@ def moved(shape: DataShape) -> Augmentation:
     return Augmentation(shape.image_shape, rotation=10, shift=0.1)
 
 
+def moved_further(shape: DataShape) -> Augmentation:
+    """Images that are moved, turned, slanted and scaled; tables as they are."""
+    if shape.image_shape is None:
+        return Augmentation()
+    return Augmentation(shape.image_shape, rotation=15, shift=0.1, scale=0.1, shear=10)
+
+
 def laptop_pretraining(shape: DataShape) -> PretrainConfig:
     """Fifty epochs of Adam on moved images; more for small data."""
     batches = steps_per_epoch(shape.n_samples, 256)

@@ -13,7 +13,14 @@ from dec_jax.loop import steps_per_epoch
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import PretrainConfig
-from dec_jax.recipe import DataShape, Recipe, laptop_pretraining, moved, network_of
+from dec_jax.recipe import (
+    DataShape,
+    Recipe,
+    laptop_pretraining,
+    moved,
+    moved_further,
+    network_of,
+)
 from dec_jax.recipes_conv import dec_da_conv, kld_conv, kmeans_conv
 from dec_jax.reconstruction import MeanReconstruction
 from dec_jax.train_state import TrainConfig
@@ -234,12 +241,18 @@ def n2d(shape: DataShape) -> Recipe:
     published one is trained for 1,000 epochs.
     """
     recipe = best(shape)
+    learning = replace(
+        recipe.train,
+        max_intervals=10,
+        fixed_intervals=9,
+        augmentation=moved(shape),
+    )
     return replace(
         recipe,
         source="McConville, Santos-Rodriguez, Piechocki and Craddock (2020)",
         expected="MNIST-70k: ACC 0.979, NMI 0.942, as published",
         start="umap",
-        train=replace(recipe.train, max_intervals=10, fixed_intervals=9),
+        train=learning,
     )
 
 
@@ -248,7 +261,8 @@ def best(shape: DataShape) -> Recipe:
 
     The pretraining of `dec`. Clusters that the graph tells apart may be long and bent,
     where k-means cuts balls; for four epochs they are what p says, then p is refreshed
-    as ever. IDEC on moved images, p from unmoved ones, Adam (DEC-DA).
+    as ever. IDEC on images that are moved further than in `dec`, p from unmoved ones,
+    Adam (DEC-DA).
     """
     batches = steps_per_epoch(shape.n_samples, 256)
     # Small data need more passes for the same number of steps.
@@ -262,12 +276,12 @@ def best(shape: DataShape) -> Recipe:
         start="spectral",
         train=TrainConfig(
             update_interval=passes * batches,
-            max_intervals=20,
+            max_intervals=30,
             fixed_intervals=4,
             # The last steps are small ones, and are to be taken.
             tolerance=0,
             optimizer=Optimizer("adam", 1e-3, schedule="cosine"),
-            augmentation=moved(shape),
+            augmentation=moved_further(shape),
         ),
     )
 

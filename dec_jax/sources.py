@@ -5,6 +5,7 @@ Nothing here keeps rows: what `read` returns is all that stays of a file in memo
 
 import mmap
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from dec_jax.validation import check_choice, check_samples
 # Rows are copied out of a mapped file so many at a time by each reader: a row that is
 # touched brings up to 16 pages of its neighbours into memory, 4 MiB for these.
 ROWS_AT_ONCE = 64
+MAPPED_AT_ONCE = 2**16  # the bytes of those 16 pages
 # A disk answers many readers at once; one reader waits for each page.
 READERS = 16
 
@@ -134,7 +136,7 @@ def read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]
 
 
 class MappedRows:
-    """Rows of a file, copied out of a memory map that keeps no page resident.
+    """Rows of a file, copied so that none of its pages stay resident.
 
     Args:
       file: open for reading; it may be closed afterwards.
@@ -152,6 +154,10 @@ class MappedRows:
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         flat = np.frombuffer(self._map, dtype, shape[0] * shape[1], offset)
         self.x = flat.reshape(shape)
+        self._offset = offset
+        self._file = os.dup(file.fileno()) if hasattr(os, "preadv") else -1
+        if self._file >= 0:
+            weakref.finalize(self, os.close, self._file)
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """A copy of these rows."""
@@ -166,17 +172,42 @@ class MappedRows:
         neighbours = np.mean(np.diff(ordered) <= 1) > 0.5 if len(rows) > 1 else False
         self._advise("MADV_NORMAL" if neighbours else "MADV_RANDOM")
         out = np.empty((len(rows), self.x.shape[1]), self.x.dtype)
-        copy = partial(self._copy, ordered, order, out)
+        copy = partial(self._copy, ordered, order, out, self._are_far_apart(ordered))
         with ThreadPoolExecutor(READERS) as readers:
-            list(readers.map(copy, range(0, len(rows), ROWS_AT_ONCE)))
+            list(readers.map(copy, range(min(READERS, -(-len(rows) // ROWS_AT_ONCE)))))
         return out
 
+    def _are_far_apart(self, ordered: np.ndarray) -> bool:
+        """Whether `_fetch` gets these rows sooner than `_copy`, if it can at all."""
+        first, last = (int(ordered[0]), int(ordered[-1])) if len(ordered) else (0, 0)
+        apart = (last - first) * self.x[0].nbytes > len(ordered) * MAPPED_AT_ONCE
+        return self._file >= 0 and apart and first >= 0 and last < len(self.x)
+
     def _copy(
-        self, ordered: np.ndarray, order: np.ndarray, out: np.ndarray, start: int
+        self,
+        ordered: np.ndarray,
+        order: np.ndarray,
+        out: np.ndarray,
+        far_apart: bool,
+        reader: int,
     ) -> None:
-        piece = slice(start, start + ROWS_AT_ONCE)
-        out[order[piece]] = self.x[ordered[piece]]
-        self._advise("MADV_DONTNEED")
+        """The share of one reader."""
+        for start in range(reader * ROWS_AT_ONCE, len(out), READERS * ROWS_AT_ONCE):
+            piece = slice(start, start + ROWS_AT_ONCE)
+            if far_apart:
+                self._fetch(ordered[piece], order[piece], out)
+            else:
+                out[order[piece]] = self.x[ordered[piece]]
+                self._advise("MADV_DONTNEED")
+
+    def _fetch(self, rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+        """Past the map: to map and unmap what is around each row would take longer."""
+        width = self.x[0].nbytes
+        into = memoryview(out.view(np.uint8).reshape(-1))
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            to, at = into[place * width :][:width], self._offset + row * width
+            if os.preadv(self._file, [to], at) != width:
+                raise OSError(f"The file was cut before its row {row} was read.")
 
     def _advise(self, advice: str) -> None:
         if hasattr(mmap, advice):

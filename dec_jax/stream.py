@@ -17,7 +17,8 @@ block, and each epoch takes the samples in the order of the in-memory run:
 At each refresh one pass over the samples writes q to a scratch file and sums its columns; a
 pass over q writes p, exact, from which the steps read theirs. In memory p would outgrow all
 else; made anew of each batch it would cost a third of the speed of DEC. What is held of each
-sample is its label and its place in the epoch, 4 bytes each.
+sample is its label, 4 bytes, two or three times, and unless runs are shuffled
+(`Reading.run_length`) its place in the epoch, 4 bytes, 12 while that is drawn.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,6 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax import train_state
 from dec_jax.architecture import Architecture
-from dec_jax.assignment import label_change
 from dec_jax.autoencoder import Params
 from dec_jax.loop import steps_per_epoch
 from dec_jax.objectives import DEC, Losses, Objective
@@ -62,6 +62,7 @@ from dec_jax.stream_passes import (
     embed,
     k_means,
     look,
+    refreshed,
     targets,
 )
 from dec_jax.train import join_history, stop_reason, train_step
@@ -183,9 +184,9 @@ def init_state(
     state = train_state.init_state(
         *(key, params, centroids, jnp.arange(k)), objective=objective, config=config
     )
-    return state._replace(
-        targets=jnp.zeros((0, k)), labels=jnp.array(labels, jnp.int32)
-    )
+    # Nothing takes over the memory of labels: those on the device can be shared.
+    kept = jnp.asarray if isinstance(labels, jax.Array) else jnp.array
+    return state._replace(targets=jnp.zeros((0, k)), labels=kept(labels, jnp.int32))
 
 
 def train(
@@ -225,8 +226,12 @@ def train(
     """
     source = source_of(source)
     check_clustering(source, len(state.labels), architecture, objective, config)
-    # The compiled steps take over their argument's memory; the caller's stays.
-    state = jax.tree.map(jnp.copy, state._replace(targets=state.targets[:0]))
+    # The compiled steps take over their argument's memory; the caller's stays. Labels
+    # stay out of the steps.
+    labels = jnp.asarray(state.labels)
+    bare = state._replace(targets=state.targets[:0], labels=labels[:0])
+    state = jax.tree.map(jnp.copy, bare)._replace(labels=labels)
+    del labels
     settings: Any = {"architecture": architecture, "objective": objective}
     look_at = partial(
         look,
@@ -240,14 +245,10 @@ def train(
     while not (done := stop_reason(state, config)) and not stopped:
         # The old q goes before the new one comes: disk for one of them is enough.
         seen = None
-        seen = look_at(state.params)
-        labels = jnp.asarray(seen.labels)
-        change = label_change(labels, state.labels)
-        state = state._replace(
-            labels=labels,
-            label_change=change,
-            converged=(state.step > 0) & (change < config.tolerance),
-        )
+        seen = look_at(state.params, previous=np.asarray(state.labels))
+        # The old labels go before the new ones are copied.
+        state = state._replace(labels=state.labels[:0])
+        state, seen = refreshed(state, seen, config)
         row = _row(state, seen)
         if not state.converged:
             state, losses = _interval(
@@ -383,11 +384,10 @@ def _interval(
 def _row(state: TrainState, seen: Look) -> History:
     """A row of the history, before the interval's steps."""
     nan = np.full(1, np.nan, np.float32)
-    k = seen.q.x.shape[1]
     return History(
         *(nan, nan, nan),
         label_change=np.array([float(state.label_change)], np.float32),
-        cluster_sizes=np.bincount(seen.labels, minlength=k).astype(np.int32)[None],
+        cluster_sizes=seen.sizes[None],
         converged=np.array([bool(state.converged)]),
         max_q=np.float32(seen.max_q)[None],
         q_entropy=np.float32(seen.q_entropy)[None],

@@ -19,16 +19,17 @@ from dec_jax.assignment import (
 )
 from dec_jax.autoencoder import Params, rows_at_once
 from dec_jax.autoencoder import embed as embed_array
-from dec_jax.loop import epoch_order
 from dec_jax.objectives import DEC, Objective
-from dec_jax.reading import Reading, blocks, scratch
+from dec_jax.reading import Reading, blocks, order_of, scratch
 from dec_jax.sources import MappedRows, Source, source_of
-from dec_jax.train_state import TrainConfig
+from dec_jax.train_state import TrainConfig, TrainState
 from dec_jax.validation import check_n_clusters, check_positive_int
 
 # Numbers of z, or of q, that are looked at in one program. Where all samples are one group,
-# q, its sums and p come out as they do in memory, to the last bit.
+# q, its sums and p come out as they do in memory, to the last bit; where they are more,
+# groups are small, for the ten arrays of that size that a pass has at a time.
 GROUP_VALUES = 2**23
+SMALL_GROUP_VALUES = 2**20
 
 
 def embed(
@@ -107,8 +108,9 @@ def k_means(
     if n <= sample_size:
         z = embed(params, source, **settings)
         return kmeans.k_means(key, z, n_clusters, n_init=n_init)
-    drawn = epoch_order(jax.random.fold_in(key, n_init), 0, n)[:sample_size]
-    z = embed(params, source, rows=np.sort(np.asarray(drawn)), **settings)
+    drawn = order_of(jax.random.fold_in(key, n_init), 0, n, 1)[:sample_size]
+    z = embed(params, source, rows=np.sort(drawn), **settings)
+    del drawn
     result = kmeans.k_means(key, z, n_clusters, n_init=n_init)
     made = blocks(
         partial(_nearest_block, params, result.centroids, architecture=architecture),
@@ -157,6 +159,8 @@ class Look(NamedTuple):
     frequency: np.ndarray  # [k] float32, the column sums of q
     max_q: float
     q_entropy: float
+    sizes: np.ndarray  # [k] int32, samples of each label
+    changed: int  # labels that are not the previous ones; 0 without these
 
 
 def look(
@@ -165,8 +169,9 @@ def look(
     architecture: Architecture,
     objective: Objective,
     reading: Reading,
+    previous: np.ndarray | None = None,
 ) -> Look:
-    """The pass of a refresh."""
+    """The pass of a refresh; `previous` labels are compared with the new ones."""
     n, k = source.shape[0], len(params["centroids"])
     z = blocks(
         partial(_embed_block, params, architecture=architecture),
@@ -174,14 +179,24 @@ def look(
         reading=reading,
         multiple=rows_at_once(architecture),
     )
-    labels = np.empty(n, np.int32)
-    # Column sums of q, and what is averaged: float32 would lose digits over millions.
-    sums = np.zeros(k + 2)
     network = ("encoder", "decoder", "batch_stats")
     clusters = {name: params[name] for name in params if name not in network}
-    q = scratch(_q_of(z, clusters, objective, labels, sums), (n, k), reading)
-    max_q, q_entropy = sums[k:] / n
-    return Look(q, labels, sums[:k].astype(np.float32), float(max_q), float(q_entropy))
+    labels = np.empty(n, np.int32)
+    # Column sums of q, what is averaged, and counts: float32 would lose digits over
+    # millions.
+    sums = np.zeros(2 * k + 3)
+    made = _q_of(z, clusters, objective, labels, sums, previous)
+    q = scratch(made, (n, k), reading)
+    max_q, q_entropy, changed = sums[k : k + 3]
+    return Look(
+        q=q,
+        labels=labels,
+        frequency=sums[:k].astype(np.float32),
+        max_q=float(max_q / n),
+        q_entropy=float(q_entropy / n),
+        sizes=sums[k + 3 :].astype(np.int32),
+        changed=int(changed),
+    )
 
 
 def _q_of(
@@ -190,24 +205,34 @@ def _q_of(
     objective: Objective,
     labels: np.ndarray,
     sums: np.ndarray,
+    previous: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
     """Yields q, group after group, and puts what else is seen into the two arrays."""
-    rows = min(len(labels), _rows_of_group(clusters["centroids"]))
-    group = np.empty((rows, clusters["centroids"].shape[1]), np.float32)
+    k, e = clusters["centroids"].shape
+    rows = min(len(labels), _rows_of_group(len(labels), clusters["centroids"]))
+    group = np.empty((rows, e), np.float32)
     done = 0
     for z in _grouped(z_blocks, group):
         q, of_group, *others = jax.device_get(
             _look_group(clusters, jnp.asarray(z), objective=objective)
         )
         frequency, largest, entropy = others
-        labels[done : done + len(z)] = of_group
-        sums += [*frequency, len(z) * largest, len(z) * entropy]
+        here = slice(done, done + len(z))
+        changed = 0 if previous is None else np.sum(of_group != previous[here])
+        sizes = np.bincount(of_group, minlength=k)
+        sums += [*frequency, len(z) * largest, len(z) * entropy, changed, *sizes]
+        labels[here] = of_group
         done += len(z)
         yield q
+        # Gone before the next group comes.
+        del q, of_group, others
 
 
-def _rows_of_group(centroids: jax.Array) -> int:
-    return max(1, GROUP_VALUES // max(centroids.shape))
+def _rows_of_group(n: int, centroids: jax.Array) -> int:
+    width = max(centroids.shape)
+    one = n <= max(1, GROUP_VALUES // width)
+    values = GROUP_VALUES if one else min(GROUP_VALUES, SMALL_GROUP_VALUES)
+    return max(1, values // width)
 
 
 def _grouped(blocks: Iterator[np.ndarray], group: np.ndarray) -> Iterator[np.ndarray]:
@@ -227,10 +252,23 @@ def _grouped(blocks: Iterator[np.ndarray], group: np.ndarray) -> Iterator[np.nda
         yield group[:filled]
 
 
+def refreshed(
+    state: TrainState, seen: Look, config: TrainConfig
+) -> tuple[TrainState, Look]:
+    """The state with the labels of a pass, which the two then share where they can."""
+    change = jnp.float32(seen.changed) / len(seen.labels)
+    state = state._replace(
+        labels=jnp.asarray(seen.labels),
+        label_change=change,
+        converged=(state.step > 0) & (change < config.tolerance),
+    )
+    return state, seen._replace(labels=np.asarray(state.labels))
+
+
 def targets(seen: Look, centroids: jax.Array, reading: Reading) -> MappedRows:
     """p of all samples: the second pass, over q alone."""
     n, k = seen.q.x.shape
-    at_once = _rows_of_group(centroids)
+    at_once = _rows_of_group(n, centroids)
     frequency = jnp.asarray(seen.frequency)
     p = (
         np.asarray(

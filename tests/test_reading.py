@@ -1,4 +1,5 @@
 import threading
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from dec_jax import reading
-from dec_jax.loop import minibatch_plan
+from dec_jax.loop import epoch_order, minibatch_plan
 from dec_jax.reading import Reading, batches, blocks, order_of, prefetch, run_blocks
 from dec_jax.sources import ArraySource, NpySource
 
@@ -78,16 +79,37 @@ def test_order_of_all_rows_is_that_of_the_plan():
         np.testing.assert_array_equal(order_of(KEY, epoch, 23, 1), rows)
 
 
-@pytest.mark.parametrize("n, run_length", [(23, 5), (20, 5), (3, 5), (1000, 2)])
+@pytest.mark.parametrize("n", [1, 2, 1626, 600_000, 3_000_000])
+def test_permutation_is_that_of_jax(n):
+    # One, two and three sorts; blocks of random numbers that are full and that are not.
+    found = reading.permutation(KEY, n)
+    np.testing.assert_array_equal(found, jax.random.permutation(KEY, n))
+    assert found.dtype == np.int32
+
+
+def test_permutation_lets_equal_bits_keep_their_order(monkeypatch):
+    monkeypatch.setattr(reading, "_bits", lambda key, start: np.zeros(2**18, np.uint32))
+    np.testing.assert_array_equal(reading.permutation(KEY, 300_000), np.arange(300_000))
+
+
+def test_order_of_all_rows_follows_other_generators_too():
+    key = jax.random.key(0, impl="rbg")
+    expected = epoch_order(key, 2, 1000)
+    np.testing.assert_array_equal(order_of(key, 2, 1000, 1), expected)
+
+
+@pytest.mark.parametrize(
+    "n, run_length", [(23, 5), (20, 5), (3, 5), (1000, 2), (640, 5), (1603, 5)]
+)
 def test_order_of_runs_has_each_row_once(n, run_length):
-    order = order_of(KEY, 0, n, run_length)
+    order = order_of(KEY, 0, n, run_length)[:]
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
     assert order.dtype == np.int32
 
 
 def test_order_of_runs_mixes_the_runs_of_a_window_only(monkeypatch):
     monkeypatch.setattr(reading, "WINDOW", 4)
-    order = order_of(KEY, 0, 800, 10).reshape(-1, 40)
+    order = order_of(KEY, 0, 800, 10)[:].reshape(-1, 40)
     for window in order:
         runs, counts = np.unique(window // 10, return_counts=True)
         # Four whole runs, from anywhere, their rows shuffled.
@@ -96,11 +118,49 @@ def test_order_of_runs_mixes_the_runs_of_a_window_only(monkeypatch):
     assert np.ptp(order[0]) > 100
 
 
+@pytest.mark.parametrize("epoch", range(6))
+def test_order_of_runs_puts_the_short_run_into_any_window(epoch, monkeypatch):
+    monkeypatch.setattr(reading, "WINDOW", 2)
+    # Three windows of two runs; 53 is three rows of the last run.
+    order = order_of(KEY, epoch, 53, 10)
+    whole = order[:]
+    place = int(np.flatnonzero(whole >= 50)[0])
+    window = place // 20
+    ends = [20 * (i + 1) - 7 * (i >= window) for i in range(3)]
+    np.testing.assert_array_equal(ends[-1], 53)
+    for start, stop in zip([0, *ends], ends, strict=False):
+        assert len(np.unique(order[start:stop] // 10)) == 2
+
+
+def test_order_of_runs_is_the_same_wherever_steps_begin(monkeypatch):
+    monkeypatch.setattr(reading, "WINDOW", 3)
+    whole = order_of(KEY, 1, 997, 5)[:]
+    for start in (0, 14, 15, 500, 990, 996):
+        part = order_of(KEY, 1, 997, 5)
+        np.testing.assert_array_equal(part[start : start + 40], whole[start:][:40])
+    # Backwards too: no window depends on those that were drawn before.
+    parts = [part[i : i + 50] for i in range(950, -1, -50)]
+    np.testing.assert_array_equal(np.concatenate(parts[::-1]), whole)
+    assert len(part[997:1000]) == 0
+
+
 def test_order_of_runs_depends_on_key_and_epoch_alone():
-    first = order_of(KEY, 0, 100, 5)
-    np.testing.assert_array_equal(order_of(KEY, 0, 100, 5), first)
-    assert not np.array_equal(order_of(KEY, 1, 100, 5), first)
-    assert not np.array_equal(order_of(jax.random.key(1), 0, 100, 5), first)
+    first = order_of(KEY, 0, 100, 5)[:]
+    np.testing.assert_array_equal(order_of(KEY, 0, 100, 5)[:], first)
+    assert not np.array_equal(order_of(KEY, 1, 100, 5)[:], first)
+    assert not np.array_equal(order_of(jax.random.key(1), 0, 100, 5)[:], first)
+
+
+def test_order_of_runs_takes_4_bytes_a_run_and_a_window():
+    order_of(KEY, 0, 1000, 2)[:]
+    tracemalloc.start()
+    order = order_of(KEY, 0, 2_000_000_000, 1000)
+    rows = order[1_999_999_900:]
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == 100 and rows.min() >= 0
+    # 8 MB of runs, windows of 64,000 rows; whole it would be 8 GB.
+    assert held < 9e6 and peak < 12e6
 
 
 # Batches and blocks.
@@ -117,6 +177,16 @@ def test_batches_are_those_of_the_plan(first, steps, size, block_bytes):
     assert len(found[0][0]) == min(steps, max(1, block_bytes // (3 * min(size, 23))))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), X[plan[0]])
     np.testing.assert_array_equal(np.concatenate([w for _, w in found]), plan[1])
+
+
+@pytest.mark.parametrize("first", range(10))
+def test_batches_by_runs_are_the_same_in_one_go_and_from_any_step(first, monkeypatch):
+    monkeypatch.setattr(reading, "WINDOW", 2)
+    settings = {"reading": Reading(block_bytes=30, run_length=3), "check": accept}
+    whole = [x for x, _ in batches(ArraySource(X), KEY, 0, 10, 5, **settings)]
+    later = batches(ArraySource(X), KEY, first, 10 - first, 5, **settings)
+    found = np.concatenate([x for x, _ in later])
+    np.testing.assert_array_equal(found, np.concatenate(whole)[first:])
 
 
 def test_batches_bring_the_rows_that_go_with_the_samples(tmp_path):

@@ -13,6 +13,7 @@ from dec_jax.sources import (
     ArrayRecordSource,
     ArraySource,
     ImageFolderSource,
+    MappedRows,
     NpySource,
     Source,
     source_of,
@@ -141,6 +142,51 @@ def test_a_gathered_read_is_cut_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ROWS_AT_ONCE", 7)
     rows = np.random.default_rng(0).permutation(300)[:50]
     np.testing.assert_array_equal(NpySource(npy(tmp_path)).read(rows), X[rows])
+
+
+@pytest.fixture
+def far_apart(monkeypatch):
+    """Rows count as far apart at any distance; the numbers of those that are read."""
+    fetched, fetch = [], MappedRows._fetch
+
+    def note(self, rows, *rest):
+        fetched.extend(rows.tolist())
+        fetch(self, rows, *rest)
+
+    monkeypatch.setattr(sources, "MAPPED_AT_ONCE", 0)
+    monkeypatch.setattr(MappedRows, "_fetch", note)
+    return fetched
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="the system has no preadv")
+@pytest.mark.parametrize("dtype", ["u1", ">f4", "f8"])
+def test_rows_that_are_far_apart_are_read_past_the_map(far_apart, dtype, tmp_path):
+    rows = np.random.default_rng(0).permutation(300)[:200]
+    found = NpySource(npy(tmp_path, X.astype(dtype))).read(rows)
+    np.testing.assert_array_equal(found, X[rows])
+    assert sorted(far_apart) == sorted(rows.tolist())
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="the system has no preadv")
+def test_a_file_that_was_cut_since_it_was_opened_is_told(far_apart, tmp_path):
+    source = NpySource(npy(tmp_path))
+    os.truncate(tmp_path / "x.npy", 1000)
+    with pytest.raises(OSError, match="cut before its row 290 was read"):
+        source.read(np.array([290, 0, 10]))
+
+
+def test_a_source_closes_its_file(tmp_path):
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("reads /proc")
+    source = NpySource(npy(tmp_path))
+
+    def opened():
+        return sum("x.npy" in str(link.resolve()) for link in folder.iterdir())
+
+    assert opened() > 0
+    del source
+    assert opened() == 0
 
 
 def test_write_npy_writes_what_numpy_would(tmp_path):

@@ -244,6 +244,56 @@ def test_the_same_plan_by_runs_gives_the_same_from_file_and_array(blobs, source,
     assert np.abs(one.centroids - shuffled.centroids).max() > 1e-6
 
 
+def test_train_by_runs_resumes_exactly(source, start):
+    states = []
+    settings = {"architecture": TINY, "config": CONFIG}
+    settings["reading"] = replace(READING, run_length=5)
+    whole = stream.train(
+        stream.init_state(KEY, *start, config=CONFIG),
+        source,
+        on_interval=lambda s, _: states.append(saved(s)),
+        **settings,
+    )
+    resumed = stream.train(restored(states[1]), source, **settings)
+    chex.assert_trees_all_equal(saved(resumed.state), saved(whole.state))
+
+
+def test_a_pass_counts_the_labels_that_changed_and_the_clusters(
+    source, start, small_blocks
+):
+    params = {**start[0], "centroids": start[1]}
+    settings = (params, source, TINY, DEC(), READING)
+    labels = stream_passes.look(*settings).labels
+    previous = labels.copy()
+    previous[[0, 44, 45, 199]] += 1
+    seen = stream_passes.look(*settings, previous=previous)
+    assert seen.changed == 4
+    np.testing.assert_array_equal(seen.sizes, [np.sum(labels == i) for i in range(4)])
+    assert stream_passes.look(*settings, previous=labels).changed == 0
+
+
+def test_many_samples_are_looked_at_in_small_groups(monkeypatch):
+    centroids = jnp.zeros((10, 4))
+    assert stream_passes._rows_of_group(838_860, centroids) == 838_860
+    assert stream_passes._rows_of_group(838_861, centroids) == 104_857
+    monkeypatch.setattr(stream_passes, "GROUP_VALUES", 3)
+    assert stream_passes._rows_of_group(5, centroids) == 1
+
+
+def test_labels_are_shared_with_the_state_and_left_alone(source, start):
+    state = stream.init_state(KEY, *start, config=CONFIG)
+    before = np.array(start[2])
+    given = np.array(start[2])
+    copied = stream.init_state(KEY, start[0], start[1], given, config=CONFIG)
+    given[:] = 0
+    np.testing.assert_array_equal(copied.labels, before)
+    found = run(start, source, state=state)
+    np.testing.assert_array_equal(state.labels, before)
+    for labels in (state.labels, copied.labels, found.state.labels):
+        assert isinstance(labels, jax.Array) and labels.dtype == jnp.int32
+    assert isinstance(found.labels, np.ndarray) and found.labels.dtype == np.int32
+
+
 def test_train_ends_once_labels_stop_changing(source, start):
     config = replace(CONFIG, tolerance=0.9, max_intervals=50)
     found = run(start, source, config=config)
