@@ -236,7 +236,10 @@ def main() -> None:
                     flush=True,
                 )
     if options.save:
-        save("stream", found)
+        kept = {
+            name: value for name, value in vars(options).items() if name != "folder"
+        }
+        save("stream", found, kept)
 
 
 if __name__ == "__main__":
