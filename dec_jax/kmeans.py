@@ -1,7 +1,7 @@
 """k-means on the device: greedy k-means++ seeding, Lloyd's iterations, many restarts at once.
 
 The distances of a block of samples to the centroids of several restarts are one matrix
-product, and so are the sums of the samples of each cluster; nothing of size n k d exists.
+product, and so are the sums of the samples of few clusters; nothing of size n k d exists.
 """
 
 import math
@@ -32,6 +32,9 @@ from dec_jax.validation import (
     is_traced,
 )
 
+# Clusters from which on a CPU adds sample after sample sooner than it multiplies by a
+# matrix of who belongs where (benchmarks/kmeans.py).
+ADDED_FROM = 32
 _EPS = float(jnp.finfo(jnp.float32).eps)
 
 
@@ -196,8 +199,20 @@ def _squared_distances(
     return jnp.maximum(_scores(centroids, x) + (x**2).sum(axis=1)[None, :], 0)
 
 
+def _nearest(scores: Float[Array, "k b"]) -> Int[Array, " b"]:
+    """The first of the lowest scores of each sample.
+
+    Two plain minima: on a CPU, XLA's argmin takes 16 times as long (benchmarks/kmeans.py).
+    """
+    k = len(scores)
+    lowest = scores == scores.min(axis=0, keepdims=True)
+    clusters = jnp.arange(k, dtype=jnp.int32)[:, None]
+    # A sample without a lowest score (overflow) goes to the last cluster.
+    return jnp.minimum(jnp.where(lowest, clusters, k).min(axis=0), k - 1)
+
+
 def _block_labels(mean: Array, centroids: Array, rows: Array) -> Int[Array, " b"]:
-    return _scores(centroids, centred(rows, mean)).argmin(axis=0).astype(jnp.int32)
+    return _nearest(_scores(centroids, centred(rows, mean)))
 
 
 def _inertia(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, ""]:
@@ -206,7 +221,7 @@ def _inertia(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, "
 
 def _block_inertia(centroids: Array, x: Array, real: Array) -> Float[Array, ""]:
     """The inertia from differences: the expanded square would cancel digits."""
-    differences = x - centroids[_scores(centroids, x).argmin(axis=0)]
+    differences = x - centroids[_nearest(_scores(centroids, x))]
     return jnp.where(real[:, None], differences**2, 0).sum()
 
 
@@ -312,7 +327,11 @@ def _moved(samples: Samples, centroids: Float[Array, "r k d"]) -> Float[Array, "
 
 def _block_sums(centroids: Array, x: Array, real: Array) -> tuple[Array, Array]:
     """Sum [k, d] and number [k] of the samples of each cluster."""
-    labels = _scores(centroids, x).argmin(axis=0)
+    labels = _nearest(_scores(centroids, x))
+    if jax.default_backend() == "cpu" and len(centroids) >= ADDED_FROM:
+        counts = jnp.zeros(len(centroids), jnp.int32).at[labels].add(real)
+        masked = jnp.where(real[:, None], x, 0)
+        return jnp.zeros_like(centroids).at[labels].add(masked), counts
     member = (labels[None, :] == jnp.arange(len(centroids))[:, None]) & real[None, :]
     member = member.astype(jnp.float32)
     sums = jnp.einsum("kb,bd->kd", member, x, precision=lax.Precision.HIGHEST)
@@ -332,7 +351,7 @@ def _relocate_empty(
     farthest = lax.top_k(closest, len(centroids))[1]
     index = farthest[jnp.cumsum(empty) - 1]
     x = samples_at(samples, index)
-    donors = _scores(centroids, x).argmin(axis=0)
+    donors = _nearest(_scores(centroids, x))
     # float32 cannot tell a nearer one from its centroid: duplicates fill no cluster.
     apart = ((x - centroids[donors]) ** 2).sum(axis=1) > _EPS * (x**2).sum(axis=1)
     takes = empty & apart

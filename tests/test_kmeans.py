@@ -199,12 +199,22 @@ def test_k_means_of_uint8_equals_float32():
     )
 
 
+@pytest.mark.parametrize("k", [6, kmeans.ADDED_FROM + 1])
 @pytest.mark.parametrize("block_size", [64, 100])
-def test_k_means_does_not_depend_on_the_block_size(block_size):
-    # 500 samples: a padded last block, five blocks of exactly 100.
-    x, initial = blobs(), blobs()[:6]
+def test_k_means_does_not_depend_on_the_block_size(block_size, k):
+    # 500 samples: a padded last block, five blocks of exactly 100. Few clusters are
+    # summed by a product, many by adding.
+    x = blobs()
+    initial = x[:k]
     centroids, _ = lloyd(x, initial, 3, block_size=block_size)
     np.testing.assert_allclose(centroids, lloyd_by_loops(x, initial, 3), atol=1e-4)
+
+
+def test_nearest_is_the_first_of_the_lowest():
+    scores = jnp.array([[3.0, 1.0, jnp.inf], [2.0, 1.0, jnp.inf], [2.0, 5.0, jnp.inf]])
+    np.testing.assert_array_equal(kmeans._nearest(scores), scores.argmin(axis=0))
+    # No score at all is still a cluster.
+    assert kmeans._nearest(jnp.full((3, 1), jnp.nan)) == 2
 
 
 def test_k_means_in_many_blocks_labels_every_sample():
