@@ -3,8 +3,10 @@
 The pretraining of the recipe `dec` on uint8 images, with and without moving them, and its
 clustering steps: our own programs, many steps in one, as the experiments run them. The
 peer is the same network, loss and optimiser in PyTorch (bfloat16: autocast), where it is
-installed: eager, and by `torch.compile`, on a GPU with CUDA graphs. The limit is a square
-product in the same precision, in the same run. All take turns, several rounds; medians.
+installed: eager, and by `torch.compile`, on a GPU with CUDA graphs. Its learning rate is
+constant where ours grows at first, so that the losses of the first epoch, told beside, are
+not equal. The limit is a square product in the same precision, in the
+same run. All take turns, several rounds; medians.
 """
 
 import statistics

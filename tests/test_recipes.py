@@ -80,6 +80,19 @@ def test_dec_moves_images_of_the_shape_it_was_given():
     assert recipe.train.augmentation == moved
 
 
+def test_best_moves_images_further_in_clustering_than_in_pretraining():
+    recipe = make_recipe("best", DataShape(500, 12, (2, 3, 2)))
+    assert recipe.pretrain.augmentation == Augmentation(
+        (2, 3, 2), rotation=10, shift=0.1
+    )
+    assert recipe.train.augmentation == Augmentation(
+        (2, 3, 2), rotation=15, shift=0.1, scale=0.1, shear=10
+    )
+    assert make_recipe("n2d", DataShape(500, 12, (2, 3, 2))).train.augmentation == (
+        recipe.pretrain.augmentation
+    )
+
+
 def test_dec_has_the_clustering_phase_of_the_paper():
     recipe = make_recipe("dec", MNIST)
     assert recipe.objective == DEC(alpha=1.0)
