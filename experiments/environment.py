@@ -24,7 +24,8 @@ def device() -> str:
         lines = cpuinfo.read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if "model name" in line]
         model = names[0] if names else model
-    return f"{cores()} CPU cores ({model})"
+    count = cores()
+    return f"{count} CPU core{'s' if count > 1 else ''} ({model})"
 
 
 def cores() -> int:

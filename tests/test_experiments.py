@@ -879,9 +879,13 @@ def test_a_table_is_clustered_without_its_label_column(tmp_path):
 # Where it was measured.
 
 
-def test_device_counts_the_cores_of_a_cpu():
-    assert environment.device().startswith(f"{environment.cores()} CPU cores (")
+@pytest.mark.parametrize(
+    ("cores", "words"), [(1, "1 CPU core ("), (2, "2 CPU cores (")]
+)
+def test_device_counts_the_cores_of_a_cpu(monkeypatch, cores, words):
     assert 1 <= environment.cores() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(environment, "cores", lambda: cores)
+    assert environment.device().startswith(words)
 
 
 def test_versions_hold_what_decides_a_result():
