@@ -3,13 +3,13 @@
     neighbor_graph         z -> each sample tied to its nearest neighbours
     leading_eigenvectors   graph -> spectrum: its slowest diffusions
     partition              graph, spectrum -> labels, by their modularity
-    spectral_clustering    all three
+    spectral_clustering    all three, over graphs of few and of more neighbours
 
 Nothing of the size n x n is held, and all of it runs on the device. A labelling of the
 training data is all that it gives: what is trained from it (`train`) predicts new data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -42,7 +42,6 @@ class Spectrum(NamedTuple):
 
     eigenvalues: Float[Array, " e"]  # at most 1; as many ones as parts that are apart
     eigenvectors: Float[Array, "n e"]
-    degrees: Float[Array, " n"]  # sums of the edges of each node
 
 
 class _Ritz(NamedTuple):
@@ -123,6 +122,11 @@ def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c
     return jax.lax.scan(add, jnp.zeros_like(v), columns)[0]
 
 
+def _degrees(graph: Graph) -> Float[Array, " n"]:
+    """D, the sum of each node's edges."""
+    return adjacency_product(graph, jnp.ones((len(graph.neighbors), 1)))[:, 0]
+
+
 def leading_eigenvectors(
     key: jax.Array,
     graph: Graph,
@@ -147,7 +151,7 @@ def leading_eigenvectors(
       max_iter: most polynomials.
 
     Returns:
-      Eigenvalues, orthonormal eigenvectors, and the degrees D.
+      Eigenvalues and orthonormal eigenvectors.
 
     Raises:
       ValueError: `n_components` or `max_iter` are out of their range.
@@ -169,8 +173,7 @@ def _leading_eigenvectors(
     max_iter: int,
 ) -> Spectrum:
     n = len(graph.neighbors)
-    degrees = adjacency_product(graph, jnp.ones((n, 1)))
-    root = jnp.sqrt(degrees)
+    root = jnp.sqrt(_degrees(graph))[:, None]
 
     def apply(v: Float[Array, "n c"]) -> Float[Array, "n c"]:
         return adjacency_product(graph, v / root) / root
@@ -207,7 +210,7 @@ def _leading_eigenvectors(
     start, _ = jnp.linalg.qr(start)
     ritz = within(start, jnp.zeros((), jnp.int32))
     values, v, _, _ = jax.lax.while_loop(unfinished, filtered, ritz)
-    return Spectrum(values[:n_components], v[:, :n_components], degrees[:, 0])
+    return Spectrum(values[:n_components], v[:, :n_components])
 
 
 def partition(
@@ -230,8 +233,9 @@ def partition(
 
     Args:
       key: a `jax.random.key`, of k-means.
-      graph: from `neighbor_graph`.
-      spectrum: from `leading_eigenvectors`, of k components or more.
+      graph: from `neighbor_graph`; cuts and modularities are those in it.
+      spectrum: from `leading_eigenvectors`, of k components or more, of this graph or
+        of another one of the same samples.
       n_clusters: k.
       n_init: restarts of each k-means.
 
@@ -248,6 +252,7 @@ def partition(
             f"spectrum must have at least n_clusters = {n_clusters} components, got "
             f"{vectors.shape[1]}."
         )
+    degrees = _degrees(graph)
     most = min(2 * n_clusters, vectors.shape[1])
     found: list[Partition] = []
     for count in np.unique(np.linspace(n_clusters, most, 11).round().astype(int)):
@@ -255,7 +260,7 @@ def partition(
         kept = jnp.arange(most)[None] < count
         rows = unit_rows(jnp.where(kept, vectors[:, :most], 0))
         labels = k_means(key, rows, n_clusters, n_init=n_init).labels
-        labels, cut, modularity = _refined(graph, labels, spectrum.degrees, n_clusters)
+        labels, cut, modularity = _refined(graph, labels, degrees, n_clusters)
         found.append(
             Partition(np.asarray(labels), float(cut), float(modularity), int(count))
         )
@@ -365,34 +370,52 @@ def spectral_clustering(
     z: Num[Array, "n d"] | np.ndarray,
     n_clusters: int,
     *,
-    n_neighbors: int = 20,
+    n_neighbors: Sequence[int] = (5, 10, 20),
     on_step: Callable[[], object] | None = None,
 ) -> Partition:
-    """Clusters embeddings by the graph of their neighbours.
+    """Clusters embeddings by graphs of their neighbours.
+
+    Each graph proposes partitions, and the one of the fewest neighbours judges them: it
+    has the fewest edges between clusters, but its eigenvectors are easily led astray
+    where there are many samples.
 
     Args:
       key: a `jax.random.key`.
       z: embeddings.
       n_clusters: k.
-      n_neighbors: edges of a sample, below n; the fewer of it and n - 1 are taken.
-      on_step: called once graph, spectrum and partition are there, after each.
+      n_neighbors: edges of a sample in each graph, below n; the fewer of it and n - 1
+        are taken.
+      on_step: called once graphs, spectra and partitions are there, after each.
 
     Returns:
       The labels, and how good a cut they are.
 
     Raises:
-      TypeError, ValueError: `z` is not finite numbers of shape [n, d], or k or the
-        neighbours are out of range.
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], k or a number of
+        neighbours is out of range, or there is no such number.
     """
     check_n_clusters(n_clusters, len(z))
-    n_neighbors = min(n_neighbors, len(z) - 1)
+    if not n_neighbors:
+        raise ValueError("n_neighbors must name at least one number, got none.")
+    for size in n_neighbors:
+        check_positive_int("n_neighbors", size)
+    sizes = sorted({min(size, len(z) - 1) for size in n_neighbors})
     step = on_step or (lambda: None)
-    graph = jax.block_until_ready(neighbor_graph(nearest_neighbors(z, n_neighbors)))
+    # Nearest first: what fewer neighbours would be is in front.
+    neighbors = nearest_neighbors(z, sizes[-1])
+    graphs = [
+        neighbor_graph(Neighbors(*(part[:, :size] for part in neighbors)))
+        for size in sizes
+    ]
+    jax.block_until_ready(graphs)
     step()
     first, second = jax.random.split(key)
-    spectrum = leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
-    jax.block_until_ready(spectrum)
+    spectra = [
+        leading_eigenvectors(first, graph, min(2 * n_clusters, len(z)))
+        for graph in graphs
+    ]
+    jax.block_until_ready(spectra)
     step()
-    found = partition(second, graph, spectrum, n_clusters)
+    found = [partition(second, graphs[0], spectrum, n_clusters) for spectrum in spectra]
     step()
-    return found
+    return max(found, key=lambda one: one.modularity)

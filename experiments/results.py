@@ -1,6 +1,6 @@
 """Keeps the numbers of a finished run, and makes the table of experiments/README.md.
 
-python -m experiments.results runs/mnist-dec   # keeps a run of several seeds
+python -m experiments.results runs/mnist-dec   # keeps a run, of one seed or of several
 python -m experiments.results                  # makes the table again
 python -m experiments.results --ranks          # which label-free score orders seeds best
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dec_jax.choice import HIGHER_IS_BETTER, rank_correlation
+from experiments import report
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -29,13 +30,16 @@ def keep(run: Path) -> Path:
     several = run / "summary.json"
     numbers = several if several.is_file() else run / "results.json"
     found = json.loads(numbers.read_text())
+    if "seed" in found and "recipe" in found:
+        found = report.summary([found])
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     target.write_text(json.dumps(found, indent=1) + "\n")
-    picture = (
-        run / f"seed-{found['seeds'][0]}" / "latent.png" if "seeds" in found else None
-    )
+    picture = None
+    if "seeds" in found:
+        one = run / f"seed-{found['seeds'][0]}" if several.is_file() else run
+        picture = one / "latent.png"
     if picture is not None and picture.is_file():
         shutil.copyfile(picture, target.with_name(f"{target.stem}-latent.png"))
     return target

@@ -49,6 +49,23 @@ def test_keep_takes_the_numbers_and_the_picture(
     assert picture.exists() == ("seeds" in content)
 
 
+def test_keep_makes_a_summary_of_a_run_of_one_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "latent.png").write_bytes(b"picture")
+    told = ("device", "versions", "precision", "commit", "n_samples")
+    stage = {"name": "DEC", "acc": 0.9, "nmi": 0.8, "ari": 0.7}
+    one = {"dataset": "digits", "recipe": "dec", **dict.fromkeys(told, "x")}
+    one |= {"seed": 3, "stages": [stage], "seconds": {"total": 9}}
+    (run / "results.json").write_text(json.dumps(one))
+    results.keep(run)
+    kept = results.kept_results()["digits-dec"]
+    assert (kept["seeds"], kept["acc"], kept["seconds"]) == ([3], [0.9], [9])
+    assert kept["stages"]["DEC"]["nmi"] == [0.8]
+    assert (tmp_path / "kept" / "digits-dec-latent.png").exists()
+
+
 def kept_run(folder, name, acc, **label_free):
     numbers = {"acc": acc, "label_free": label_free}
     (folder / f"{name}.json").write_text(json.dumps(numbers))
