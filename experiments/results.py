@@ -73,6 +73,9 @@ PUBLISHED = {
     "usps-best": "98.7 / 96.2 (ConvDEC-DA); 95.8 / 90.1 (N2D)",
     "fashion_mnist-best": "67.2 / 68.4 (N2D)",
     "fashion_mnist-dec": "61.8 / 65.1 (DEC-keras, mean of 10)",
+    "fashion_mnist-dec-keras": "61.8 / 65.1 (DEC-keras, mean of 10)",
+    "coil20-best": "93 / 96.5 (ICA-BSS graph); NMI 100 (JULE)",
+    "mnist-n2d": "97.9 / 94.2 (McConville et al. 2020)",
 }
 
 
