@@ -1,7 +1,7 @@
 """How many clusters there are: what the graph of neighbours says for each k, without labels.
 
-One graph and one spectrum serve every k. Four views of it, of which the eigengap decides
-and the others confirm or warn (`recommend`).
+One graph and one spectrum serve every k. Four views of it, of which the eigengap decides;
+where it cannot, the silhouette names a number all the same (`recommend`).
 """
 
 from collections.abc import Callable, Sequence
@@ -130,34 +130,42 @@ def _stability(
 
 
 def recommend(sweep: Sweep) -> Recommendation:
-    """The k of the largest eigengap of those that repeat, with what speaks for it.
+    """The number of clusters that the data show, or the likeliest where they do not.
 
     Args:
       sweep: from `sweep_n_clusters`.
 
     Returns:
       k, of those on whose clusters halves of the data agree (mean ARI 0.9 or more), or
-      of all where there are none; whether the data decide it: there are some, and no
-      other gap comes near; and the reasons, a line each. The halves share the spectrum
-      of all samples, so that a single cloud in two repeats itself as well.
+      of all where there are none. The data decide it where there are such numbers and
+      the largest eigengap of theirs stands alone: k is the one of that gap. Elsewhere it
+      is the one of the highest silhouette. And the reasons, a line each. The halves
+      share the spectrum of all samples, so that a single cloud in two repeats itself as
+      well.
     """
     stable = sweep.stability >= STABLE
     allowed = stable if stable.any() else np.full(len(stable), True)
     gaps = np.where(allowed, sweep.eigengap, -np.inf)
-    best = int(gaps.argmax())
-    k = int(sweep.n_clusters[best])
+    widest = int(gaps.argmax())
+    numbers = sweep.n_clusters
     words = "of those on which halves of the data agree, " if stable.any() else ""
-    reasons = [f"{words}the eigengap is largest at k = {k}: {gaps[best]:.4f}"]
-    near = (sweep.eigengap >= RIVAL * gaps[best]) & (sweep.n_clusters != k)
-    rivals = sweep.n_clusters[near].tolist()
-    if rivals:
-        names = ", ".join(map(str, rivals))
+    reasons = [
+        f"{words}the eigengap is largest at k = {numbers[widest]}: {gaps[widest]:.4f}"
+    ]
+    near = (sweep.eigengap >= RIVAL * gaps[widest]) & (numbers != numbers[widest])
+    decided = bool(stable.any()) and not near.any()
+    best = widest
+    if near.any():
+        names = ", ".join(map(str, numbers[near].tolist()))
         reasons.append(f"almost as large, or larger, at k = {names}")
-    for name in ("modularity", "silhouette"):
-        at = int(sweep.n_clusters[getattr(sweep, name).argmax()])
-        agrees = "agrees" if at == k else f"is highest at k = {at}"
-        reasons.append(f"{name} {agrees}")
-    agree = float(sweep.stability[best])
+    if not decided:
+        best = int(np.where(allowed, sweep.silhouette, -np.inf).argmax())
+        reasons.append(f"{words}the silhouette is highest at k = {numbers[best]}")
+    k = int(numbers[best])
+    for name in ("modularity", "silhouette") if decided else ("modularity",):
+        at = int(numbers[getattr(sweep, name).argmax()])
+        reasons.append(f"{name} {'agrees' if at == k else f'is highest at k = {at}'}")
     word = "agree" if stable.any() else "do not agree"
+    agree = float(sweep.stability[best])
     reasons.append(f"halves of the data {word} on the clusters: ARI {agree:.2f}")
-    return Recommendation(k, bool(stable.any()) and not rivals, tuple(reasons))
+    return Recommendation(k, decided, tuple(reasons))

@@ -66,26 +66,38 @@ def test_recommend_names_what_agrees_and_what_does_not():
     )
 
 
-def test_recommend_is_undecided_between_two_gaps():
+def test_between_two_gaps_the_silhouette_names_a_number_and_nothing_is_decided():
     gaps = peak(4)
     gaps[4] = 0.9
-    found = recommend(sweep_of(eigengap=gaps))
-    assert (found.n_clusters, found.decided) == (4, False)
-    assert found.reasons[1] == "almost as large, or larger, at k = 6"
+    found = recommend(sweep_of(eigengap=gaps, silhouette=peak(5), modularity=peak(5)))
+    assert (found.n_clusters, found.decided) == (5, False)
+    assert found.reasons[1:4] == (
+        "almost as large, or larger, at k = 6",
+        "of those on which halves of the data agree, the silhouette is highest at k = 5",
+        "modularity agrees",
+    )
 
 
 def test_recommend_passes_over_what_does_not_repeat_itself():
     gaps = peak(4)
     gaps[1] = 0.5
     stability = np.where(np.arange(2, 7) == 4, 0.5, 1.0)
-    found = recommend(sweep_of(eigengap=gaps, stability=stability))
-    assert (found.n_clusters, found.decided) == (3, False)
+    # The unstable gap is a rival all the same; its silhouette is not.
+    width = peak(4, 0.9)
+    width[3] = 0.8
+    found = recommend(sweep_of(eigengap=gaps, stability=stability, silhouette=width))
+    assert (found.n_clusters, found.decided) == (5, False)
     assert found.reasons[1] == "almost as large, or larger, at k = 4"
 
 
 def test_recommend_is_undecided_where_halves_disagree():
-    found = recommend(sweep_of(eigengap=peak(3), stability=np.full(5, 0.89)))
-    assert (found.n_clusters, found.decided) == (3, False)
+    sweep = sweep_of(eigengap=peak(3), silhouette=peak(4), stability=np.full(5, 0.89))
+    found = recommend(sweep)
+    assert (found.n_clusters, found.decided) == (4, False)
+    assert found.reasons[1] == "the silhouette is highest at k = 4"
+    assert (
+        found.reasons[-1] == "halves of the data do not agree on the clusters: ARI 0.89"
+    )
 
 
 @pytest.mark.parametrize(
