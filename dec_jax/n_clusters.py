@@ -1,7 +1,7 @@
 """How many clusters there are: what the graph of neighbours says for each k, without labels.
 
 One graph and one spectrum serve every k. Four views of it, of which the eigengap decides;
-where it cannot, the silhouette names a number all the same (`recommend`).
+where it cannot, it names a number with the help of the silhouette (`recommend`).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +31,8 @@ from dec_jax.validation import check_n_clusters, check_positive_int
 STABLE = 0.9
 # A second gap of so much of the largest is a rival.
 RIVAL = 0.8
+# Clusters are nearly as well apart as the best where their silhouette is that much of it.
+NEARLY = 0.9
 
 
 class Sweep(NamedTuple):
@@ -139,9 +141,9 @@ def recommend(sweep: Sweep) -> Recommendation:
       k, of those on whose clusters halves of the data agree (mean ARI 0.9 or more), or
       of all where there are none. The data decide it where there are such numbers and
       the largest eigengap of theirs stands alone: k is the one of that gap. Elsewhere it
-      is the one of the highest silhouette. And the reasons, a line each. The halves
-      share the spectrum of all samples, so that a single cloud in two repeats itself as
-      well.
+      is that of the largest gap among those whose silhouette is nearly the highest. And
+      the reasons, a line each. The halves share the spectrum of all samples, so that a
+      single cloud in two repeats itself as well.
     """
     stable = sweep.stability >= STABLE
     allowed = stable if stable.any() else np.full(len(stable), True)
@@ -159,10 +161,16 @@ def recommend(sweep: Sweep) -> Recommendation:
         names = ", ".join(map(str, numbers[near].tolist()))
         reasons.append(f"almost as large, or larger, at k = {names}")
     if not decided:
-        best = int(np.where(allowed, sweep.silhouette, -np.inf).argmax())
-        reasons.append(f"{words}the silhouette is highest at k = {numbers[best]}")
+        width = np.where(allowed, sweep.silhouette, -np.inf)
+        apart = width >= width.max() - (1 - NEARLY) * abs(width.max())
+        best = int(np.where(apart, sweep.eigengap, -np.inf).argmax())
+        names = ", ".join(map(str, numbers[apart].tolist()))
+        reasons.append(
+            f"{words}the silhouette is high at k = {names}; of these the eigengap is "
+            f"largest at k = {numbers[best]}"
+        )
     k = int(numbers[best])
-    for name in ("modularity", "silhouette") if decided else ("modularity",):
+    for name in ("modularity", "silhouette"):
         at = int(numbers[getattr(sweep, name).argmax()])
         reasons.append(f"{name} {'agrees' if at == k else f'is highest at k = {at}'}")
     word = "agree" if stable.any() else "do not agree"

@@ -66,16 +66,29 @@ def test_recommend_names_what_agrees_and_what_does_not():
     )
 
 
-def test_between_two_gaps_the_silhouette_names_a_number_and_nothing_is_decided():
+def test_between_two_gaps_the_silhouette_helps_and_nothing_is_decided():
     gaps = peak(4)
     gaps[4] = 0.9
-    found = recommend(sweep_of(eigengap=gaps, silhouette=peak(5), modularity=peak(5)))
-    assert (found.n_clusters, found.decided) == (5, False)
-    assert found.reasons[1:4] == (
+    gaps[1] = 0.2
+    # Nearly the highest counts as well, and no more than nearly.
+    width = np.array([0.8, 0.92, 0.8, 1.0, 0.8])
+    found = recommend(sweep_of(eigengap=gaps, silhouette=width, modularity=peak(5)))
+    assert (found.n_clusters, found.decided) == (3, False)
+    assert found.reasons[1:5] == (
         "almost as large, or larger, at k = 6",
-        "of those on which halves of the data agree, the silhouette is highest at k = 5",
-        "modularity agrees",
+        "of those on which halves of the data agree, the silhouette is high at "
+        "k = 3, 5; of these the eigengap is largest at k = 3",
+        "modularity is highest at k = 5",
+        "silhouette is highest at k = 5",
     )
+
+
+def test_silhouettes_below_0_leave_a_number_to_name():
+    gaps = peak(4)
+    gaps[4] = 0.9
+    width = np.array([-0.3, -0.3, -0.3, -0.2, -0.21])
+    found = recommend(sweep_of(eigengap=gaps, silhouette=width))
+    assert (found.n_clusters, found.decided) == (6, False)
 
 
 def test_recommend_passes_over_what_does_not_repeat_itself():
@@ -94,7 +107,9 @@ def test_recommend_is_undecided_where_halves_disagree():
     sweep = sweep_of(eigengap=peak(3), silhouette=peak(4), stability=np.full(5, 0.89))
     found = recommend(sweep)
     assert (found.n_clusters, found.decided) == (4, False)
-    assert found.reasons[1] == "the silhouette is highest at k = 4"
+    assert found.reasons[1] == (
+        "the silhouette is high at k = 4; of these the eigengap is largest at k = 4"
+    )
     assert (
         found.reasons[-1] == "halves of the data do not agree on the clusters: ARI 0.89"
     )
