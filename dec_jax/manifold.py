@@ -1,6 +1,6 @@
 """The manifold step: clusters as parts of a graph of neighbours, not as balls around means.
 
-    neighbor_graph         z -> each sample tied to its nearest neighbours
+    neighbors              z -> a graph that ties each sample to its nearest neighbours
     leading_eigenvectors   graph -> spectrum: its slowest diffusions
     partition              graph, spectrum -> labels, by their modularity
     spectral_clustering    all three, over graphs of few and of more neighbours
@@ -19,22 +19,20 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.kmeans import k_means
-from dec_jax.neighbors import Neighbors, nearest_neighbors
+from dec_jax.neighbors import (
+    Graph,
+    Neighbors,
+    adjacency_product,
+    nearest_neighbors,
+    neighbor_graph,
+    node_degrees,
+)
 from dec_jax.validation import check_n_clusters, check_positive_int
 
-# Least weight of an edge: a copy of a far sample must not fall off the graph.
-LEAST_WEIGHT = 1e-6
 # Directions beside those asked for, which let the last of them converge.
 SPARE = 4
 # Products with the graph between two looks at the spectrum.
 DEGREE = 20
-
-
-class Graph(NamedTuple):
-    """A symmetric graph W = A + A^T, with the edges of A in the order of `Neighbors`."""
-
-    neighbors: Int[Array, "n m"]
-    weights: Float[Array, "n m"]  # half an edge's weight where both ends list it
 
 
 class Spectrum(NamedTuple):
@@ -60,71 +58,6 @@ class Partition(NamedTuple):
     normalized_cut: float  # in [0, k], lower is better
     modularity: float  # below 1, higher is better
     n_eigenvectors: int  # whose rows gave these labels
-
-
-def neighbor_graph(neighbors: Neighbors, *, scale_neighbor: int = 7) -> Graph:
-    """Ties samples to their neighbours, as strongly as their own surroundings say.
-
-    w_ij = exp(-d_ij^2 / (s_i s_j)) where one of the two is among the other's nearest,
-    with s_i the distance of i to its seventh neighbour: Zelnik-Manor and Perona,
-    `Self-Tuning Spectral Clustering
-    <https://papers.nips.cc/paper/2619-self-tuning-spectral-clustering>`_, 2004.
-
-    Args:
-      neighbors: from `nearest_neighbors`.
-      scale_neighbor: which neighbour gives the scale, counted from 1; the last one
-        where there are fewer.
-
-    Returns:
-      The graph.
-
-    Raises:
-      ValueError: `scale_neighbor` is below 1.
-    """
-    check_positive_int("scale_neighbor", scale_neighbor)
-    return _neighbor_graph(neighbors, scale_neighbor)
-
-
-@partial(jax.jit, static_argnames="scale_neighbor")
-def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
-    indices, distances = neighbors
-    n, m = indices.shape
-    scale = distances[:, min(scale_neighbor, m) - 1]
-    # Of a sample with many copies it is 0.
-    scale = jnp.maximum(scale, jnp.finfo(jnp.float32).tiny ** 0.5)
-    similar = jnp.exp(-(distances**2) / (scale[:, None] * scale[indices]))
-    weights = jnp.maximum(similar, LEAST_WEIGHT)
-
-    def mutual(column: Int[Array, " n"]) -> Array:
-        return (indices[column] == jnp.arange(n)[:, None]).any(axis=1)
-
-    both = jax.lax.map(mutual, indices.T).T
-    return Graph(indices, jnp.where(both, weights / 2, weights))
-
-
-def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c"]:
-    """W v, the sum over each node's edges.
-
-    Args:
-      graph: W, from `neighbor_graph`.
-      v: some vectors, as columns, with a value for each node.
-
-    Returns:
-      W v, the vectors in the order of `v`.
-    """
-
-    def add(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
-        target, weight = column[0], column[1][:, None]
-        total = total + weight * v[target]
-        return total.at[target].add(weight * v), None
-
-    columns = (graph.neighbors.T, graph.weights.T)
-    return jax.lax.scan(add, jnp.zeros_like(v), columns)[0]
-
-
-def _degrees(graph: Graph) -> Float[Array, " n"]:
-    """D, the sum of each node's edges."""
-    return adjacency_product(graph, jnp.ones((len(graph.neighbors), 1)))[:, 0]
 
 
 def leading_eigenvectors(
@@ -173,7 +106,7 @@ def _leading_eigenvectors(
     max_iter: int,
 ) -> Spectrum:
     n = len(graph.neighbors)
-    root = jnp.sqrt(_degrees(graph))[:, None]
+    root = jnp.sqrt(node_degrees(graph))[:, None]
 
     def apply(v: Float[Array, "n c"]) -> Float[Array, "n c"]:
         return adjacency_product(graph, v / root) / root
@@ -252,7 +185,7 @@ def partition(
             f"spectrum must have at least n_clusters = {n_clusters} components, got "
             f"{vectors.shape[1]}."
         )
-    degrees = _degrees(graph)
+    degrees = node_degrees(graph)
     most = min(2 * n_clusters, vectors.shape[1])
     found: list[Partition] = []
     for count in np.unique(np.linspace(n_clusters, most, 11).round().astype(int)):

@@ -1,4 +1,7 @@
-"""Exact nearest neighbours on the device, in matrix products and without an n x n array."""
+"""Exact nearest neighbours on the device, and the graph that they make.
+
+In matrix products, and without an n x n array.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -14,6 +17,8 @@ from dec_jax.validation import check_positive_int, check_samples
 DISTANCES_AT_ONCE = 2**25
 # Samples whose least distance stands for all of theirs in the first of two rounds.
 GROUP_SIZE = 64
+# Least weight of an edge: a copy of a far sample must not fall off the graph.
+LEAST_WEIGHT = 1e-6
 
 
 class Neighbors(NamedTuple):
@@ -90,3 +95,75 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
 
     found = jax.lax.map(block, rows)
     return Neighbors(*(part.reshape(-1, n_neighbors)[:n] for part in found))
+
+
+class Graph(NamedTuple):
+    """A symmetric graph W = A + A^T, with the edges of A in the order of `Neighbors`."""
+
+    neighbors: Int[Array, "n m"]
+    weights: Float[Array, "n m"]  # half an edge's weight where both ends list it
+
+
+def neighbor_graph(neighbors: Neighbors, *, scale_neighbor: int = 7) -> Graph:
+    """Ties samples to their neighbours, as strongly as their own surroundings say.
+
+    w_ij = exp(-d_ij^2 / (s_i s_j)) where one of the two is among the other's nearest,
+    with s_i the distance of i to its seventh neighbour: Zelnik-Manor and Perona,
+    `Self-Tuning Spectral Clustering
+    <https://papers.nips.cc/paper/2619-self-tuning-spectral-clustering>`_, 2004.
+
+    Args:
+      neighbors: from `nearest_neighbors`.
+      scale_neighbor: which neighbour gives the scale, counted from 1; the last one
+        where there are fewer.
+
+    Returns:
+      The graph.
+
+    Raises:
+      ValueError: `scale_neighbor` is below 1.
+    """
+    check_positive_int("scale_neighbor", scale_neighbor)
+    return _neighbor_graph(neighbors, scale_neighbor)
+
+
+@partial(jax.jit, static_argnames="scale_neighbor")
+def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
+    indices, distances = neighbors
+    n, m = indices.shape
+    scale = distances[:, min(scale_neighbor, m) - 1]
+    # Of a sample with many copies it is 0.
+    scale = jnp.maximum(scale, jnp.finfo(jnp.float32).tiny ** 0.5)
+    similar = jnp.exp(-(distances**2) / (scale[:, None] * scale[indices]))
+    weights = jnp.maximum(similar, LEAST_WEIGHT)
+
+    def mutual(column: Int[Array, " n"]) -> Array:
+        return (indices[column] == jnp.arange(n)[:, None]).any(axis=1)
+
+    both = jax.lax.map(mutual, indices.T).T
+    return Graph(indices, jnp.where(both, weights / 2, weights))
+
+
+def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """W v, the sum over each node's edges.
+
+    Args:
+      graph: W, from `neighbor_graph`.
+      v: some vectors, as columns, with a value for each node.
+
+    Returns:
+      W v, the vectors in the order of `v`.
+    """
+
+    def add(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
+        target, weight = column[0], column[1][:, None]
+        total = total + weight * v[target]
+        return total.at[target].add(weight * v), None
+
+    columns = (graph.neighbors.T, graph.weights.T)
+    return jax.lax.scan(add, jnp.zeros_like(v), columns)[0]
+
+
+def node_degrees(graph: Graph) -> Float[Array, " n"]:
+    """D, the sum of each node's edges."""
+    return adjacency_product(graph, jnp.ones((len(graph.neighbors), 1)))[:, 0]

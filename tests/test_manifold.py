@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 
 from dec_jax.manifold import (
-    Graph,
-    adjacency_product,
     cluster_means,
     leading_eigenvectors,
-    neighbor_graph,
     partition,
     spectral_clustering,
 )
 from dec_jax.metrics import clustering_accuracy
-from dec_jax.neighbors import Neighbors, nearest_neighbors
+from dec_jax.neighbors import (
+    Graph,
+    Neighbors,
+    adjacency_product,
+    nearest_neighbors,
+    neighbor_graph,
+)
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
