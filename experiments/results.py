@@ -15,6 +15,7 @@ from typing import Any
 
 from dec_jax.choice import HIGHER_IS_BETTER, rank_correlation
 from experiments import report
+from experiments.interrupt import TITLES
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -131,19 +132,19 @@ def recipes_table() -> str:
     return markdown(head, rows)
 
 
-def spectral_table() -> str:
-    """One row a data set: the graph's clusters of z, and what training made of them."""
-    head = ["data", "recipe", "k-means on z, ACC %", "spectral on z, ACC %"]
-    head += ["spectral on z, NMI %", "after training, ACC %"]
+def starts_table() -> str:
+    """One row a run that starts from other labels than those of k-means: before, after."""
+    head = ["data", "recipe", "start", "k-means on z, ACC %", "start, ACC %"]
+    head += ["start, NMI %", "after training, ACC %"]
     rows = []
     for kept in kept_results().values():
         stages = kept.get("stages", {})
-        if "spectral on z" not in stages:
-            continue
-        spectral = stages["spectral on z"]
-        scores = [stages["k-means on z"]["acc"], spectral["acc"], spectral["nmi"]]
-        cells = map(spread, [*scores, kept["acc"]])
-        rows.append([kept["dataset"], f"`{kept['recipe']}`", *cells])
+        for title in TITLES.values():
+            if title in stages:
+                start = stages[title]
+                scores = [stages["k-means on z"]["acc"], start["acc"], start["nmi"]]
+                cells = map(spread, [*scores, kept["acc"]])
+                rows.append([kept["dataset"], f"`{kept['recipe']}`", title, *cells])
     return markdown(head, rows)
 
 
@@ -204,7 +205,7 @@ def autoencoders_table() -> str:
 
 TABLES = {
     "recipes": recipes_table,
-    "spectral": spectral_table,
+    "starts": starts_table,
     "compare": compare_table,
     "autoencoders": autoencoders_table,
 }
