@@ -1,8 +1,7 @@
-"""Keeps the numbers of a finished run, and makes the table of experiments/README.md.
+"""Keeps the numbers of a finished run, and makes the tables of experiments/README.md.
 
 python -m experiments.results runs/mnist-dec   # keeps a run, of one seed or of several
-python -m experiments.results                  # makes the table again
-python -m experiments.results --ranks          # which label-free score orders seeds best
+python -m experiments.results                  # makes the tables again
 """
 
 import json
@@ -203,16 +202,8 @@ def autoencoders_table() -> str:
     return markdown(head, rows)
 
 
-TABLES = {
-    "recipes": recipes_table,
-    "starts": starts_table,
-    "compare": compare_table,
-    "autoencoders": autoencoders_table,
-}
-
-
-def ranks() -> str:
-    """Spearman's correlation of each label-free score with ACC, over all kept seeds.
+def ranks_table() -> str:
+    """One row a label-free score: Spearman's correlation with ACC over all kept seeds.
 
     Ranks are those within a run's own seeds, so that easy data do not stand out.
     """
@@ -221,9 +212,7 @@ def ranks() -> str:
         for name, kept in kept_results().items()
         if "label_free" in kept and None not in kept["acc"]
     }
-    if not runs:
-        return "No kept run has label-free scores; keep one of 3 or more seeds first."
-    lines = [f"{'score':<16}{'rho with ACC':>14}{'seeds':>8}{'runs':>6}"]
+    rows = []
     for score in HIGHER_IS_BETTER:
         found = [
             (value, acc, name)
@@ -237,16 +226,22 @@ def ranks() -> str:
         ]
         values, accuracies, sets = zip(*found, strict=True) if found else ((), (), ())
         rho = rank_correlation(score, values, accuracies, sets=sets)
-        shown = "-" if math.isnan(rho) else f"{rho:.2f}"
-        lines.append(f"{score:<16}{shown:>14}{len(found):>8}{len(set(sets)):>6}")
-    return "\n".join(lines)
+        shown = "" if math.isnan(rho) else f"{rho:.2f}"
+        rows.append([f"`{score}`", shown, str(len(found)), str(len(set(sets)))])
+    return markdown(["score", "Spearman's rho with ACC", "seeds", "runs"], rows)
+
+
+TABLES = {
+    "recipes": recipes_table,
+    "starts": starts_table,
+    "ranks": ranks_table,
+    "compare": compare_table,
+    "autoencoders": autoencoders_table,
+}
 
 
 def main(arguments: list[str]) -> None:
-    """Keeps the runs that are named, then writes the tables; or prints the ranks."""
-    if arguments == ["--ranks"]:
-        print(ranks())
-        return
+    """Keeps the runs that are named, then writes the tables."""
     for argument in arguments:
         print(f"kept {keep(Path(argument))}")
     text = README.read_text()

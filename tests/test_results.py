@@ -71,7 +71,7 @@ def kept_run(folder, name, acc, **label_free):
     (folder / f"{name}.json").write_text(json.dumps(numbers))
 
 
-def test_ranks_pool_the_seeds_of_all_runs(tmp_path, monkeypatch, capsys):
+def test_ranks_pool_the_seeds_of_all_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "KEPT", tmp_path)
     # Within each run the first score is right, the second wrong, the third unknown;
     # over both, accuracy would seem to go with more evenness.
@@ -82,21 +82,14 @@ def test_ranks_pool_the_seeds_of_all_runs(tmp_path, monkeypatch, capsys):
     # Neither runs without classes nor older ones count.
     kept_run(tmp_path, "c", [None] * 3, stability=[1, 2, 3])
     (tmp_path / "d.json").write_text(json.dumps({"acc": [0.5]}))
-    results.main(["--ranks"])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["stability", "1.00", "6", "2"] in lines
-    assert ["evenness", "-1.00", "6", "2"] in lines
-    assert ["silhouette", "-", "0", "0"] in lines
+    lines = results.ranks_table().splitlines()
+    assert "| `stability` | 1.00 | 6 | 2 |" in lines
+    assert "| `evenness` | -1.00 | 6 | 2 |" in lines
+    assert "| `silhouette` |  | 0 | 0 |" in lines
 
 
 def test_ranks_count_the_runs_with_less_of_a_loss_as_better(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "KEPT", tmp_path)
     losses = [0.3, 0.2, None, 0.1]
     kept_run(tmp_path, "a", [0.7, 0.8, 0.1, 0.9], clustering=losses)
-    lines = [line.split() for line in results.ranks().splitlines()]
-    assert ["clustering", "1.00", "3", "1"] in lines
-
-
-def test_ranks_of_nothing_kept_say_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "KEPT", tmp_path)
-    assert results.ranks().startswith("No kept run has label-free scores; keep one")
+    assert "| `clustering` | 1.00 | 3 | 1 |" in results.ranks_table().splitlines()
