@@ -97,8 +97,14 @@ class Run:
         return keys[("pixels", "pretrain", "z", "train").index(purpose)]
 
     def recipe(self, loss: str) -> Recipe:
-        """The recipe of a loss; its network is that of MNIST, and is not looked at."""
-        shape = DataShape(len(self.dataset.x), 28 * 28, (28, 28, 1))
+        """The recipe of a loss, with this run's network."""
+        shape = DataShape(
+            len(self.dataset.x),
+            self.dataset.x.shape[1],
+            self.dataset.image_shape,
+            input_scale=self.dataset.input_scale,
+            architecture=self.architecture,
+        )
         return make_recipe(f"{loss}-conv", shape)
 
     def settings(self, recipe: Any, **changes: Any) -> Any:

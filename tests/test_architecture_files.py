@@ -208,6 +208,7 @@ SHIPPED = {
     "denoising-conv": ((28, 28, 1), 4 * 4 * 16),
     "dense": ((784,), 10),
     "mnist-conv": ((28, 28, 1), 120),
+    "mnist-conv-deep": ((28, 28, 1), 10),
     "mnist-conv-dense": ((28, 28, 1), 32),
 }
 

@@ -176,11 +176,20 @@ def test_idec_dcn_and_dec_share_one_pretraining():
 
 
 @pytest.mark.parametrize("name", ALJALBOUT)
-def test_convolutional_recipes_have_the_published_networks(name):
+def test_convolutional_recipes_have_the_networks_of_their_sets(name):
     coil20 = DataShape(1_440, 128 * 128, (128, 128, 1), name="coil20")
-    assert make_recipe(name, MNIST).architecture.embedding_dim == 120
+    assert make_recipe(name, MNIST).architecture == load_architecture("mnist-conv-deep")
+    # The published one.
     assert make_recipe(name, coil20).architecture.embedding_dim == 320
     assert make_recipe(name, coil20).architecture.batch_norm
+
+
+@pytest.mark.parametrize("name", ALJALBOUT)
+def test_convolutional_recipes_move_images_in_both_phases(name):
+    recipe = make_recipe(name, MNIST)
+    moved = Augmentation((28, 28, 1), rotation=10, shift=0.1)
+    assert recipe.pretrain.augmentation == recipe.train.augmentation == moved
+    assert recipe.pretrain.target == "distorted"
 
 
 @pytest.mark.parametrize("name", ALJALBOUT)
