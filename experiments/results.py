@@ -64,6 +64,8 @@ PUBLISHED = {
     "mnist-idec": "88.1 / 86.7 (Guo et al. 2017)",
     "mnist-dcn": "83 / 81 (Yang et al. 2017)",
     "mnist-vade": "94.5 (Jiang et al. 2017)",
+    "mnist-dec-da": "98.5 / 95.7 (FcDEC-DA, Guo et al. 2018)",
+    "mnist-idec-da": "98 (FcIDEC-DA, Guo et al. 2018)",
     "mnist-dec-da-conv": "98.5 / 96.0 (ConvDEC-DA)",
     "mnist-kld-conv": "85.9 / 82.5 (Aljalbout et al. 2018)",
     "mnist-kmeans-conv": "78.1 / 79.6 (Aljalbout et al. 2018)",
