@@ -170,6 +170,8 @@ def table(sweep: "Sweep") -> str:
 
 def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
     """The four views over k, the recommended one marked."""
+    from matplotlib.ticker import MaxNLocator
+
     from dec_jax.plots import COLOURS, new_figure
 
     figure = new_figure(9.6, 5.4)
@@ -177,6 +179,7 @@ def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
         panel.plot(sweep.n_clusters, getattr(sweep, view), "o-", color=COLOURS[0])
         panel.axvline(recommended, color=COLOURS[1], linestyle="--")
         panel.set(title=view, xlabel="number of clusters")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path)
 
 

@@ -30,7 +30,7 @@ def keep(run: Path) -> Path:
     several = run / "summary.json"
     numbers = several if several.is_file() else run / "results.json"
     found = json.loads(numbers.read_text())
-    if "seed" in found and "recipe" in found:
+    if "seed" in found and "stages" in found:
         found = report.summary([found])
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
     target = KEPT / f"{found['dataset']}-{kind}.json"
@@ -149,6 +149,31 @@ def starts_table() -> str:
     return markdown(head, rows)
 
 
+def choose_k_table() -> str:
+    """One row a data set that `choose_k.py` was asked about."""
+    head = ["data", "classes", "recommended k", "decided", "k of each view", "device"]
+    rows = []
+    for kept in kept_results().values():
+        if "recommended" not in kept:
+            continue
+        numbers = kept["n_clusters"]
+        best = [
+            f"{view} {numbers[kept[view].index(max(kept[view]))]}"
+            for view in ("eigengap", "silhouette", "modularity")
+        ]
+        rows.append(
+            [
+                kept["dataset"],
+                str(kept["n_classes"]),
+                str(kept["recommended"]),
+                "yes" if kept["decided"] else "no",
+                ", ".join(best),
+                device_of(kept),
+            ]
+        )
+    return markdown(head, rows)
+
+
 def compare_table() -> str:
     """One row a method of `compare.py`, scored on samples held out."""
     head = [
@@ -237,6 +262,7 @@ TABLES = {
     "recipes": recipes_table,
     "starts": starts_table,
     "ranks": ranks_table,
+    "choose-k": choose_k_table,
     "compare": compare_table,
     "autoencoders": autoencoders_table,
 }

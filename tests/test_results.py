@@ -93,3 +93,28 @@ def test_ranks_count_the_runs_with_less_of_a_loss_as_better(tmp_path, monkeypatc
     losses = [0.3, 0.2, None, 0.1]
     kept_run(tmp_path, "a", [0.7, 0.8, 0.1, 0.9], clustering=losses)
     assert "| `clustering` | 1.00 | 3 | 1 |" in results.ranks_table().splitlines()
+
+
+def test_choose_k_table_has_what_each_view_points_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "results")
+    run = tmp_path / "run"
+    run.mkdir()
+    found = {
+        "recipe": "choose-k",
+        "dataset": "blobs",
+        "seed": 0,
+        "recommended": 3,
+        "decided": True,
+        "n_classes": 3,
+        "n_clusters": [2, 3, 4],
+        "eigengap": [0.1, 0.4, 0.2],
+        "silhouette": [0.5, 0.3, 0.1],
+        "modularity": [0.1, 0.2, 0.3],
+        "device": "1 CPU core",
+        "versions": {"jax": "1.2"},
+    }
+    (run / "results.json").write_text(json.dumps(found))
+    assert results.keep(run).name == "blobs-choose-k.json"
+    views = "eigengap 3, silhouette 2, modularity 4"
+    row = f"| blobs | 3 | 3 | yes | {views} | 1 CPU core, jax 1.2 |"
+    assert results.choose_k_table().splitlines()[2:] == [row]
