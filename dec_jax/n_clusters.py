@@ -16,17 +16,9 @@ from dec_jax.assignment import squared_distances
 from dec_jax.kmeans import k_means
 from dec_jax.label_free import silhouette
 from dec_jax.loop import map_blocks
-from dec_jax.manifold import (
-    Spectrum,
-    leading_eigenvectors,
-    partition,
-    unit_rows,
-)
+from dec_jax.manifold import Spectrum, leading_eigenvectors, partition, unit_rows
 from dec_jax.metrics import adjusted_rand_index
-from dec_jax.neighbors import (
-    nearest_neighbors,
-    neighbor_graph,
-)
+from dec_jax.neighbors import nearest_neighbors, neighbor_graph
 from dec_jax.validation import check_n_clusters, check_positive_int
 
 # Below, halves of the data disagree on the clusters.

@@ -26,7 +26,8 @@ def kmeans_conv(shape: DataShape) -> Recipe:
     """Convolutional autoencoder, k-means and reconstruction (Aljalbout et al., 2018).
 
     The published distance is not squared and its centroids never move; here they are
-    squared and moved by counts (DCN), which has a gradient everywhere.
+    squared and moved by counts (DCN), which has a gradient everywhere. Pretrained as
+    `kld_conv`; clustering sees images as they are.
     """
     recipe = _aljalbout(
         shape,
