@@ -209,8 +209,8 @@ def train(
       source: the samples.
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()` or `DCN()`.
-      config: the settings of the phase. `fixed_intervals` and `reseed_below` need p and
-        z of all samples in memory: both must be 0.
+      config: the settings of the phase. `fixed_intervals`, `reseed_below` and
+        `keep_shares` need p and z of all samples in memory, and are not for a stream.
       reading: how the source is read.
       on_interval: called after each interval with the state (to save, not to keep) and
         the history's new row; True stops.

@@ -313,11 +313,12 @@ def check_clustering(
             f"{source.name} must have the state's {n_samples} samples, got "
             f"{source.shape[0]}."
         )
-    for name in ("fixed_intervals", "reseed_below"):
-        if getattr(config, name):
+    for name in ("fixed_intervals", "reseed_below", "keep_shares"):
+        if value := getattr(config, name):
+            off = getattr(TrainConfig(), name)
             raise ValueError(
-                f"{name} must be 0 in a stream, which holds neither p nor z of all "
-                f"samples, got {getattr(config, name)}."
+                f"{name} must be {off} in a stream, which holds neither p nor z of all "
+                f"samples, got {value}."
             )
     objective.check(source.read(slice(0, 1)), architecture)
     if objective.fitted:

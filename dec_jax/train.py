@@ -24,6 +24,7 @@ from dec_jax.architecture import Architecture
 from dec_jax.assignment import (
     confidence,
     hard_assignment,
+    keep_shares,
     label_change,
     target_distribution,
 )
@@ -119,9 +120,12 @@ def _refresh(
         q = objective.assignment(state.params, z)
         labels = hard_assignment(q)
     change = label_change(labels, state.labels)
+    targets = target_distribution(q)
+    if config.keep_shares:
+        targets = keep_shares(targets, state.shares)
     still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
     state = state._replace(
-        targets=jnp.where(fixed, state.targets, target_distribution(q)),
+        targets=jnp.where(fixed, state.targets, targets),
         labels=labels,
         label_change=change,
         converged=still & ~fixed,

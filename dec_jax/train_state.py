@@ -42,6 +42,8 @@ class TrainConfig:
       reseed_below: at each refresh, a cluster with fewer samples than this share of
         n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
         A true cluster that small is moved too.
+      keep_shares: whether p keeps the clusters as large as in the labelling that
+        training starts from, for one whose sizes can be trusted (`assignment.keep_shares`).
     """
 
     update_interval: int = 140
@@ -52,6 +54,7 @@ class TrainConfig:
     augmentation: Augmentation = Augmentation()
     fixed_intervals: int = 0
     reseed_below: float = 0.0
+    keep_shares: bool = False
 
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
@@ -77,6 +80,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState  # of the entries that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
+    shares: jax.Array  # [k] of the samples in each cluster where training started
     label_change: jax.Array  # [] fraction changed at the last refresh
     converged: jax.Array  # [] bool: that fraction was below the tolerance
     step: jax.Array  # [] int32, steps taken
@@ -156,6 +160,8 @@ def init_state(
         "centroids": centroids,
     }
     params = jax.tree.map(jnp.copy, params)
+    # A cluster that starts empty counts as one of a single sample: p cannot do without it.
+    sizes = jnp.maximum(jnp.bincount(labels, length=len(centroids)), 1)
     return TrainState(
         params=params,
         opt_state=optimizer_of(config).init(
@@ -163,6 +169,7 @@ def init_state(
         ),
         targets=jax.nn.one_hot(jnp.asarray(labels), len(centroids)),
         labels=jnp.array(labels, jnp.int32),
+        shares=sizes / sizes.sum(),
         label_change=jnp.ones((), jnp.float32),
         converged=jnp.zeros((), bool),
         step=jnp.zeros((), jnp.int32),

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from dec_jax.assignment import (
     confidence,
     hard_assignment,
+    keep_shares,
     label_change,
     log_soft_assignment,
     sharpen,
@@ -174,6 +175,60 @@ def test_target_distribution_over_devices_equals_one_device():
     np.testing.assert_allclose(
         np.asarray(shares).reshape(N, K), target_distribution(q), rtol=1e-6
     )
+
+
+# p whose clusters keep their shares.
+
+SHARES = jnp.array([0.45, 0.1, 0.25, 0.2])
+
+
+def kept_by_loops(p, shares):
+    """Columns and rows scaled in turn for long enough."""
+    p = np.array(p, np.float64)
+    n, k = p.shape
+    for _ in range(5000):
+        for j in range(k):
+            p[:, j] *= shares[j] * n / sum(p[:, j])
+        for i in range(n):
+            p[i] /= sum(p[i])
+    return p
+
+
+def test_p_with_shares_matches_slow_scaling():
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    kept = jax.jit(keep_shares)(p, SHARES)
+    # It stops within 0.0001 of the shares.
+    np.testing.assert_allclose(kept, kept_by_loops(p, SHARES), atol=2e-3)
+    np.testing.assert_allclose(kept.mean(axis=0), SHARES, atol=1e-4)
+    np.testing.assert_allclose(kept.sum(axis=1), np.ones(N), rtol=1e-6)
+
+
+def test_p_with_shares_is_the_nearest_to_p():
+    # Any step that keeps rows and columns as they are leads further away.
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    kept = kept_by_loops(keep_shares(p, SHARES), SHARES)
+
+    def divergence(other):
+        return (other * np.log(other / np.asarray(p, np.float64))).sum()
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        step = rng.normal(size=kept.shape)
+        step -= step.mean(axis=1, keepdims=True)
+        step -= step.mean(axis=0, keepdims=True)
+        step *= 0.5 * kept.min() / np.abs(step).max()
+        assert divergence(kept + step) > divergence(kept)
+
+
+def test_p_that_has_its_shares_stays_as_it_is():
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    np.testing.assert_array_equal(keep_shares(p, p.mean(axis=0)), p)
+
+
+def test_p_with_shares_is_finite_where_they_cannot_be_had():
+    p = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.2, 0.8]])
+    kept = keep_shares(p, jnp.array([0.1, 0.9]))
+    np.testing.assert_allclose(kept.sum(axis=1), np.ones(3), rtol=1e-6)
 
 
 def test_label_change_over_devices_equals_one_device():

@@ -235,7 +235,12 @@ def start(x):
 def test_clustering_over_devices_equals_one_device(
     mesh, x, start, objective, n, caplog
 ):
-    config = replace(CONFIG, augmentation=Augmentation(masking=0.2), reseed_below=0.2)
+    config = replace(
+        CONFIG,
+        augmentation=Augmentation(masking=0.2),
+        reseed_below=0.2,
+        keep_shares=True,
+    )
     settings = {"architecture": TINY, "objective": objective, "config": config}
     params, centroids, labels = start
 

@@ -415,11 +415,13 @@ def test_train_rejects_another_number_of_samples(blobs, start):
         run(start, blobs[0][:9])
 
 
-@pytest.mark.parametrize("setting", [{"fixed_intervals": 1}, {"reseed_below": 0.1}])
+@pytest.mark.parametrize(
+    "setting", [{"fixed_intervals": 1}, {"reseed_below": 0.1}, {"keep_shares": True}]
+)
 def test_train_rejects_settings_that_need_all_in_memory(setting, source, start):
     ((name, value),) = setting.items()
     with pytest.raises(
-        ValueError, match=f"{name} must be 0 in a stream, .* got {value}"
+        ValueError, match=f"{name} must be {type(value)(0)} in a stream, .* got {value}"
     ):
         run(start, source, config=replace(CONFIG, **setting))
 

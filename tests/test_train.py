@@ -9,7 +9,7 @@ import pytest
 from conftest import restored, saved
 
 from dec_jax.architecture import Architecture, Conv2D, dense_architecture
-from dec_jax.assignment import soft_assignment, target_distribution
+from dec_jax.assignment import keep_shares, soft_assignment, target_distribution
 from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import encode, init_params
 from dec_jax.kmeans import k_means
@@ -182,6 +182,22 @@ def test_p_is_the_labelling_at_the_start_for_as_long_as_it_is_fixed(start, x):
         np.testing.assert_array_equal(state.targets, np.eye(4)[given])
     free = refresh_targets(restored(seen[1]), x, **settings(config=config))
     np.testing.assert_allclose(seen[2].targets, free.targets, rtol=1e-4, atol=1e-6)
+
+
+def test_p_keeps_the_shares_of_the_labels_at_the_start(start, x):
+    params, centroids, labels = start
+    given = jnp.where(jnp.arange(len(labels)) < 40, 0, labels)
+    config = replace(CONFIG, keep_shares=True)
+    state = init_state(KEY, params, centroids, given, config=config)
+    plain = refresh_targets(state, x, **settings())
+    shares = jnp.bincount(given, length=4) / len(given)
+    for _ in range(2):
+        # Also once the labels of the state are those of a refresh.
+        state = refresh_targets(state, x, **settings(config=config))
+        expected = keep_shares(plain.targets, shares)
+        np.testing.assert_allclose(state.targets, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(state.labels, plain.labels)
+    assert np.abs(state.targets - plain.targets).max() > 0.1
 
 
 def test_fixed_targets_teach_the_labelling_at_the_start(start, x, blobs):
