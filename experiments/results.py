@@ -4,6 +4,7 @@ python -m experiments.results runs/mnist-dec   # keeps a run, of one seed or of 
 python -m experiments.results                  # makes the tables again
 """
 
+import argparse
 import json
 import math
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 from dec_jax.choice import HIGHER_IS_BETTER, rank_correlation
 from experiments import report
+from experiments.cli import UsageError
 from experiments.interrupt import TITLES
 
 HERE = Path(__file__).parent
@@ -25,10 +27,15 @@ def keep(run: Path) -> Path:
     """Copies the numbers of a run, and its picture of the latent space, into `results/`.
 
     Raises:
-      FileNotFoundError: the folder is not that of a finished run.
+      UsageError: the folder is not that of a finished run.
     """
     several = run / "summary.json"
     numbers = several if several.is_file() else run / "results.json"
+    if not numbers.is_file():
+        raise UsageError(
+            f"RUN must be the folder of a finished run, with a results.json or a "
+            f"summary.json, got {run}."
+        )
     found = json.loads(numbers.read_text())
     if "seed" in found and "stages" in found:
         found = report.summary([found])
@@ -268,10 +275,23 @@ TABLES = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Keeps the runs that are named, then writes the tables."""
-    for argument in arguments:
-        print(f"kept {keep(Path(argument))}")
+def main(arguments: list[str]) -> int:
+    """Keeps the runs that are named, then writes the tables; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.results",
+        description="Keeps the numbers of finished runs in experiments/results, and "
+        "makes the tables of experiments/README.md again.",
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="*", help="folder of a run"
+    )
+    status = 0
+    for run in parser.parse_args(arguments).runs:
+        try:
+            print(f"kept {keep(run)}")
+        except UsageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
     text = README.read_text()
     for name, table in TABLES.items():
         before, rest = text.split(f"<!-- {name}: begin -->")
@@ -279,7 +299,8 @@ def main(arguments: list[str]) -> None:
         block = f"<!-- {name}: begin -->\n{table()}\n<!-- {name}: end -->"
         text = f"{before}{block}{after}"
     README.write_text(text)
+    return status
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

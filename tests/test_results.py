@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -47,6 +48,17 @@ def test_keep_takes_the_numbers_and_the_picture(
     assert results.kept_results() == {name: found}
     picture = tmp_path / "kept" / f"{name}-latent.png"
     assert picture.exists() == ("seeds" in content)
+
+
+def test_a_folder_without_results_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(README)
+    assert results.main([str(tmp_path / "none")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(
+        r"error: RUN must be the folder of a finished run, .*, got .*none\.\n", told.err
+    )
 
 
 def test_keep_makes_a_summary_of_a_run_of_one_seed(tmp_path, monkeypatch):
