@@ -5,13 +5,23 @@ import pytest
 
 from experiments import results
 
-README = results.README.read_text()
+READMES = "\n".join(readme.read_text() for readme in results.READMES)
 
 
 @pytest.mark.parametrize("name", results.TABLES)
 def test_tables_of_the_readme_are_those_of_the_kept_results(name):
-    block = README.split(f"<!-- {name}: begin -->\n")[1]
+    _, block = READMES.split(f"<!-- {name}: begin -->\n")
     assert block.split(f"\n<!-- {name}: end -->")[0] == results.TABLES[name]()
+
+
+def test_main_makes_the_tables_between_their_marks(tmp_path, monkeypatch):
+    readme = tmp_path / "README.md"
+    marks = "<!-- ranks: begin -->\n", "<!-- ranks: end -->\nafter\n"
+    readme.write_text("before\n" + "old\n".join(marks))
+    monkeypatch.setattr(results, "READMES", (readme,))
+    assert results.main([]) == 0
+    table = f"{results.TABLES['ranks']()}\n"
+    assert readme.read_text() == "before\n" + table.join(marks)
 
 
 def test_every_kept_result_says_where_it_was_measured():
@@ -51,8 +61,7 @@ def test_keep_takes_the_numbers_and_the_picture(
 
 
 def test_a_folder_without_results_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(README)
+    monkeypatch.setattr(results, "READMES", ())
     assert results.main([str(tmp_path / "none")]) == 2
     told = capsys.readouterr()
     assert told.out == ""
