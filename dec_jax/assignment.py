@@ -180,6 +180,15 @@ def keep_shares(
     return p
 
 
+def shares_of(labels: Int[Array, " n"], n_clusters: int) -> Float[Array, " k"]:
+    """The share of the samples in each cluster; an empty one counts as one sample.
+
+    No row of p could sum to 1 if all of its weight were on a cluster that gets none.
+    """
+    sizes = jnp.maximum(jnp.bincount(labels, length=n_clusters), 1)
+    return sizes / sizes.sum()
+
+
 def confidence(
     q: Float[Array, "n k"], *, axis_name: str | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -262,8 +262,8 @@ def best(shape: DataShape) -> Recipe:
 
     The pretraining of `dec`. Clusters that the graph tells apart may be long and bent,
     where k-means cuts balls; for four epochs they are what p says, then p is refreshed,
-    but keeps them as large as they were. IDEC on images that are moved further than in
-    `dec`, p from unmoved ones, Adam (DEC-DA).
+    but keeps them as large as they are by then. IDEC on images that are moved further
+    than in `dec`, p from unmoved ones, Adam (DEC-DA).
     """
     batches = steps_per_epoch(shape.n_samples, 256)
     # Small data need more passes for the same number of steps.

@@ -26,6 +26,7 @@ from dec_jax.assignment import (
     hard_assignment,
     keep_shares,
     label_change,
+    shares_of,
     target_distribution,
 )
 from dec_jax.augment import augment
@@ -122,7 +123,11 @@ def _refresh(
     change = label_change(labels, state.labels)
     targets = target_distribution(q)
     if config.keep_shares:
-        targets = keep_shares(targets, state.shares)
+        # Until p is first made of q, they are still to be found.
+        first = state.step <= config.fixed_intervals * config.update_interval
+        shares = jnp.where(first, shares_of(labels, q.shape[1]), state.shares)
+        targets = keep_shares(targets, shares)
+        state = state._replace(shares=shares)
     still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
     state = state._replace(
         targets=jnp.where(fixed, state.targets, targets),

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from dec_jax.assignment import shares_of
 from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import Params
 from dec_jax.objectives import DEC, Objective
@@ -42,8 +43,9 @@ class TrainConfig:
       reseed_below: at each refresh, a cluster with fewer samples than this share of
         n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
         A true cluster that small is moved too.
-      keep_shares: whether p keeps the clusters as large as in the labelling that
-        training starts from, for one whose sizes can be trusted (`assignment.keep_shares`).
+      keep_shares: whether the clusters keep, in p, the sizes that they have when p is
+        first made of q (`assignment.keep_shares`): for a labelling to start from whose
+        sizes can be trusted.
     """
 
     update_interval: int = 140
@@ -80,7 +82,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState  # of the entries that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
-    shares: jax.Array  # [k] of the samples in each cluster where training started
+    shares: jax.Array  # [k] of the clusters in p, as far as `keep_shares` keeps them
     label_change: jax.Array  # [] fraction changed at the last refresh
     converged: jax.Array  # [] bool: that fraction was below the tolerance
     step: jax.Array  # [] int32, steps taken
@@ -160,8 +162,6 @@ def init_state(
         "centroids": centroids,
     }
     params = jax.tree.map(jnp.copy, params)
-    # A cluster that starts empty counts as one of a single sample: p cannot do without it.
-    sizes = jnp.maximum(jnp.bincount(labels, length=len(centroids)), 1)
     return TrainState(
         params=params,
         opt_state=optimizer_of(config).init(
@@ -169,7 +169,7 @@ def init_state(
         ),
         targets=jax.nn.one_hot(jnp.asarray(labels), len(centroids)),
         labels=jnp.array(labels, jnp.int32),
-        shares=sizes / sizes.sum(),
+        shares=shares_of(labels, len(centroids)),
         label_change=jnp.ones((), jnp.float32),
         converged=jnp.zeros((), bool),
         step=jnp.zeros((), jnp.int32),

@@ -15,6 +15,7 @@ from dec_jax.assignment import (
     keep_shares,
     label_change,
     log_soft_assignment,
+    shares_of,
     sharpen,
     soft_assignment,
     squared_distances,
@@ -223,6 +224,11 @@ def test_p_with_shares_is_the_nearest_to_p():
 def test_p_that_has_its_shares_stays_as_it_is():
     p = target_distribution(soft_assignment(Z, CENTROIDS))
     np.testing.assert_array_equal(keep_shares(p, p.mean(axis=0)), p)
+
+
+def test_shares_count_an_empty_cluster_as_one_sample():
+    shares = shares_of(jnp.array([0, 0, 2, 2, 2]), 3)
+    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 3 / 6], rtol=1e-6)
 
 
 def test_p_with_shares_is_finite_where_they_cannot_be_had():
