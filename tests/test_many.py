@@ -247,6 +247,16 @@ def test_train_at_once_differs_by_rounding_alone(states, whole, x):
         assert_same_but_for_rounding(result, expected)
 
 
+def test_train_keeps_the_sizes_of_each_seed(states, x):
+    # Each seed takes as many turns of scaling as it needs alone.
+    config = replace(TRAIN, keep_shares=True, max_intervals=2)
+    found = many.train(many.stack(states), x, at_once=3, **settings(config=config))
+    for result, state in zip(found, states, strict=True):
+        expected = train(state, x, **settings(config=config))
+        assert_same_but_for_rounding(result, expected)
+        np.testing.assert_allclose(result.state.shares, expected.state.shares)
+
+
 NETWORKS = {
     "batch-norm": (replace(TINY, batch_norm=True), Reconstruction(), IDEC()),
     "convolution": (
