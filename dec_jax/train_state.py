@@ -13,7 +13,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from dec_jax.assignment import shares_of
 from dec_jax.augment import Augmentation
 from dec_jax.autoencoder import Params
 from dec_jax.objectives import DEC, Objective
@@ -82,7 +81,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState  # of the entries that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
-    shares: jax.Array  # [k] of the clusters in p, as far as `keep_shares` keeps them
+    shares: jax.Array  # [k] of the clusters in p that `keep_shares` keeps, even at first
     label_change: jax.Array  # [] fraction changed at the last refresh
     converged: jax.Array  # [] bool: that fraction was below the tolerance
     step: jax.Array  # [] int32, steps taken
@@ -169,7 +168,7 @@ def init_state(
         ),
         targets=jax.nn.one_hot(jnp.asarray(labels), len(centroids)),
         labels=jnp.array(labels, jnp.int32),
-        shares=shares_of(labels, len(centroids)),
+        shares=jnp.full(len(centroids), 1 / len(centroids)),
         label_change=jnp.ones((), jnp.float32),
         converged=jnp.zeros((), bool),
         step=jnp.zeros((), jnp.int32),
