@@ -81,7 +81,9 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState  # of the entries that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
-    shares: jax.Array  # [k] of the clusters in p that `keep_shares` keeps, even at first
+    shares: (
+        jax.Array
+    )  # [k] of the clusters in p that `keep_shares` keeps, even at first
     label_change: jax.Array  # [] fraction changed at the last refresh
     converged: jax.Array  # [] bool: that fraction was below the tolerance
     step: jax.Array  # [] int32, steps taken
