@@ -170,7 +170,7 @@ def init_state(
         ),
         targets=jax.nn.one_hot(jnp.asarray(labels), len(centroids)),
         labels=jnp.array(labels, jnp.int32),
-        shares=jnp.full(len(centroids), 1 / len(centroids)),
+        shares=jnp.full(len(centroids), 1 / len(centroids), jnp.float32),
         label_change=jnp.ones((), jnp.float32),
         converged=jnp.zeros((), bool),
         step=jnp.zeros((), jnp.int32),
