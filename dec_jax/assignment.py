@@ -150,10 +150,10 @@ def _distributions(p: Float[Array, "n k"]) -> Float[Array, "n k"]:
 def keep_shares(
     p: Float[Array, "n k"], shares: Float[Array, " k"]
 ) -> Float[Array, "n k"]:
-    """The nearest to p, in KL divergence, in which each cluster holds a given share.
+    """The distributions nearest to p in which each cluster holds a given share.
 
-    Squaring q lets large clusters grow a little at each refresh; here they cannot. This
-    is optimal transport, as in `Asano, Rupprecht and Vedaldi
+    Nearest in KL(result || p), summed over the samples. Squaring q lets large clusters
+    grow a little at each refresh; here they cannot. This is optimal transport, as in `Asano, Rupprecht and Vedaldi
     <https://arxiv.org/abs/1911.05371>`_ (ICLR 2020), who keep all clusters equal. Columns
     and rows are scaled in turn (Sinkhorn and Knopp, 1967), 200 times at most.
 
@@ -181,9 +181,17 @@ def keep_shares(
 
 
 def shares_of(labels: Int[Array, " n"], n_clusters: int) -> Float[Array, " k"]:
-    """The share of the samples in each cluster; an empty one counts as one sample.
+    """The share of the samples in each cluster, as `keep_shares` takes it.
 
-    No row of p could sum to 1 if all of its weight were on a cluster that gets none.
+    No row of p could sum to 1 if all of its weight were on a cluster that gets none, so
+    an empty cluster counts as one of a single sample.
+
+    Args:
+      labels: the cluster of each sample, in [0, n_clusters).
+      n_clusters: number of clusters k.
+
+    Returns:
+      The shares, all above 0, summing to 1.
     """
     sizes = jnp.maximum(jnp.bincount(labels, length=n_clusters), 1)
     return sizes / sizes.sum()

@@ -33,7 +33,7 @@ def keep(run: Path) -> Path:
     numbers = several if several.is_file() else run / "results.json"
     if not numbers.is_file():
         raise UsageError(
-            f"RUN must be the folder of a finished run, with a results.json or a "
+            "RUN must be the folder of a finished run, with a results.json or a "
             f"summary.json, got {run}."
         )
     found = json.loads(numbers.read_text())
