@@ -153,9 +153,10 @@ def keep_shares(
     """The distributions nearest to p in which each cluster holds a given share.
 
     Nearest in KL(result || p), summed over the samples. Squaring q lets large clusters
-    grow a little at each refresh; here they cannot. This is optimal transport, as in `Asano, Rupprecht and Vedaldi
-    <https://arxiv.org/abs/1911.05371>`_ (ICLR 2020), who keep all clusters equal. Columns
-    and rows are scaled in turn (Sinkhorn and Knopp, 1967), 200 times at most.
+    grow a little at each refresh; here they cannot. This is optimal transport, as in
+    `Asano, Rupprecht and Vedaldi <https://arxiv.org/abs/1911.05371>`_ (ICLR 2020), who
+    keep all clusters equal. Columns and rows are scaled in turn (Sinkhorn and Knopp,
+    1967), 200 times at most.
 
     Args:
       p: target distribution of all samples.
