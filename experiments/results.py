@@ -1,7 +1,8 @@
 """Keeps the numbers of a finished run, and makes the tables of both READMEs.
 
-python -m experiments.results runs/mnist-dec   # keeps a run, of one seed or of several
-python -m experiments.results                  # makes the tables again
+python -m experiments.results runs/mnist-dec    # keeps a run, of one seed or of several
+python -m experiments.results --add runs/more   # adds its seeds to those that are kept
+python -m experiments.results                   # makes the tables again
 """
 
 import argparse
@@ -23,11 +24,19 @@ KEPT = HERE / "results"
 READMES = (HERE.parent / "README.md", HERE / "README.md")
 
 
-def keep(run: Path) -> Path:
+def keep(run: Path, *, add: bool = False) -> Path:
     """Copies the numbers of a run, and its picture of the latent space, into `results/`.
 
+    Args:
+      run: folder of the run.
+      add: its seeds join those that are kept of the same recipe and data, if any;
+        otherwise they take their place.
+
+    Returns:
+      The file with the numbers.
+
     Raises:
-      UsageError: the folder is not that of a finished run.
+      UsageError: the folder is not that of a finished run, or its seeds cannot join.
     """
     several = run / "summary.json"
     numbers = several if several.is_file() else run / "results.json"
@@ -42,7 +51,12 @@ def keep(run: Path) -> Path:
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
+    joined = add and target.is_file()
+    if joined:
+        found = with_seeds_of(json.loads(target.read_text()), found)
     target.write_text(json.dumps(found, indent=1) + "\n")
+    if joined:
+        return target
     picture = None
     if "seeds" in found:
         one = run / f"seed-{found['seeds'][0]}" if several.is_file() else run
@@ -50,6 +64,49 @@ def keep(run: Path) -> Path:
     if picture is not None and picture.is_file():
         shutil.copyfile(picture, target.with_name(f"{target.stem}-latent.png"))
     return target
+
+
+def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The seeds of two runs of one recipe on the same data, as those of one run.
+
+    Scores by which a seed is chosen compare the seeds of one run: they are left out.
+
+    Raises:
+      UsageError: a seed is in both, or something other than the seeds differs.
+    """
+    if "seeds" not in kept or "seeds" not in more:
+        raise UsageError("--add joins runs of recipes, got one of another experiment.")
+    twice = sorted(set(kept["seeds"]) & set(more["seeds"]))
+    if twice:
+        raise UsageError(
+            f"--add needs seeds that are not kept yet, got {twice} again; keep the run "
+            "without --add to replace them."
+        )
+    for name, of in {
+        "samples": lambda run: run["n_samples"],
+        "precision": lambda run: run["precision"],
+        "device": lambda run: run["device"],
+        "jax": lambda run: run["versions"]["jax"],
+        "stages": lambda run: ", ".join(run["stages"]),
+    }.items():
+        if of(kept) != of(more):
+            raise UsageError(
+                f"--add needs runs of the same {name}, got {of(more)} beside {of(kept)}."
+            )
+    alike = ("dataset", "recipe", "device", "precision", "n_samples")
+    joined = {name: kept[name] for name in alike}
+    joined["versions"] = dict(kept["versions"].items() & more["versions"].items())
+    commits = dict.fromkeys(f"{kept['commit']}, {more['commit']}".split(", "))
+    joined["commit"] = ", ".join(commits)
+    for name in ("seeds", *report.SCORES, "seconds"):
+        joined[name] = kept[name] + more[name]
+    joined["stages"] = {
+        stage: {
+            name: values + more["stages"][stage][name] for name, values in old.items()
+        }
+        for stage, old in kept["stages"].items()
+    }
+    return joined
 
 
 def spread(values: list[float], scale: float = 100, digits: int = 1) -> str:
@@ -305,10 +362,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "runs", metavar="RUN", type=Path, nargs="*", help="folder of a run"
     )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="add the seeds of the runs to those that are kept of the same recipe and "
+        "data, instead of replacing them",
+    )
     status = 0
-    for run in parser.parse_args(arguments).runs:
+    options = parser.parse_args(arguments)
+    for run in options.runs:
         try:
-            print(f"kept {keep(run)}")
+            print(f"kept {keep(run, add=options.add)}")
         except UsageError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2

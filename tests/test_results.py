@@ -87,6 +87,77 @@ def test_keep_makes_a_summary_of_a_run_of_one_seed(tmp_path, monkeypatch):
     assert (tmp_path / "kept" / "digits-dec-latent.png").exists()
 
 
+IDEC_STAGE = {"name": "IDEC", "acc": 0.9, "nmi": 0.9, "ari": 0.9}
+
+
+def finished(folder, seed, acc, **other):
+    """A run of one seed."""
+    folder.mkdir()
+    stage = {"name": "DEC", "acc": acc, "nmi": acc, "ari": acc}
+    told = {"device": "a", "precision": "float32", "commit": f"c{seed}", "n_samples": 9}
+    versions = {"jax": "1", "numpy": f"{seed}"}
+    one = {"dataset": "digits", "recipe": "dec", "versions": versions, **told}
+    one |= {"seed": seed, "stages": [stage], "seconds": {"total": 60 * seed}, **other}
+    (folder / "results.json").write_text(json.dumps(one))
+    return folder
+
+
+def test_add_joins_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    # Nothing is kept yet: it is what keeping does.
+    results.keep(finished(tmp_path / "one", 1, 0.7), add=True)
+    results.keep(finished(tmp_path / "two", 2, 0.9), add=True)
+    kept = results.kept_results()["digits-dec"]
+    assert (kept["seeds"], kept["acc"], kept["seconds"]) == (
+        [1, 2],
+        [0.7, 0.9],
+        [60, 120],
+    )
+    assert kept["stages"] == {"DEC": dict.fromkeys(("acc", "nmi", "ari"), [0.7, 0.9])}
+    assert kept["commit"] == "c1, c2"
+    # Only what is so of all of them.
+    assert kept["versions"] == {"jax": "1"}
+
+
+@pytest.mark.parametrize(
+    ("seed", "other", "told"),
+    [
+        (1, {}, r"needs seeds that are not kept yet, got \[1\] again"),
+        (2, {"device": "b"}, "needs runs of the same device, got b beside a"),
+        (
+            2,
+            {"precision": "bfloat16"},
+            "of the same precision, got bfloat16 beside float",
+        ),
+        (2, {"n_samples": 8}, "of the same samples, got 8 beside 9"),
+        (2, {"versions": {"jax": "2"}}, "of the same jax, got 2 beside 1"),
+        (2, {"stages": [IDEC_STAGE]}, "of the same stages, got IDEC beside DEC"),
+    ],
+)
+def test_add_refuses_seeds_that_cannot_join(
+    tmp_path, monkeypatch, capsys, seed, other, told
+):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(results, "READMES", ())
+    target = results.keep(finished(tmp_path / "one", 1, 0.7))
+    before = target.read_text()
+    more = finished(tmp_path / "two", seed, 0.9, **other)
+    assert results.main(["--add", str(more)]) == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert target.read_text() == before
+
+
+def test_add_refuses_what_has_no_seeds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(results, "READMES", ())
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.json").write_text('{"dataset": "digits", "kind": "simple"}')
+    assert results.main(["--add", str(run)]) == 0
+    assert results.main(["--add", str(run)]) == 2
+    assert "joins runs of recipes" in capsys.readouterr().err
+
+
 def kept_run(folder, name, acc, **label_free):
     numbers = {"acc": acc, "label_free": label_free}
     (folder / f"{name}.json").write_text(json.dumps(numbers))
