@@ -40,7 +40,8 @@ class Model:
     """A trained network, and its clusters where it has any.
 
     Attributes:
-      params: of the network, with "centroids" [k, d] unless it was only pretrained.
+      params: of the network, with "centroids" [k, d] unless it was only pretrained; with
+        them it may lack a decoder.
       architecture: the network.
       alpha: degrees of freedom of the Student's t kernel, above 0; VaDE has none.
       metadata: where the model comes from, as JSON values; `data_metadata` gives the
@@ -222,7 +223,7 @@ def reconstruct(
     """x_hat, what the decoder makes of each sample's embedding.
 
     DEC leaves the decoder as pretraining left it while the encoder moves on; IDEC and
-    DCN train both.
+    DCN train both. A network that was clustered with from nothing has none.
 
     Args:
       model: as in `predict`.
@@ -232,8 +233,13 @@ def reconstruct(
       x_hat, float32, in the units of the network's input (after `input_scale`).
 
     Raises:
-      TypeError, ValueError: as in `predict`, centroids apart.
+      TypeError, ValueError: as in `predict`, centroids apart; the model has no decoder.
     """
+    if "decoder" not in model.params:
+        raise ValueError(
+            "reconstruct needs a model with a decoder, and this one has none; the "
+            "autoencoder.safetensors beside it has one."
+        )
     x = samples_for(model, x)
     return np.asarray(_reconstruct(model.params, x, architecture=model.architecture))
 

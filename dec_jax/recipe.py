@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+import jax
+from jaxtyping import Array, Float
+
 from dec_jax.architecture import Architecture, dense_architecture
+from dec_jax.assignment import equidistant_centroids
 from dec_jax.augment import Augmentation
+from dec_jax.autoencoder import Params, init_params
 from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.loop import steps_per_epoch
 from dec_jax.objectives import Objective
@@ -23,6 +28,7 @@ class DataShape:
       input_scale: what integer inputs are multiplied by.
       name: of the data set, for recipes that publish other settings for some.
       architecture: a network to take instead of the recipe's own, or None.
+      n_clusters: to be found.
     """
 
     n_samples: int
@@ -31,6 +37,7 @@ class DataShape:
     input_scale: float = 1 / 255
     name: str = ""
     architecture: Architecture | None = None
+    n_clusters: int = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Recipe:
       n_init: restarts of k-means on z; the best by inertia gives the centroids.
       objective: the clustering method.
       train: the settings of clustering.
+      learner: a network that is clustered with in place of the pretrained one. It
+        starts from nothing but the labels of `start`, has no decoder, and its embedding
+        is as wide as there are clusters (`first_params`).
       start: the labelling of z that clustering starts from: "k-means"; "spectral",
         `manifold.spectral_clustering`; or "umap", `umap_mixture`. The means of the
         latter two are the first centroids.
@@ -58,6 +68,40 @@ class Recipe:
     objective: Objective
     train: TrainConfig
     start: str = "k-means"
+    learner: Architecture | None = None
+
+    @property
+    def network(self) -> Architecture:
+        """The network that clusters in the end."""
+        return self.architecture if self.learner is None else self.learner
+
+
+def first_params(
+    recipe: Recipe, key: jax.Array, params: Params, centroids: Float[Array, "k d"]
+) -> tuple[Params, Float[Array, "k e"]]:
+    """Parameters and centroids that the clustering phase of a recipe starts from.
+
+    Args:
+      recipe: the settings.
+      key: of the phase.
+      params, centroids: after pretraining, in the pretrained z.
+
+    Returns:
+      Those given; of a recipe with a learner those of one that has learnt nothing.
+
+    Raises:
+      ValueError: the learner is for another number of clusters.
+    """
+    if recipe.learner is None:
+        return params, centroids
+    if recipe.learner.embedding_dim != len(centroids):
+        raise ValueError(
+            f"The recipe has a network for {recipe.learner.embedding_dim} clusters, and "
+            f"there are {len(centroids)}; give DataShape the right n_clusters."
+        )
+    drawn = init_params(jax.random.fold_in(key, 3), recipe.learner)
+    learner = {name: drawn[name] for name in drawn if name != "decoder"}
+    return learner, equidistant_centroids(len(centroids))
 
 
 def network_of(shape: DataShape, initializer: str) -> Architecture:

@@ -21,11 +21,19 @@ from dec_jax.recipe import (
     moved_further,
     network_of,
 )
-from dec_jax.recipes_conv import dec_da_conv, kld_conv, kmeans_conv
+from dec_jax.recipes_conv import (
+    dec_da_conv,
+    kld_conv,
+    kmeans_conv,
+    learner_network,
+)
 from dec_jax.reconstruction import MeanReconstruction
 from dec_jax.train_state import TrainConfig
 from dec_jax.vade import VaDE
 from dec_jax.validation import check_choice
+
+# Images from which a network learns labels from nothing, rather than by heart.
+FEWEST_TO_LEARN = 5_000
 
 __all__ = ["RECIPES", "DataShape", "Recipe", "make_recipe"]
 
@@ -240,18 +248,17 @@ def n2d(shape: DataShape) -> Recipe:
     that new data need neither UMAP nor mixture. The autoencoder is that of `dec`; the
     published one is trained for 1,000 epochs.
     """
-    recipe = best(shape)
     learning = replace(
-        recipe.train,
+        _learning(shape),
         max_intervals=10,
         fixed_intervals=9,
-        keep_shares=False,
         augmentation=moved(shape),
     )
     return replace(
-        recipe,
+        dec(shape),
         source="McConville, Santos-Rodriguez, Piechocki and Craddock (2020)",
         expected="MNIST-70k: ACC 0.979, NMI 0.942, as published",
+        objective=IDEC(),
         start="umap",
         train=learning,
     )
@@ -262,29 +269,50 @@ def best(shape: DataShape) -> Recipe:
 
     The pretraining of `dec`. Clusters that the graph tells apart may be long and bent,
     where k-means cuts balls; for four epochs they are what p says, then p is refreshed,
-    but keeps them as large as they are by then. IDEC on images that are moved further
-    than in `dec`, p from unmoved ones, Adam (DEC-DA).
+    but keeps them as large as they are by then. Images are moved further than in `dec`,
+    p comes from unmoved ones, Adam (DEC-DA).
+
+    5,000 images and more are learnt by a convolutional network that starts from nothing
+    but the labels (DEC). Fewer images, which it would learn by heart, tables, and a
+    network that is given keep the pretrained one (IDEC).
     """
-    batches = steps_per_epoch(shape.n_samples, 256)
-    # Small data need more passes for the same number of steps.
-    passes = max(1, -(-100 // batches))
-    return replace(
+    recipe = replace(
         dec(shape),
-        source="spectral clustering as of Zelnik-Manor and Perona (2004), IDEC and "
+        source="spectral clustering as of Zelnik-Manor and Perona (2004), DEC, IDEC and "
         "DEC-DA of Guo et al. (2017, 2018); sizes kept as of Asano et al. (2020)",
         expected="MNIST-70k: ACC 0.985, the mean of seeds 0-4 (0.984 to 0.987), in bfloat16",
         objective=IDEC(),
         start="spectral",
-        train=TrainConfig(
-            update_interval=passes * batches,
+        train=replace(
+            _learning(shape),
             max_intervals=30,
             fixed_intervals=4,
             keep_shares=True,
-            # The last steps are small ones, and are to be taken.
-            tolerance=0,
-            optimizer=Optimizer("adam", 1e-3, schedule="cosine"),
             augmentation=moved_further(shape),
         ),
+    )
+    if (
+        shape.image_shape is None
+        or shape.n_samples < FEWEST_TO_LEARN
+        or shape.architecture is not None
+    ):
+        return recipe
+    network = learner_network(shape.image_shape, shape.n_clusters)
+    learner = replace(network, input_scale=shape.input_scale)
+    train = replace(recipe.train, max_intervals=24)
+    return replace(recipe, objective=DEC(), train=train, learner=learner)
+
+
+def _learning(shape: DataShape) -> TrainConfig:
+    """How `best` and `n2d` learn labels that are not those of k-means."""
+    batches = steps_per_epoch(shape.n_samples, 256)
+    # Small data need more passes for the same number of steps.
+    passes = max(1, -(-100 // batches))
+    return TrainConfig(
+        update_interval=passes * batches,
+        # The last steps are small ones, and are to be taken.
+        tolerance=0,
+        optimizer=Optimizer("adam", 1e-3, schedule="cosine"),
     )
 
 

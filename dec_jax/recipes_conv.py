@@ -108,6 +108,30 @@ def dec_da_network(image_shape: tuple[int, int, int]) -> Architecture:
     return Architecture(image_shape, layers)
 
 
+def learner_network(image_shape: tuple[int, int, int], n_clusters: int) -> Architecture:
+    """A small convolutional network with as many outputs as clusters.
+
+    Filters of 5 x 5 with strides of 2, 32 and then 64, and 512 units. Where images are
+    larger than 32 pixels, the first filters and strides grow with them, so that what
+    comes after costs the same.
+
+    Args:
+      image_shape: (height, width, channels), of any size.
+      n_clusters: width of the embedding.
+
+    Returns:
+      The architecture.
+    """
+    step = 2 * -(-max(image_shape[:2]) // 32)
+    layers = (
+        Conv2D(32, (2 * step + 1,) * 2, strides=(step, step), padding="same"),
+        Conv2D(64, (5, 5), strides=(2, 2), padding="same"),
+        Dense(512),
+        Dense(n_clusters, "linear"),
+    )
+    return Architecture(image_shape, layers)
+
+
 def _aljalbout(shape: DataShape, objective: Objective, expected: str) -> Recipe:
     """What both recipes share: the network from its file, and the schedule.
 

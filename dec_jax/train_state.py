@@ -142,7 +142,8 @@ def init_state(
 
     Args:
       key: a `jax.random.key`, for shuffling and augmentation.
-      params: of the pretrained autoencoder.
+      params: of the pretrained autoencoder, or of any network; a decoder is needed only
+        for an objective that trains it.
       centroids: where the clusters start, usually from `k_means` of z.
       labels: the clusters that the samples start in, int32.
       objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.

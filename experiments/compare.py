@@ -102,7 +102,7 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
             raise UsageError(f"The data have no labels to score by: {dataset.source}.")
         n_fitted = len(split(len(dataset.x), settings["seed"])[0])
         check_n_clusters(n_clusters, n_fitted)
-        recipe = recipe_of(settings, dataset, n_fitted)
+        recipe = recipe_of(settings, dataset, n_fitted, n_clusters)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     out = settings["out"] or f"runs/{dataset.name}-compare"
@@ -215,6 +215,7 @@ def run_seed(
     from dec_jax import model
     from dec_jax.layerwise import pretrain_layerwise, pretraining_stages
     from dec_jax.manifold import cluster_means
+    from dec_jax.recipe import first_params
     from dec_jax.train import train
     from dec_jax.train_state import init_state
     from experiments import report
@@ -224,23 +225,25 @@ def run_seed(
     x = jnp.asarray(fitted.x)
     keys = jax.random.split(jax.random.key(seed), 4)
     pixel_key, pretrain_key, z_key, train_key = keys
-    network, objective = recipe.architecture, recipe.objective
+    architecture, objective = recipe.architecture, recipe.objective
     seconds: dict[str, float] = {}
 
     with timed(PIXELS, seconds):
         on_pixels = best_k_means(
             pixel_key, x, n_clusters, n_init=N_INIT, title=PIXELS, stop=stop
         )
-    epochs = [s.config.epochs for s in pretraining_stages(network, recipe.pretrain)]
+    epochs = [
+        s.config.epochs for s in pretraining_stages(architecture, recipe.pretrain)
+    ]
     with phase("pretraining", sum(epochs), "epoch", seconds, stop) as tick:
         params, losses = pretrain_layerwise(
             pretrain_key,
             x,
-            architecture=network,
+            architecture=architecture,
             config=recipe.pretrain,
             on_epoch=lambda _stage, _state, row: tick(f"loss {row.loss:.5f}"),
         )
-    autoencoder = model.Model(params, network)
+    autoencoder = model.Model(params, architecture)
     with timed(EMBEDDING, seconds):
         z = model.transform(autoencoder, fitted)
         on_z = best_k_means(
@@ -257,9 +260,14 @@ def run_seed(
     method: dict[str, Any] = {"objective": objective, "config": recipe.train}
     with phase("clustering", intervals, "interval", seconds, stop) as tick:
         result = train(
-            init_state(train_key, params, centroids, labels, **method),
+            init_state(
+                train_key,
+                *first_params(recipe, train_key, params, centroids),
+                labels,
+                **method,
+            ),
             x,
-            architecture=network,
+            architecture=recipe.network,
             on_interval=lambda _state, rows: tick(
                 f"labels changed {rows.label_change[-1]:.2%}"
             ),
@@ -270,7 +278,7 @@ def run_seed(
     path = model.save(
         folder / "model.safetensors",
         result.state.params,
-        architecture=network,
+        architecture=recipe.network,
         alpha=objective.alpha,
         metadata={**model.data_metadata(fitted), "seed": seed},
     )

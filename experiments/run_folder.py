@@ -136,8 +136,12 @@ def write_clustering(
       progress: "pretraining_loss" of each epoch by stage, and "history", its columns.
       origin: what the model's file says of where it comes from.
     """
-    architecture, params = recipe.architecture, result.state.params
-    decoded = decode(params, jnp.asarray(result.centroids), architecture=architecture)
+    params, centroids = result.state.params, jnp.asarray(result.centroids)
+    if "decoder" in params:
+        decoded = decode(params, centroids, architecture=recipe.network)
+        typical = np.asarray(decoded)
+    else:
+        typical = _mean_samples(dataset.x, result.labels, len(centroids))
     losses, history = progress["pretraining_loss"], progress["history"]
     figures = write_figures(
         folder,
@@ -147,7 +151,7 @@ def write_clustering(
         z_after=z_after,
         labels=result.labels,
         q=result.q,
-        decoded=np.asarray(decoded),
+        typical=typical,
         pretraining=last_losses(losses),
         rows=history,
         tolerance=recipe.train.tolerance,
@@ -162,11 +166,19 @@ def write_clustering(
     model.save(
         folder / MODEL,
         params,
-        architecture=architecture,
+        architecture=recipe.network,
         alpha=recipe.objective.alpha,
         metadata=origin,
     )
     return figures
+
+
+def _mean_samples(x: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+    """The mean sample of each cluster; 0 for an empty one. A cluster at a time in floats."""
+    means = np.zeros((n_clusters, x.shape[1]), np.float32)
+    for cluster in np.unique(labels):
+        means[cluster] = x[labels == cluster].mean(axis=0, dtype=np.float32)
+    return means
 
 
 def last_losses(pretraining: dict[str, list[float]]) -> list[float]:
@@ -183,7 +195,7 @@ def write_figures(
     z_after: np.ndarray,
     labels: np.ndarray,
     q: np.ndarray,
-    decoded: np.ndarray,
+    typical: np.ndarray,
     pretraining: Sequence[float],
     rows: Mapping[str, Sequence],
     tolerance: float,
@@ -215,7 +227,7 @@ def write_figures(
     if dataset.image_shape is not None:
         sizes = np.bincount(labels, minlength=q.shape[1])
         figures["centroids.png"] = image_plots.decoded_centroids(
-            decoded.reshape(-1, *dataset.image_shape), sizes
+            typical.reshape(-1, *dataset.image_shape), sizes
         )
         figures["members.png"] = image_plots.cluster_members(
             dataset.x, q, labels, dataset.image_shape

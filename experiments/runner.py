@@ -43,7 +43,7 @@ def _run(
     try:
         dataset, note = _load(settings, options, folder)
         n_clusters = _n_clusters(settings["n_clusters"], dataset)
-        recipe = recipe_of(settings, dataset, len(dataset.x))
+        recipe = recipe_of(settings, dataset, len(dataset.x), n_clusters)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     if mesh is not None:
@@ -186,13 +186,16 @@ def _n_clusters(wanted: int | None, dataset: Dataset) -> int:
     return n_clusters
 
 
-def recipe_of(settings: dict[str, Any], dataset: Dataset, n_samples: int) -> Recipe:
+def recipe_of(
+    settings: dict[str, Any], dataset: Dataset, n_samples: int, n_clusters: int
+) -> Recipe:
     """The named recipe for these data, with what the command line changes in it."""
     shape = DataShape(
         n_samples=n_samples,
         input_dim=dataset.x.shape[1],
         image_shape=dataset.image_shape,
         input_scale=dataset.input_scale,
+        n_clusters=n_clusters,
         name=dataset.name,
     )
     network = settings.get("architecture")
@@ -209,12 +212,15 @@ def recipe_of(settings: dict[str, Any], dataset: Dataset, n_samples: int) -> Rec
         "max_intervals": settings["max_intervals"],
         "batch_size": settings.get("batch_size"),
     }
-    architecture = dataclasses.replace(
-        recipe.architecture, precision=settings["precision"]
+    architecture, learner = (
+        network and dataclasses.replace(network, precision=settings["precision"])
+        for network in (recipe.architecture, recipe.learner)
     )
+    assert architecture is not None
     return dataclasses.replace(
         recipe,
         architecture=architecture,
+        learner=learner,
         pretrain=_shortened(recipe.pretrain, _given(pretrain)),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
     )
@@ -244,6 +250,8 @@ def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, An
     del settings["source"], settings["expected"]
     settings["objective"]["name"] = type(recipe.objective).__name__
     settings["architecture"] = architecture_to_json(recipe.architecture)
+    if recipe.learner is not None:
+        settings["learner"] = architecture_to_json(recipe.learner)
     return {
         "n_clusters": n_clusters,
         "dataset": {"name": dataset.name, "sha256": dataset.sha256},

@@ -29,6 +29,7 @@ from dec_jax.layerwise import (
 from dec_jax.manifold import cluster_means
 from dec_jax.metrics import clustering_accuracy
 from dec_jax.pretrain import PretrainHistory
+from dec_jax.recipe import first_params
 from dec_jax.recipes import Recipe
 from dec_jax.sharding import any_process, from_first, spread, text_from_first
 from dec_jax.train import train
@@ -220,7 +221,7 @@ class SeedRun:
     def place_centroids(self, params: Params) -> Clustering:
         """What clustering starts from, given the pretrained autoencoder."""
         start = time.monotonic()
-        z = self._embed(params)
+        z = self._embed(params, self.recipe.architecture)
         result = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
         self._stage("k-means on z", result.labels, z, time.monotonic() - start)
         centroids, labels = result.centroids, result.labels
@@ -237,8 +238,7 @@ class SeedRun:
             self._stage(title, labels, z, time.monotonic() - start)
         start_state = init_state(
             self.train_key,
-            params,
-            centroids,
+            *first_params(self.recipe, self.train_key, params, centroids),
             labels,
             objective=self.recipe.objective,
             config=self.recipe.train,
@@ -247,7 +247,7 @@ class SeedRun:
 
     def _train(self, clustering: Clustering) -> TrainResult:
         config, history = self.recipe.train, self.progress["history"]
-        watch = Watch(history, self.recipe.objective)
+        watch = Watch(history, self.recipe)
 
         def on_interval(state: TrainState, rows: History) -> bool:
             self.record(rows, np.asarray(state.labels))
@@ -265,7 +265,7 @@ class SeedRun:
             result = train(
                 clustering.state,
                 self.x,
-                architecture=self.recipe.architecture,
+                architecture=self.recipe.network,
                 objective=self.recipe.objective,
                 config=config,
                 on_interval=on_interval,
@@ -287,7 +287,7 @@ class SeedRun:
 
     def finish(self, result: TrainResult, clustering: Clustering) -> dict[str, Any]:
         """Scores, draws and writes all there is; the results as in results.json."""
-        z = np.asarray(self._embed(result.state.params))
+        z = np.asarray(self._embed(result.state.params, self.recipe.network))
         name = type(self.recipe.objective).__name__
         spent = self.progress["seconds"]["clustering"]
         self._stage(name, result.labels, z, spent)
@@ -328,7 +328,7 @@ class SeedRun:
             "pretraining_loss": pretraining_loss,
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
-            "health": Watch(history, self.recipe.objective).entry(result.q),
+            "health": Watch(history, self.recipe).entry(result.q),
             "label_free": seed_scores(
                 z, result, history, self.recipe.objective, pretraining_loss
             ),
@@ -340,8 +340,8 @@ class SeedRun:
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
-    def _embed(self, params: Params) -> jax.Array:
-        return _embed(params, self.x, architecture=self.recipe.architecture)
+    def _embed(self, params: Params, network: Architecture) -> jax.Array:
+        return _embed(params, self.x, architecture=network)
 
     def _k_means(
         self, key: jax.Array, x: jax.Array, title: str, *, n_init: int = 20
@@ -405,10 +405,11 @@ class SeedRun:
         """The same of the clustering phase."""
         n = len(self.x)
         width = self.recipe.architecture.embedding_dim
+        params = init_params(self.pretrain_key, self.recipe.architecture)
+        centroids = jnp.zeros((self.n_clusters, width))
         state = init_state(
             self.train_key,
-            init_params(self.pretrain_key, self.recipe.architecture),
-            jnp.zeros((self.n_clusters, width)),
+            *first_params(self.recipe, self.train_key, params, centroids),
             jnp.zeros(n, jnp.int32),
             objective=self.recipe.objective,
             config=self.recipe.train,

@@ -205,7 +205,7 @@ class VectorisedRun:
     def _train(self, starts: Clustering) -> list[TrainResult]:
         config, objective = self.recipe.train, self.recipe.objective
         watches = [
-            Watch(run.progress["history"], objective, f"seed {run.seed}, ")
+            Watch(run.progress["history"], self.recipe, f"seed {run.seed}, ")
             for run in self.at_work
         ]
 
@@ -230,7 +230,7 @@ class VectorisedRun:
             results = many.train(
                 starts.state,
                 self.x,
-                architecture=self.recipe.architecture,
+                architecture=self.recipe.network,
                 objective=objective,
                 config=config,
                 on_interval=on_interval,

@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dec_jax.health import Health, health
-from dec_jax.objectives import DCN, Objective
+from dec_jax.objectives import DCN
+from dec_jax.recipe import Recipe
 from dec_jax.train_state import History
 
 NUMBERS = (
@@ -21,13 +22,18 @@ class Watch:
     """Says what looks wrong, each kind of warning once in a run."""
 
     def __init__(
-        self, columns: Mapping[str, Sequence], objective: Objective, who: str = ""
+        self, columns: Mapping[str, Sequence], recipe: Recipe, who: str = ""
     ) -> None:
-        self.columns, self.objective, self.who = columns, objective, who
+        self.columns, self.who = columns, who
+        self.by_q = not isinstance(recipe.objective, DCN)
+        # At the first look a learner has learnt nothing: its clusters mean nothing.
+        self.skipped = 0 if recipe.learner is None else 1
         self.said: set[str] = set()
 
     def look(self, bar: tqdm) -> None:
         """After an interval: warns above the bar of what was not there before."""
+        if len(self.columns["loss"]) <= self.skipped:
+            return
         for warning in self._health(ended=False).warnings:
             if warning.kind not in self.said:
                 self.said.add(warning.kind)
@@ -46,5 +52,6 @@ class Watch:
 
     def _health(self, **options: Any) -> Health:
         history = History(*(np.asarray(self.columns[name]) for name in History._fields))
-        by_q = not isinstance(self.objective, DCN)
-        return health(history, trained_by_q=by_q, **options)
+        start = min(self.skipped, len(history.loss) - 1)
+        history = History(*(column[start:] for column in history))
+        return health(history, trained_by_q=self.by_q, **options)

@@ -17,6 +17,8 @@ from PIL import Image
 
 import dec_jax.data
 import dec_jax.recipes
+from dec_jax import model
+from dec_jax.data import load_dataset
 from dec_jax.optimizer import Optimizer
 from experiments import cli, environment, interrupt, run_folder, seed_run
 
@@ -444,6 +446,68 @@ def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
         assert set(stage) == {"name", "seconds", *scores}
     assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q"]
     assert read_csv(out / "history.csv")[-1]["acc"] == ""
+
+
+# A network that learns the labels of another.
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """An unbroken run in which a second network learns what the graph of z says."""
+    folder = tmp_path_factory.mktemp("learnt")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(dec_jax.recipes, "FEWEST_TO_LEARN", 1_000)
+        run = experiment(*LEARN, "--out", folder / "out")
+    return SimpleNamespace(folder=folder / "out", **vars(run))
+
+
+LEARN = ("--dataset", "digits", "--recipe", "best", "--epochs", 20)
+LEARN += ("--max-intervals", 6)
+
+
+def test_a_learner_ends_near_the_labels_that_it_was_given(learnt):
+    assert learnt.status == 0, learnt.err
+    results = json.loads((learnt.folder / "results.json").read_text())
+    names = ["k-means on pixels", "k-means on z", "spectral on z", "DEC"]
+    assert [stage["name"] for stage in results["stages"]] == names
+    given, found = (stage["acc"] for stage in results["stages"][2:])
+    assert found > given - 0.05
+    # At first it knew nothing: that is no sign of collapse.
+    history = read_csv(learnt.folder / "history.csv")
+    first = next(row for row in history if row["phase"] == "clustering")
+    assert float(first["acc"]) < 0.5
+    assert "q is flat" not in learnt.err
+
+
+def test_a_learner_leaves_a_model_of_itself_and_the_autoencoder(learnt):
+    data = load_dataset("digits")
+    one = model.load(learnt.folder / "model.safetensors")
+    labels = [int(row["cluster"]) for row in read_csv(learnt.folder / "labels.csv")]
+    np.testing.assert_array_equal(model.predict(one, data), labels)
+    assert type(one.architecture.layers[0]).__name__ == "Conv2D"
+    assert "decoder" not in one.params
+    assert "decoder" in model.load(learnt.folder / "autoencoder.safetensors").params
+    assert (learnt.folder / "centroids.png").exists()
+
+
+def test_a_learner_resumes_exactly(learnt, tmp_path, monkeypatch):
+    monkeypatch.setattr(dec_jax.recipes, "FEWEST_TO_LEARN", 1_000)
+    interrupt_at(monkeypatch, "clustering", 3)
+    out = tmp_path / "out"
+    before = ("--pretrained", learnt.folder)
+    stopped = experiment(*LEARN, *before, "--out", out)
+    assert stopped.status == cli.STOPPED
+    monkeypatch.undo()
+    monkeypatch.setattr(dec_jax.recipes, "FEWEST_TO_LEARN", 1_000)
+    assert experiment("--resume", out).status == 0
+    for name in ("labels.csv", "model.safetensors"):
+        assert (out / name).read_bytes() == (learnt.folder / name).read_bytes(), name
+
+
+def test_mean_samples_are_those_of_each_cluster():
+    x = np.array([[0, 4], [2, 8], [250, 251]], np.uint8)
+    means = run_folder._mean_samples(x, np.array([2, 2, 0]), 3)
+    np.testing.assert_array_equal(means, [[250, 251], [0, 0], [1, 6]])
 
 
 # Where no MNIST can be had.

@@ -371,13 +371,39 @@ def with_right_checksum(content):
     return blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1)
 
 
+# Clusters without a decoder.
+
+
+def test_clusters_do_without_a_decoder(path):
+    params = without(some_params(CONVOLUTIONAL), "decoder")
+    model.save(path, params, architecture=CONVOLUTIONAL)
+    loaded = model.load(path)
+    assert_equal_bits(loaded.params, params)
+    x = np.random.default_rng(1).uniform(size=(5, 36)).astype(np.float32)
+    whole = model.Model(some_params(CONVOLUTIONAL), CONVOLUTIONAL)
+    np.testing.assert_array_equal(
+        model.predict_proba(loaded, x), model.predict_proba(whole, x)
+    )
+    with pytest.raises(ValueError, match="needs a model with a decoder, .* has none"):
+        model.reconstruct(loaded, x)
+
+
+def test_a_network_without_clusters_has_a_decoder(path):
+    params = without(without(some_params(TINY), "decoder"), "centroids")
+    with pytest.raises(ValueError, match="lack decoder.dense_0.bias and 3 more"):
+        model.save(path, params, architecture=TINY)
+
+
 # What is not saved.
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"decoder": {}}, "lack decoder.dense_0.bias and 3 more"),
+        (
+            {"decoder": {"dense_0": {}}, "encoder": {}},
+            "lack encoder.dense_0.bias and 3",
+        ),
         ({"opt_state": jnp.zeros(2)}, "got opt_state besides"),
         ({"centroids": jnp.zeros((3, 1), jnp.bfloat16)}, "centroids must be float32"),
         ({"centroids": jnp.full((3, 1), jnp.inf)}, "centroids must be finite"),

@@ -14,7 +14,9 @@ from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.optimizer import Optimizer
 from dec_jax.pretrain import pretrain_end_to_end
+from dec_jax.recipe import first_params
 from dec_jax.recipes import RECIPES, DataShape, make_recipe
+from dec_jax.recipes_conv import learner_network
 from dec_jax.reconstruction import MeanReconstruction
 from dec_jax.train import train
 from dec_jax.train_state import init_state
@@ -22,6 +24,7 @@ from dec_jax.vade import VaDE
 
 MNIST = DataShape(70_000, 784, (28, 28, 1), name="mnist")
 USPS = DataShape(9_298, 256, (16, 16, 1), input_scale=1.0, name="usps")
+KEY = jax.random.key(0)
 TABLE = DataShape(500, 12, input_scale=1.0, name="table")
 
 
@@ -91,6 +94,71 @@ def test_best_moves_images_further_in_clustering_than_in_pretraining():
     assert make_recipe("n2d", DataShape(500, 12, (2, 3, 2))).train.augmentation == (
         recipe.pretrain.augmentation
     )
+
+
+def test_best_has_a_learner_for_many_images_alone():
+    recipe = make_recipe("best", replace(USPS, n_clusters=7))
+    assert recipe.learner.input_shape == (16, 16, 1)
+    assert recipe.learner.input_scale == 1.0
+    assert recipe.learner.embedding_dim == 7
+    assert recipe.network == recipe.learner
+    assert recipe.objective == DEC()
+    # What else there is does not differ.
+    few = make_recipe("best", replace(USPS, n_samples=4_999))
+    table = make_recipe("best", DataShape(70_000, 784))
+    given = make_recipe("best", MNIST, dense_architecture(784, hidden=(9,)))
+    for other in (few, table, given):
+        assert other.learner is None
+        assert other.network == other.architecture
+        assert other.objective == IDEC()
+    assert few.pretrain == replace(recipe.pretrain, epochs=few.pretrain.epochs)
+    for name in ("fixed_intervals", "keep_shares", "augmentation"):
+        assert getattr(few.train, name) == getattr(recipe.train, name), name
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "kernel", "step", "second"),
+    [
+        ((8, 8, 1), 5, 2, (2, 2, 64)),
+        ((28, 28, 1), 5, 2, (7, 7, 64)),
+        ((32, 32, 3), 5, 2, (8, 8, 64)),
+        ((33, 20, 3), 9, 4, (5, 3, 64)),
+        ((128, 128, 1), 17, 8, (8, 8, 64)),
+    ],
+)
+def test_learner_sees_larger_images_through_larger_filters(
+    image_shape, kernel, step, second
+):
+    network = learner_network(image_shape, 3)
+    first = network.layers[0]
+    assert (first.kernel_size, first.strides) == ((kernel,) * 2, (step,) * 2)
+    assert network.shapes[2:] == (second, (512,), (3,))
+
+
+def test_first_params_are_those_after_pretraining_or_of_a_learner():
+    best = make_recipe("best", USPS)
+    network = replace(best.architecture, layers=best.architecture.layers[-1:])
+    params, centroids = init_params(KEY, network), jnp.ones((10, 4))
+    dec = make_recipe("dec", USPS)
+    assert first_params(dec, KEY, params, centroids) == (params, centroids)
+    learner, first = first_params(best, KEY, params, centroids)
+    assert list(learner) == ["encoder"]
+    z = encode(learner, jnp.ones((2, 256)), architecture=best.learner)
+    assert z.shape == (2, 10)
+    apart = np.linalg.norm(first[:, None] - first[None], axis=-1)
+    np.testing.assert_allclose(apart, np.sqrt(32) * (1 - np.eye(10)), rtol=1e-6)
+    # The draws are neither those of shuffling nor of another seed.
+    other, _ = first_params(best, jax.random.key(5), params, centroids)
+    kernels = [one["encoder"]["dense_2"]["kernel"] for one in (learner, other)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_first_params_refuse_another_number_of_clusters():
+    best = make_recipe("best", USPS)
+    with pytest.raises(
+        ValueError, match="has a network for 10 clusters, .* there are 3"
+    ):
+        first_params(best, KEY, {}, jnp.ones((3, 10)))
 
 
 def test_dec_has_the_clustering_phase_of_the_paper():
