@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import dec_jax.recipes
 from dec_jax import many
 from dec_jax.data import load_dataset
 from experiments import cli, interrupt, seed_run, vectorised
@@ -112,6 +113,19 @@ def test_seeds_at_once_end_as_they_do_one_after_the_other(apart, at_once):
             assert after[name] == before[name]
         for old, new in zip(before["stages"], after["stages"], strict=True):
             assert {**new, "seconds": 0} == {**old, "seconds": 0}
+
+
+def test_learners_at_once_end_as_they_do_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(dec_jax.recipes, "FEWEST_TO_LEARN", 100)
+    digits = load_dataset("digits")
+    images = digits.x[:300].reshape(-1, 8, 8).astype(np.float32) / 16
+    np.savez(tmp_path / "some.npz", x=images, y=digits.labels[:300])
+    learn = ("--dataset", tmp_path / "some.npz", "--recipe", "best", "--epochs", 2)
+    learn += ("--max-intervals", 5, "--batch-size", 100, "--seeds", 2, "--seed", 3)
+    for name, how in (("apart", ()), ("at_once", ("--vectorised",))):
+        run = experiment(*learn, *how, "--out", tmp_path / name)
+        assert run.status == 0, run.err
+    assert_same_seeds(tmp_path / "at_once", tmp_path / "apart")
 
 
 def test_seeds_at_once_leave_the_same_files(apart, at_once):
