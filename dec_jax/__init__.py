@@ -15,7 +15,9 @@ from dec_jax.architecture import (
 )
 from dec_jax.architecture_files import load_architecture
 from dec_jax.assignment import (
+    equidistant_centroids,
     hard_assignment,
+    keep_shares,
     label_change,
     log_soft_assignment,
     soft_assignment,
@@ -98,11 +100,13 @@ __all__ = [
     "KMeansResult",
     "k_means",
     "kmeans_plus_plus",
+    "equidistant_centroids",
     # q and p
     "squared_distances",
     "log_soft_assignment",
     "soft_assignment",
     "target_distribution",
+    "keep_shares",
     "hard_assignment",
     "label_change",
     # objectives

@@ -281,7 +281,9 @@ def _refined(
 
 
 def cluster_means(
-    z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+    z: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
+    n_clusters: int,
 ) -> Float[Array, "k d"]:
     """The mean of each cluster: where a labelling puts the centroids.
 
@@ -294,7 +296,7 @@ def cluster_means(
       The means; 0 for an empty cluster.
     """
     members = jax.nn.one_hot(labels, n_clusters)
-    sums = jnp.matmul(members.T, z, precision="highest")
+    sums = jnp.matmul(members.T, jnp.asarray(z), precision="highest")
     return sums / jnp.maximum(members.sum(axis=0), 1)[:, None]
 
 

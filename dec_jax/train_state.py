@@ -132,8 +132,8 @@ class TrainResult:
 def init_state(
     key: jax.Array,
     params: Params,
-    centroids: Float[Array, "k d"],
-    labels: Int[Array, " n"],
+    centroids: Float[Array | np.ndarray, "k d"],
+    labels: Int[Array | np.ndarray, " n"],
     *,
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),

@@ -173,7 +173,7 @@ def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
 def test_labels_choose_nothing(finished, digits, tmp_path):
     rng = np.random.default_rng(0)
     shuffled = dataclasses.replace(digits, labels=rng.permutation(digits.labels))
-    recipe = runner.recipe_of(settings(*SHORT), digits, 280)
+    recipe = runner.recipe_of(settings(*SHORT), digits, 280, 10)
     with interrupt.Stop() as stop, contextlib.redirect_stderr(io.StringIO()):
         compare.run_seed(shuffled, recipe, 10, SEEDS[0], tmp_path, stop)
     before = model.load(finished.folder / f"seed-{SEEDS[0]}/model.safetensors")
@@ -277,7 +277,7 @@ def test_scores_have_the_nmi_of_the_article_s_time():
 @pytest.mark.parametrize("recipe", ["dec", "dec-paper"])
 def test_epochs_and_intervals_are_those_of_the_command(digits, recipe):
     options = settings("--recipe", recipe, "--epochs", 7, "--max-intervals", 9)
-    found = runner.recipe_of(options, digits, 280)
+    found = runner.recipe_of(options, digits, 280, 10)
     pretrain = found.pretrain
     stages = [pretrain] if recipe == "dec" else [pretrain.layer, pretrain.finetune]
     assert {stage.epochs for stage in stages} == {7}
