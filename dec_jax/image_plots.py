@@ -26,7 +26,7 @@ def decoded_centroids(
     *,
     value_range: tuple[float, float] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws the image that the decoder makes of each centroid, up to ten in a row.
+    """Draws an image for each cluster, such as its decoded centroid, up to ten in a row.
 
     Args:
       images: shape [k, h, w], [k, h, w, 1] or [k, h, w, 3].

@@ -223,7 +223,7 @@ def reconstruct(
     """x_hat, what the decoder makes of each sample's embedding.
 
     DEC leaves the decoder as pretraining left it while the encoder moves on; IDEC and
-    DCN train both. A network that was clustered with from nothing has none.
+    DCN train both. A recipe's learner (`recipe.Recipe`) has none.
 
     Args:
       model: as in `predict`.

@@ -29,20 +29,20 @@ def dotted(path: tuple[Any, ...]) -> str:
 def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
     """The arrays as the parameters of that network: what `flattened` undoes."""
     check_arrays(arrays, architecture)
-    shapes = network_shapes(architecture)
-    if not _has_decoder(arrays):
-        shapes = {name: shapes[name] for name in shapes if name != "decoder"}
     params = jax.tree_util.tree_map_with_path(
-        lambda path, _: jnp.asarray(arrays[dotted(path)]), shapes
+        lambda path, _: jnp.asarray(arrays[dotted(path)]),
+        _shapes_of(arrays, architecture),
     )
     clusters = [name for name in CLUSTER_ARRAYS if name in arrays]
     return {**params, **{name: jnp.asarray(arrays[name]) for name in clusters}}
 
 
-def _has_decoder(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether arrays are of a decoder, which clusters do not need."""
-    decoder = any(name.startswith("decoder.") for name in arrays)
-    return decoder or "centroids" not in arrays
+def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
+    """`network_shapes`, without a decoder where there are clusters and no array of one."""
+    shapes = network_shapes(architecture)
+    if "centroids" in arrays and not any(n.startswith("decoder.") for n in arrays):
+        return {name: shapes[name] for name in shapes if name != "decoder"}
+    return shapes
 
 
 @functools.cache
@@ -53,12 +53,8 @@ def network_shapes(architecture: Architecture) -> Params:
 
 def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> None:
     """Raises ValueError unless the arrays are finite and those of the architecture."""
-    leaves = jax.tree_util.tree_leaves_with_path(network_shapes(architecture))
+    leaves = jax.tree_util.tree_leaves_with_path(_shapes_of(arrays, architecture))
     shapes = {dotted(path): leaf.shape for path, leaf in leaves}
-    if not _has_decoder(arrays):
-        shapes = {
-            n: shape for n, shape in shapes.items() if n.split(".")[0] != "decoder"
-        }
     centroids = arrays.get("centroids")
     if centroids is not None:
         n_clusters = len(centroids) if centroids.ndim else 0

@@ -57,7 +57,7 @@ class Recipe:
         is as wide as there are clusters (`first_params`).
       start: the labelling of z that clustering starts from: "k-means"; "spectral",
         `manifold.spectral_clustering`; or "umap", `umap_mixture`. The means of the
-        latter two are the first centroids.
+        latter two are the first centroids, but for a learner.
     """
 
     source: str

@@ -273,8 +273,8 @@ def best(shape: DataShape) -> Recipe:
     p comes from unmoved ones, Adam (DEC-DA).
 
     5,000 images and more are learnt by a convolutional network that starts from nothing
-    but the labels (DEC). Fewer images, which it would learn by heart, tables, and a
-    network that is given keep the pretrained one (IDEC).
+    but the labels (DEC, 24 epochs, not 30). Fewer images, which it would learn by heart,
+    tables, and a network that is given keep the pretrained one (IDEC).
     """
     recipe = replace(
         dec(shape),

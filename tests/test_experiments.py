@@ -451,6 +451,10 @@ def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
 # A network that learns the labels of another.
 
 
+LEARN = ("--dataset", "digits", "--recipe", "best", "--epochs", 20)
+LEARN += ("--max-intervals", 6)
+
+
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """An unbroken run in which a second network learns what the graph of z says."""
@@ -459,10 +463,6 @@ def learnt(tmp_path_factory):
         monkeypatch.setattr(dec_jax.recipes, "FEWEST_TO_LEARN", 1_000)
         run = experiment(*LEARN, "--out", folder / "out")
     return SimpleNamespace(folder=folder / "out", **vars(run))
-
-
-LEARN = ("--dataset", "digits", "--recipe", "best", "--epochs", 20)
-LEARN += ("--max-intervals", 6)
 
 
 def test_a_learner_ends_near_the_labels_that_it_was_given(learnt):
