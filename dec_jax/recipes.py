@@ -273,7 +273,7 @@ def best(shape: DataShape) -> Recipe:
     p comes from unmoved ones, Adam (DEC-DA).
 
     5,000 images and more are learnt by a convolutional network that starts from nothing
-    but the labels (DEC, 24 epochs, not 30). Fewer images, which it would learn by heart,
+    but the labels (DEC, 12 epochs, not 30). Fewer images, which it would learn by heart,
     tables, and a network that is given keep the pretrained one (IDEC).
     """
     recipe = replace(
@@ -299,7 +299,7 @@ def best(shape: DataShape) -> Recipe:
         return recipe
     network = learner_network(shape.image_shape, shape.n_clusters)
     learner = replace(network, input_scale=shape.input_scale)
-    train = replace(recipe.train, max_intervals=24)
+    train = replace(recipe.train, max_intervals=12)
     return replace(recipe, objective=DEC(), train=train, learner=learner)
 
 
