@@ -7,6 +7,7 @@ the like on the device, without it and faster.
 """
 
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -38,7 +39,17 @@ def umap_mixture(
     check_samples(values, "z")
     check_n_clusters(n_clusters, len(values))
     check_positive_int("n_neighbors", n_neighbors)
+    check_umap()
     return _mixture(_umap(values, n_clusters, seed, n_neighbors), n_clusters, seed)
+
+
+def check_umap() -> None:
+    """Raises ImportError unless umap-learn is installed; for callers with work ahead."""
+    if find_spec("umap") is None:
+        raise ImportError(
+            "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or take "
+            "manifold.spectral_clustering."
+        )
 
 
 def _umap(
@@ -47,13 +58,8 @@ def _umap(
     with warnings.catch_warnings():
         # Of libraries beneath it, about themselves.
         warnings.simplefilter("ignore")
-        try:
-            import umap
-        except ImportError as error:
-            raise ImportError(
-                "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or take "
-                "manifold.spectral_clustering."
-            ) from error
+        import umap
+
         model = umap.UMAP(
             n_neighbors=min(n_neighbors, len(z) - 1),
             n_components=n_components,

@@ -28,6 +28,7 @@ RECIPES = (
     "best",
 )
 PRECISIONS = ("float32", "bfloat16")
+STARTS = ("k-means", "spectral", "umap")
 DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
 DEFAULTS: dict[str, Any] = {
     "recipe": "dec",
@@ -42,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "architecture": None,
     "precision": "float32",
     "pretrained": None,
+    "start": None,
     "image_size": None,
     "image_mode": None,
     "labels_csv": None,
@@ -133,6 +135,13 @@ def parser(program: str) -> argparse.ArgumentParser:
         metavar="PATH",
         help="take the autoencoder of an earlier run (its folder, or an "
         "autoencoder.safetensors) instead of pretraining one",
+    )
+    add(
+        "--start",
+        metavar="NAME",
+        choices=STARTS,
+        help="the labels of z that clustering starts from, instead of the recipe's own: "
+        "k-means; spectral, which finds clusters in the graph of neighbours; or umap",
     )
     add(
         "--out",

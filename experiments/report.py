@@ -108,6 +108,9 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
             "n_samples",
         )
     }
+    # Only what --start has put in place of the recipe's own.
+    if (start := results[0].get("start")) is not None:
+        summary["start"] = start
     summary["seeds"] = [result["seed"] for result in results]
     for name in SCORES:
         summary[name] = [stage.get(name) for stage in last]

@@ -48,7 +48,10 @@ def keep(run: Path, *, add: bool = False) -> Path:
     found = json.loads(numbers.read_text())
     if "seed" in found and "stages" in found:
         found = report.summary([found])
-    kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
+    if "kind" in found:
+        kind = f"autoencoder-{found['kind']}"
+    else:
+        kind = "-".join([found["recipe"], *found.get("start", "").split()])
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     joined = add and target.is_file()
@@ -94,7 +97,7 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
                 f"--add needs runs of the same {name}, got {of(more)} beside {of(kept)}."
             )
     alike = ("dataset", "recipe", "device", "precision", "n_samples")
-    joined = {name: kept[name] for name in alike}
+    joined = {name: kept[name] for name in (*alike, "start") if name in kept}
     joined["versions"] = dict(kept["versions"].items() & more["versions"].items())
     commits = dict.fromkeys(f"{kept['commit']}, {more['commit']}".split(", "))
     joined["commit"] = ", ".join(commits)
@@ -139,6 +142,7 @@ PUBLISHED = {
     "usps-best": "98.7 / 96.2 (ConvDEC-DA); 95.8 / 90.1 (N2D)",
     "fashion_mnist-best": "67.2 / 68.4 (N2D)",
     "fashion_mnist-dec": "61.8 / 65.1 (DEC-keras, mean of 10)",
+    "fashion_mnist-dec-spectral": "61.8 / 65.1 (DEC-keras, mean of 10)",
     "fashion_mnist-dec-keras": "61.8 / 65.1 (DEC-keras, mean of 10)",
     "coil20-best": "93 / 96.5 (ICA-BSS graph); NMI 100 (JULE)",
     "mnist-n2d": "97.9 / 94.2 (McConville et al. 2020)",
@@ -150,6 +154,12 @@ def kept_results() -> dict[str, dict[str, Any]]:
     return {
         path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))
     }
+
+
+def called(kept: dict[str, Any]) -> str:
+    """The recipe, with the start that it was given, if any."""
+    start = f" --start {kept['start']}" if "start" in kept else ""
+    return f"`{kept['recipe']}{start}`"
 
 
 def device_of(kept: dict[str, Any]) -> str:
@@ -185,7 +195,7 @@ def recipes_table() -> str:
         rows.append(
             [
                 kept["dataset"],
-                f"`{kept['recipe']}`",
+                called(kept),
                 PUBLISHED.get(name, ""),
                 f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]} only",
                 *(spread(kept[score]) for score in ("acc", "nmi", "ari")),
@@ -227,7 +237,7 @@ def starts_table() -> str:
                 start = stages[title]
                 scores = [stages["k-means on z"]["acc"], start["acc"], start["nmi"]]
                 cells = map(spread, [*scores, kept["acc"]])
-                rows.append([kept["dataset"], f"`{kept['recipe']}`", title, *cells])
+                rows.append([kept["dataset"], called(kept), title, *cells])
     return markdown(head, rows)
 
 

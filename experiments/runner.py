@@ -17,6 +17,7 @@ from dec_jax.dataset import Dataset
 from dec_jax.layerwise import LayerwiseConfig
 from dec_jax.pretrain import PretrainConfig
 from dec_jax.recipes import DataShape, Recipe, make_recipe
+from dec_jax.umap_mixture import check_umap
 from dec_jax.validation import check_n_clusters
 from experiments import devices, environment, report, run_folder, seed_choice
 from experiments.cli import DATA_OPTIONS, STOPPED, UsageError, flag
@@ -44,6 +45,8 @@ def _run(
         dataset, note = _load(settings, options, folder)
         n_clusters = _n_clusters(settings["n_clusters"], dataset)
         recipe = recipe_of(settings, dataset, len(dataset.x), n_clusters)
+        if recipe.start == "umap":
+            check_umap()
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     if mesh is not None:
@@ -223,6 +226,7 @@ def recipe_of(
         learner=learner,
         pretrain=_shortened(recipe.pretrain, _given(pretrain)),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
+        start=settings.get("start") or recipe.start,
     )
 
 

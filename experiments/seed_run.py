@@ -308,6 +308,7 @@ class SeedRun:
         seconds = self.progress["seconds"]
         results = {
             "recipe": self.config["command"]["recipe"],
+            "start": self.config["command"]["start"],
             "dataset": self.dataset.name,
             "note": self.config["note"],
             "dataset_source": self.dataset.source,

@@ -21,6 +21,7 @@ from dec_jax import model
 from dec_jax.data import load_dataset
 from dec_jax.optimizer import Optimizer
 from experiments import cli, environment, interrupt, run_folder, seed_run
+from experiments import results as kept_results
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "python -m experiments.mnist_dec"
@@ -131,6 +132,7 @@ def interrupt_at(monkeypatch, title, count, seed=None):
 def test_cli_lists_the_recipes_of_the_library():
     assert tuple(dec_jax.recipes.RECIPES) == cli.RECIPES
     assert dec_jax.precision.PRECISIONS == cli.PRECISIONS
+    assert ("k-means", *interrupt.TITLES) == cli.STARTS
 
 
 def test_cli_lists_the_data_sets_of_the_library():
@@ -446,6 +448,41 @@ def test_unlabelled_data_are_scored_without_classes(unlabelled, tmp_path):
         assert set(stage) == {"name", "seconds", *scores}
     assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q"]
     assert read_csv(out / "history.csv")[-1]["acc"] == ""
+
+
+# Another start than the recipe's.
+
+
+def test_run_starts_from_the_labels_that_are_asked_for(labelled, tmp_path, monkeypatch):
+    before = ("--dataset", labelled, "--start", "spectral")
+    assert experiment(*before, "--out", tmp_path / "out", *SHORT).status == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    names = ["k-means on pixels", "k-means on z", "spectral on z", "DEC"]
+    assert [stage["name"] for stage in results["stages"]] == names
+    assert (results["recipe"], results["start"]) == ("dec", "spectral")
+    # And is not mixed up with the recipe as it is published.
+    monkeypatch.setattr(kept_results, "KEPT", tmp_path)
+    target = kept_results.keep(tmp_path / "out")
+    assert target.name == f"{results['dataset']}-dec-spectral.json"
+    assert "| `dec --start spectral` |" in kept_results.recipes_table()
+    assert "| `dec --start spectral` |" in kept_results.starts_table()
+    # The other way about, a recipe that has a graph goes without.
+    plain = ("--dataset", labelled, "--recipe", "best", "--start", "k-means")
+    five = ("--epochs", 2, "--max-intervals", 5)
+    assert experiment(*plain, "--out", tmp_path / "plain", *five).status == 0
+    stages = json.loads((tmp_path / "plain/results.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages] == [*names[:2], "IDEC"]
+
+
+@pytest.mark.parametrize("options", [("--recipe", "n2d"), ("--start", "umap")])
+def test_run_misses_umap_before_it_trains(labelled, tmp_path, monkeypatch, options):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    out = tmp_path / "out"
+    run = experiment("--dataset", labelled, *options, "--out", out)
+    assert run.status == 2
+    assert run.err.startswith("error: umap_mixture needs umap-learn: pip install ")
+    assert run.err.count("\n") == 1
+    assert not out.exists()
 
 
 # A network that learns the labels of another.
