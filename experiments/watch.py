@@ -52,6 +52,4 @@ class Watch:
 
     def _health(self, **options: Any) -> Health:
         history = History(*(np.asarray(self.columns[name]) for name in History._fields))
-        start = min(self.skipped, len(history.loss) - 1)
-        history = History(*(column[start:] for column in history))
-        return health(history, trained_by_q=self.by_q, **options)
+        return health(history, first=self.skipped, trained_by_q=self.by_q, **options)

@@ -185,6 +185,47 @@ def test_q_is_flat_near_an_even_share(n_clusters, max_q, expected):
     assert kinds(health(history, trained_by_q=False)) == []
 
 
+@pytest.mark.parametrize(
+    "max_q, expected",
+    [
+        ([0.5, 0.8, 0.9, 0.89], ["blurred"]),
+        ([0.5, 0.8, 0.9, 0.892], []),
+        ([0.5, 0.9, 0.8, 0.9], []),
+        ([0.9], []),
+    ],
+)
+def test_q_that_was_surer_before_is_blurred_in_the_end(max_q, expected):
+    history = history_of([[50, 50]] * len(max_q), max_q=np.float32(max_q))
+    assert kinds(health(history)) == expected
+    # It may waver before the end, and where nothing pulls it to p.
+    assert kinds(health(history, ended=False)) == []
+    assert kinds(health(history, trained_by_q=False)) == []
+
+
+def test_a_warning_of_blur_says_when_q_was_surest_and_looks_at_the_final_q():
+    history = history_of([[1, 1]] * 3, max_q=np.float32([0.6, 0.9, 0.9]))
+    final_q = np.array([[0.8, 0.2], [0.2, 0.8]])
+    (blurred,) = health(history, final_q=final_q).warnings
+    assert blurred.text == (
+        "q was surer before, its largest share 0.900 on average after 1 interval, where "
+        "it is 0.800 now; end there"
+    )
+    # A cluster that died says more.
+    died = history_of([[50, 50, 50], [75, 75, 0]], max_q=np.float32([0.9, 0.8]))
+    assert kinds(health(died)) == ["died"]
+
+
+def test_looks_before_the_first_that_counts_are_forgotten():
+    sizes = [[399, 1, 0, 0], [100, 100, 100, 100], [120, 90, 95, 95]]
+    history = history_of(sizes, max_q=np.float32([0.99, 0.8, 0.79]))
+    assert kinds(health(history)) == ["blurred"]
+    (blurred,) = health(history, first=1).warnings
+    assert "0.800 on average after 1 interval," in blurred.text
+    assert health(history, first=1, final_q=np.eye(4)[np.arange(400) % 4]).healthy
+    # Of a run that has not come so far, the last look is all there is.
+    assert health(history, first=9).healthy
+
+
 def test_labels_may_move_until_the_end():
     history = history_of([[100] * 4, [100] * 4], label_change=0.02)
     assert kinds(health(history, ended=False)) == []
