@@ -116,6 +116,15 @@ def test_best_has_a_learner_for_many_images_alone():
         assert getattr(few.train, name) == getattr(recipe.train, name), name
 
 
+@pytest.mark.parametrize("n_samples", [5_000, 9_298, 70_000, 200_000])
+def test_a_learner_takes_enough_steps_on_small_data(n_samples):
+    train = make_recipe("best", replace(MNIST, n_samples=n_samples)).train
+    assert train.max_intervals * train.update_interval >= 3_000
+    # But not more epochs than it needs on large data.
+    epochs = train.max_intervals * train.update_interval / (n_samples / 256)
+    assert train.max_intervals >= 12 and (n_samples < 60_000 or epochs < 13)
+
+
 @pytest.mark.parametrize(
     ("image_shape", "kernel", "step", "second"),
     [
