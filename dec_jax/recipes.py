@@ -168,7 +168,7 @@ def dec_da(shape: DataShape) -> Recipe:
     return replace(
         dec(shape),
         source="Guo, Zhu, Liu and Yin (2018), github.com/XifengGuo/DEC-DA, FcDEC-DA",
-        expected="MNIST-70k: ACC 0.985, NMI 0.957, as published",
+        expected="MNIST-70k: ACC 0.983, the mean of seeds 0-4 (0.982 to 0.983), in bfloat16",
         architecture=network_of(shape, "fan_in_uniform"),
         pretrain=PretrainConfig(
             epochs=500,
