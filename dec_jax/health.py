@@ -86,8 +86,8 @@ def health(
     Args:
       history: of the whole run, at least one interval; columns of a resumed run must be
         joined to those before.
-      first: row of the history from which on it is looked at; 1 for a network that
-        begins with nothing, whose first look means nothing.
+      first: row of the history from which on it is looked at, 0 or more; 1 for a
+        network that begins with nothing, whose first look means nothing.
       final_q: q of the final parameters, so that what the steps after the last refresh
         did is seen too.
       ended: the run is over; before, labels may well still move, and q waver.
@@ -98,11 +98,13 @@ def health(
       The verdict, warnings and numbers.
 
     Raises:
-      ValueError: the history has no row, or `final_q` another number of samples or
-        clusters.
+      ValueError: the history has no row, `first` is negative, or `final_q` has another
+        number of samples or clusters.
     """
     if len(history.loss) == 0:
         raise ValueError("history must have at least one interval, got none.")
+    if first < 0:
+        raise ValueError(f"first must be 0 or more, a row of the history, got {first}.")
     first = min(first, len(history.loss) - 1)
     start, last = (np.asarray(history.cluster_sizes[row]) for row in (first, -1))
     max_q, q_entropy = float(history.max_q[-1]), float(history.q_entropy[-1])

@@ -48,10 +48,9 @@ def keep(run: Path, *, add: bool = False) -> Path:
     found = json.loads(numbers.read_text())
     if "seed" in found and "stages" in found:
         found = report.summary([found])
-    if "kind" in found:
-        kind = f"autoencoder-{found['kind']}"
-    else:
-        kind = "-".join([found["recipe"], *found.get("start", "").split()])
+    kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
+    if "start" in found:
+        kind += f"-{found['start']}"
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     joined = add and target.is_file()

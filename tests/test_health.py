@@ -224,6 +224,8 @@ def test_looks_before_the_first_that_counts_are_forgotten():
     assert health(history, first=1, final_q=np.eye(4)[np.arange(400) % 4]).healthy
     # Of a run that has not come so far, the last look is all there is.
     assert health(history, first=9).healthy
+    with pytest.raises(ValueError, match="first must be 0 or more, .* got -1"):
+        health(history, first=-1)
 
 
 def test_labels_may_move_until_the_end():

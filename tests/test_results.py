@@ -119,6 +119,18 @@ def test_add_joins_seeds(tmp_path, monkeypatch):
     assert kept["versions"] == {"jax": "1"}
 
 
+def test_seeds_of_another_start_are_kept_and_joined_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    results.keep(finished(tmp_path / "plain", 1, 0.5))
+    for seed in (1, 2):
+        run = finished(tmp_path / str(seed), seed, 0.7, start="spectral")
+        results.keep(run, add=True)
+    kept = results.kept_results()
+    assert kept["digits-dec"]["seeds"] == [1]
+    apart = kept["digits-dec-spectral"]
+    assert (apart["seeds"], apart["start"]) == ([1, 2], "spectral")
+
+
 @pytest.mark.parametrize(
     ("seed", "other", "told"),
     [
