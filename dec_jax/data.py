@@ -11,12 +11,31 @@ from dec_jax.array_files import load_arrays
 from dec_jax.dataset import Dataset, image_dataset
 from dec_jax.idx import IDX_FILES, find_idx, read_idx_pair
 from dec_jax.image_folder import load_image_folder
+from dec_jax.stl10 import FILES as STL10_FILES
+from dec_jax.stl10 import load_stl10
 from dec_jax.tables import TABLE_SUFFIXES, load_table
+from dec_jax.text_sets import load_reuters10k, load_reuters21578
 from dec_jax.validation import check_choice
 
-DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
+DATASETS = (
+    *("mnist", "fashion_mnist", "usps", "coil20", "stl10", "reuters21578"),
+    *("reuters10k", "digits"),
+)
 IDX_SETS = ("mnist", "fashion_mnist")
+# Of the sets that are found in a folder only: what has to lie in it, and what reads it.
+SET_FILES = {
+    "usps": ("usps.npz",),
+    "coil20": ("coil20.npz",),
+    "stl10": STL10_FILES,
+    "reuters21578": ("counts.npz", "labels.npz"),
+}
 DATA_DIR_VARIABLE = "DEC_JAX_DATA"
+SET_READERS: dict[str, Callable[[Path], Dataset]] = {
+    "usps": lambda folder: load_arrays(folder / "usps.npz", standardize=False),
+    "coil20": lambda folder: load_arrays(folder / "coil20.npz", standardize=False),
+    "stl10": load_stl10,
+    "reuters21578": load_reuters21578,
+}
 ARRAY_SUFFIXES = (".npz", ".npy")
 # What each kind of the user's own data may be given, and what stands for "not given".
 FOLDER_OPTIONS = {
@@ -26,7 +45,8 @@ FOLDER_OPTIONS = {
     "folder_labels": False,
     "skip_unreadable": False,
 }
-TABLE_OPTIONS = {"label_column": None, "standardize": True}
+TABLE_OPTIONS = {"label_column": None}
+NUMBER_OPTIONS = {"standardize": True}
 
 
 class DatasetNotFoundError(FileNotFoundError):
@@ -51,20 +71,23 @@ def load_dataset(
     A named set is looked for in `data_dir`, else in the folder that the
     environment variable DEC_JAX_DATA names, as `<folder>/<name>/...` or straight
     in that folder; then, for `mnist` and `fashion_mnist`, in what TFDS has
-    prepared, and last in what TFDS downloads (without TensorFlow). The training
-    part comes first, then the test part, as clustering papers use them.
+    prepared, and last in what TFDS downloads (without TensorFlow). `reuters10k` is
+    drawn from scikit-learn's RCV1. The training part comes first, then the test
+    part, as clustering papers use them.
 
     A folder of images is read by `load_image_folder`, a table by `load_table`:
     they say what their options mean. Own data need no labels.
 
     Args:
-      name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `digits` (bundled with
-        scikit-learn, needs no folder), or the path of a folder of images, a
-        `.csv`, `.tsv` or `.parquet` table, or a `.npz` or `.npy` file. A name
-        wins over a folder that is called the same: `./mnist` is the folder.
+      name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
+        `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
+        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, or a `.npz`
+        or `.npy` file. A name wins over a folder that is called the same: `./mnist`
+        is the folder.
         An npz holds `x` or `images` (or `train_x` and `test_x`) and may hold `y`
         or `labels` (or `train_y` and `test_y`). Samples of shape [n, d] are a
-        table; [n, h, w] and [n, h, w, c] are images. Integer labels that fit
+        table; [n, h, w] and [n, h, w, c] are images. A sparse matrix as
+        `scipy.sparse.save_npz` writes it is a table without labels. Integer labels that fit
         int32 are kept, all others are numbered in sorted order.
       data_dir: a folder with data sets; for named sets only.
       image_size: for a folder, the `size` of `load_image_folder`.
@@ -73,7 +96,9 @@ def load_dataset(
       folder_labels: for a folder, whether sub-folders are classes.
       skip_unreadable: for a folder, whether damaged files are left out.
       label_column: for a table, the column that holds the labels.
-      standardize: for a table, whether numbers get mean 0 and deviation 1.
+      standardize: for a table, whether numbers get mean 0 and deviation 1; for an
+        `.npz` or `.npy` file, whether numbers (not bytes) are divided by what makes the
+        mean variance of a table's columns 1, or brings images to -1 to 1.
       progress: for a folder, called with (files done, files in all) after each
         file; all else is read at once, and never calls it.
 
@@ -98,14 +123,17 @@ def load_dataset(
         "folder_labels": folder_labels,
         "skip_unreadable": skip_unreadable,
     }
-    table_options = {"label_column": label_column, "standardize": standardize}
     path = None if name in DATASETS else own_path(name)
     is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
     is_folder = path is not None and path.is_dir()
     if not is_folder:
         check_not_given(name, "a folder of images", folder_options, FOLDER_OPTIONS)
-    if is_folder or not is_table:
-        check_not_given(name, "a table", table_options, TABLE_OPTIONS)
+    if not is_table:
+        given = {"label_column": label_column}
+        check_not_given(name, "a table", given, TABLE_OPTIONS)
+    if path is None or is_folder:
+        given = {"standardize": standardize}
+        check_not_given(name, "a table or an array file", given, NUMBER_OPTIONS)
     if path is None:
         return load_named(name, data_dir)
     if data_dir is not None:
@@ -125,7 +153,7 @@ def load_dataset(
         )
     if is_table:
         return load_table(path, label_column=label_column, standardize=standardize)
-    return load_arrays(path)
+    return load_arrays(path, standardize=standardize)
 
 
 def own_path(name: str) -> Path | None:
@@ -168,14 +196,24 @@ def load_named(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
             data_folder(data_dir)
         return load_digits()
     folder = data_folder(data_dir)
+    if name == "reuters10k":
+        try:
+            return load_reuters10k()
+        except OSError as error:
+            raise DatasetNotFoundError(
+                f"reuters10k was not found: scikit-learn has no RCV1 yet, and {error}. "
+                "Run sklearn.datasets.fetch_rcv1() where there is a network (656 MB), "
+                "and set SCIKIT_LEARN_DATA to the folder that it wrote."
+            ) from error
     loaded = None if folder is None else load_from_folder(name, folder)
     if loaded is not None:
         return loaded
     missing = "no folder was given" if folder is None else f"it is not in {folder}"
-    if name not in IDX_SETS:
+    if name in SET_FILES:
         raise DatasetNotFoundError(
-            f"{name} was not found: {missing}. Put {name}.npz into <folder>/{name} and "
-            f"pass data_dir=<folder>, or set {DATA_DIR_VARIABLE}=<folder>."
+            f"{name} was not found: {missing}. Put {', '.join(SET_FILES[name])} into "
+            f"<folder>/{name} and pass data_dir=<folder>, or set "
+            f"{DATA_DIR_VARIABLE}=<folder>."
         )
     try:
         return load_from_tfds(name)
@@ -228,10 +266,11 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
 def load_from_folder(name: str, folder: Path) -> Dataset | None:
     """The named set from `<folder>/<name>`, or from `folder` itself, or None."""
     for own_folder in (folder / name, folder):
-        if name in IDX_SETS and holds_idx(name, own_folder):
-            return load_idx(name, own_folder)
-        if name not in IDX_SETS and (own_folder / f"{name}.npz").is_file():
-            return load_arrays(own_folder / f"{name}.npz")
+        if name in IDX_SETS:
+            if holds_idx(name, own_folder):
+                return load_idx(name, own_folder)
+        elif all((own_folder / file).is_file() for file in SET_FILES[name]):
+            return SET_READERS[name](own_folder)
     return None
 
 

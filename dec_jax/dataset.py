@@ -63,6 +63,7 @@ class Dataset:
       names: the file of each row, relative to the folder it was read from, or
         None where rows are no files.
       columns: of the table that x was made of, or None.
+      deviation: what the file's numbers were divided by to make `x`.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -78,6 +79,7 @@ class Dataset:
     input_scale: float
     names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    deviation: float = 1.0
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")

@@ -252,8 +252,9 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
 
     Returns:
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
-      (least and largest value), `image_shape` (None for a table) and `columns` (of a
-      table that was read by `load_table`, else None), as JSON values.
+      (least and largest value), `image_shape` (None for a table), `columns` (of a table
+      that was read by `load_table`, else None) and `deviation` (what the numbers of a
+      file were divided by), as JSON values.
     """
     shape = dataset.image_shape
     return {
@@ -264,6 +265,7 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
         "input_range": [float(dataset.x.min()), float(dataset.x.max())],
         "image_shape": None if shape is None else list(shape),
         "columns": columns_to_json(dataset.columns),
+        "deviation": dataset.deviation,
     }
 
 
@@ -278,7 +280,7 @@ def samples_for(
                 f"x must hold images of shape {trained_on}, as in training, got "
                 f"{x.image_shape}."
             )
-        x = x.x
+        x = in_units_of_training(model, x)
     check_samples(x)
     width = model.architecture.input_dim
     if x.shape[1] != width:
@@ -287,6 +289,17 @@ def samples_for(
         )
     check_units(model, x)
     return x
+
+
+def in_units_of_training(model: Model, dataset: Dataset) -> np.ndarray:
+    """x of a file as training had it: a file's own deviation is not that of training."""
+    deviation = model.metadata.get("deviation", 1.0)
+    if dataset.deviation == deviation:
+        return dataset.x
+    factor = dataset.deviation / deviation
+    if model.metadata.get("input_dtype") == "uint8":
+        factor *= model.architecture.input_scale  # bytes that were saved as floats
+    return (dataset.x * factor).astype(np.float32)
 
 
 def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
@@ -308,6 +321,17 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
                 f"{255 * scale:g}, {found}."
             )
         return
+    deviation = model.metadata.get("deviation", 1.0)
+    rms = float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+    # Training had numbers of about 1: which of the two units is nearer?
+    if (
+        max(deviation, 1 / deviation) > 4
+        and (rms - deviation**0.5) * (deviation - 1) > 0
+    ):
+        raise ValueError(
+            f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "
+            "give the Dataset that load_dataset makes of a file."
+        )
     least_trained, most_trained = model.metadata.get("input_range", (-math.inf, 0))
     in_unit = least_trained >= 0 and most_trained <= 1
     if x.dtype == np.uint8 and in_unit and high * scale > CLEARLY_BEYOND:

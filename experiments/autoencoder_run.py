@@ -57,7 +57,7 @@ class Views(NamedTuple):
 def prepared(settings: "Settings") -> Task:
     """Loads and checks everything; raises UsageError."""
     from dec_jax.augment import Augmentation
-    from dec_jax.data import load_dataset
+    from dec_jax.data import ARRAY_SUFFIXES, load_dataset
     from dec_jax.optimizer import Optimizer
     from dec_jax.pretrain import PretrainConfig
     from dec_jax.reconstruction import Reconstruction, Variational
@@ -80,7 +80,11 @@ def prepared(settings: "Settings") -> Task:
             else Reconstruction(sparsity=sparsity),
             patience=settings.patience,
         )
-        dataset = load_dataset(settings.dataset, settings.data_dir)
+        # What a sigmoid gives back has a unit of its own.
+        arrays = Path(settings.dataset).suffix.lower() in ARRAY_SUFFIXES
+        dataset = load_dataset(
+            settings.dataset, settings.data_dir, standardize=not arrays
+        )
         architecture = network(settings, dataset)
         config.objective.check(architecture)
     except (ValueError, TypeError, OSError, ImportError) as error:

@@ -29,7 +29,10 @@ RECIPES = (
 )
 PRECISIONS = ("float32", "bfloat16")
 STARTS = ("k-means", "spectral", "umap")
-DATASETS = ("mnist", "fashion_mnist", "usps", "coil20", "digits")
+DATASETS = (
+    *("mnist", "fashion_mnist", "usps", "coil20", "stl10", "reuters21578"),
+    *("reuters10k", "digits"),
+)
 DEFAULTS: dict[str, Any] = {
     "recipe": "dec",
     "dataset": None,
@@ -174,12 +177,13 @@ def parser(program: str) -> argparse.ArgumentParser:
     images("--labels-csv", metavar="FILE", help="CSV with the columns filename,label")
     images("--folder-labels", action="store_true", help="sub-folders are classes")
     images("--skip-unreadable", action="store_true", help="leave out damaged files")
-    table = out.add_argument_group("a table").add_argument
+    table = out.add_argument_group("a table or an array file").add_argument
     table("--label-column", metavar="NAME", help="column with the classes, for scoring")
     table(
         "--no-standardize",
         action="store_true",
-        help="take the numbers as they are, not with mean 0 and deviation 1",
+        help="take the numbers as they are, not with mean 0 and deviation 1 (those of "
+        "an array file: not divided by their mean deviation)",
     )
     return out
 

@@ -77,6 +77,8 @@ def _run(
         f"recipe {settings['recipe']}\n"
         f"results: {folder}"
     )
+    if dataset.deviation != 1:
+        print(f"numbers are divided by {dataset.deviation:.4g} (see --no-standardize)")
     if mesh is not None:
         print(devices.described(len(dataset.x), mesh))
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])

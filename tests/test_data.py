@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from dec_jax.data import (
     Dataset,
@@ -318,10 +319,10 @@ def test_data_imports_neither_sklearn_nor_tfds():
 def test_load_dataset_reads_a_table_from_npz(tmp_path):
     x = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
     np.savez(tmp_path / "table.npz", x=x, y=[7, 5, 5, 2], other=np.zeros(3))
-    dataset = load_dataset(tmp_path / "table.npz")
+    dataset = load_dataset(tmp_path / "table.npz", standardize=False)
     assert dataset.name == "table"
     assert dataset.image_shape is None
-    assert dataset.input_scale == 1.0
+    assert (dataset.input_scale, dataset.deviation) == (1.0, 1.0)
     np.testing.assert_array_equal(dataset.x, x)
     np.testing.assert_array_equal(dataset.labels, [7, 5, 5, 2])
 
@@ -348,9 +349,115 @@ def test_load_dataset_joins_train_then_test_from_npz(tmp_path):
         train_x=[[1.0], [2.0]],
         train_y=["cat", "ape"],
     )
-    dataset = load_dataset(tmp_path / "parts.npz")
+    dataset = load_dataset(tmp_path / "parts.npz", standardize=False)
     np.testing.assert_array_equal(dataset.x, [[1.0], [2.0], [5.0]])
     np.testing.assert_array_equal(dataset.labels, [1, 0, 2])
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tables_of_arrays_get_a_mean_variance_of_1(tmp_path, dtype, factor):
+    # More columns than are looked at together, of unequal means and deviations.
+    rng = np.random.default_rng(0)
+    x = rng.normal(rng.normal(size=100), rng.uniform(1, 9, 100), (50, 100)) * factor
+    np.save(tmp_path / "x.npy", x.astype(dtype))
+    dataset = load_dataset(tmp_path / "x.npy")
+    variances = [np.mean((column - column.mean()) ** 2) for column in x.T]
+    assert dataset.deviation == pytest.approx(np.mean(variances) ** 0.5, rel=1e-5)
+    assert dataset.x.dtype == np.float32
+    np.testing.assert_allclose(dataset.x, x / dataset.deviation, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "deviation"),
+    [
+        (np.array([[0, 4], [4, 0]], np.int64), 2.0),
+        (np.array([[0, 255], [255, 0]], np.uint8), 1.0),
+        (np.full((3, 2), 7.5), 1.0),
+        (np.array([[[0.0, 0.5]]]), 1.0),
+        (np.array([[[-1.0, 1.0]]]), 1.0),
+        (np.array([[[0.0, 255.0]]], np.float32), 255.0),
+        (np.array([[[-128, 5]]], np.int8), 128.0),
+        (np.array([[[0, 60000]]], np.uint16), 60000.0),
+    ],
+    ids=[
+        *("integers", "bytes", "constant", "image in 0 to 1", "image in -1 to 1"),
+        *("image of bytes as floats", "image of signed bytes", "image of 16 bits"),
+    ],
+)
+def test_numbers_of_arrays_are_divided_by(tmp_path, x, deviation):
+    np.save(tmp_path / "x.npy", x)
+    dataset = load_dataset(tmp_path / "x.npy")
+    assert dataset.deviation == deviation
+    np.testing.assert_allclose(dataset.x * deviation, x.reshape(len(x), -1), rtol=1e-6)
+    if deviation == 1:
+        assert dataset.x.dtype == x.dtype
+    else:
+        assert (dataset.x.dtype, dataset.input_scale) == (np.float32, 1.0)
+    plain = load_dataset(tmp_path / "x.npy", standardize=False)
+    np.testing.assert_array_equal(plain.x, x.reshape(len(x), -1))
+    assert plain.x.dtype == x.dtype
+
+
+def test_named_sets_are_not_divided(tmp_path):
+    x = np.full((2, 4, 4), 3.0, np.float32)
+    np.savez(tmp_path / "usps.npz", x=x)
+    np.testing.assert_array_equal(load_dataset("usps", tmp_path).x, x.reshape(2, 16))
+
+
+def test_load_dataset_reads_a_sparse_matrix(tmp_path):
+    x = np.array([[0, 2.5, 0], [1, 0, 0], [0, 0, -3]])
+    scipy.sparse.save_npz(tmp_path / "terms.npz", scipy.sparse.csr_matrix(x))
+    dataset = load_dataset(tmp_path / "terms.npz", standardize=False)
+    np.testing.assert_array_equal(dataset.x, x)
+    assert (dataset.name, dataset.labels, dataset.image_shape) == ("terms", None, None)
+
+
+def test_load_dataset_refuses_a_sparse_matrix_past_memory(tmp_path):
+    x = scipy.sparse.csr_matrix((2**20 + 1, 2**11), dtype=np.float32)
+    message = r"at most 8 GiB with its zeros, got 8.0 GiB of shape \(1048577, 2048\)"
+    scipy.sparse.save_npz(tmp_path / "terms.npz", x)
+    with pytest.raises(ValueError, match=message):
+        load_dataset(tmp_path / "terms.npz")
+
+
+def test_load_dataset_refuses_a_damaged_sparse_matrix(tmp_path):
+    path = tmp_path / "terms.npz"
+    np.savez(path, format="csr", shape=(2, 2), data=[1.0])
+    with pytest.raises(ValueError, match=r"terms.npz cannot be read: "):
+        load_dataset(path)
+
+
+STL10_IMAGES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
+
+
+def write_stl10(folder):
+    """Two images to train on, three to test with: channels, then columns, then rows."""
+    folder.mkdir()
+    for part, rows in (("train", slice(0, 2)), ("test", slice(2, 5))):
+        images = STL10_IMAGES[rows].transpose(0, 3, 2, 1)
+        (folder / f"{part}_X.bin").write_bytes(np.ascontiguousarray(images).tobytes())
+    (folder / "train_y.bin").write_bytes(bytes([1, 10]))
+    (folder / "test_y.bin").write_bytes(bytes([3, 3, 2]))
+
+
+def test_load_dataset_reads_stl10(tmp_path):
+    write_stl10(tmp_path / "stl10")
+    dataset = load_dataset("stl10", tmp_path)
+    assert (dataset.name, dataset.image_shape) == ("stl10", (96, 96, 3))
+    assert (dataset.x.dtype, dataset.input_scale) == (np.uint8, 1 / 255)
+    np.testing.assert_array_equal(dataset.x, STL10_IMAGES.reshape(5, -1))
+    np.testing.assert_array_equal(dataset.labels, [0, 9, 2, 2, 1])
+    assert load_dataset("stl10", tmp_path / "stl10").sha256 == dataset.sha256
+
+
+def test_load_dataset_refuses_a_truncated_stl10(tmp_path):
+    write_stl10(tmp_path / "stl10")
+    path = tmp_path / "stl10" / "test_X.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    message = "test_X.bin must hold 27648 bytes for each of the 3 labels in test_y.bin"
+    with pytest.raises(ValueError, match=message):
+        load_dataset("stl10", tmp_path)
 
 
 def test_load_dataset_reads_npy(tmp_path):
@@ -573,7 +680,6 @@ FOLDER_OPTIONS = {
     "folder_labels": True,
     "skip_unreadable": True,
 }
-TABLE_OPTIONS = {"label_column": "kind", "standardize": False}
 
 
 @pytest.mark.parametrize("name", ["digits", "table.npz", "table.csv"])
@@ -586,12 +692,17 @@ def test_load_dataset_rejects_an_option_of_folders(name, option):
 
 
 @pytest.mark.parametrize("name", ["digits", "table.npz", "photos"])
-@pytest.mark.parametrize("option", TABLE_OPTIONS)
-def test_load_dataset_rejects_an_option_of_tables(photos, name, option):
-    value = TABLE_OPTIONS[option]
-    message = f"{option} is for a table, got {option}={value!r} with {name}."
+def test_load_dataset_rejects_an_option_of_tables(photos, name):
+    message = f"label_column is for a table, got label_column='kind' with {name}."
     with pytest.raises(ValueError, match=re.escape(message)):
-        load_dataset(name, **{option: value})
+        load_dataset(name, label_column="kind")
+
+
+@pytest.mark.parametrize("name", ["digits", "photos"])
+def test_load_dataset_rejects_an_option_of_numbers(photos, name):
+    message = f"standardize is for a table or an array file, got standardize=False with {name}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_dataset(name, standardize=False)
 
 
 def test_load_dataset_rejects_a_data_dir_beside_a_folder(photos, tmp_path):

@@ -151,7 +151,7 @@ def test_help_lists_recipes_and_data_sets_without_loading_jax():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "recipes: dec, dec-paper, dec-keras" in done.stdout
-    assert "mnist, fashion_mnist, usps, coil20, digits" in done.stdout
+    assert "data sets: mnist, fashion_mnist, usps, coil20, stl10," in done.stdout
     assert done.stdout.endswith("loaded: []\n")
 
 

@@ -43,6 +43,8 @@ ALLOWED = {
     "image_labels": {"dataset", "validation"},
     "image_folder": {"dataset", "image_labels", "validation"},
     "tables": {"dataset", "validation"},
+    "stl10": {"dataset"},
+    "text_sets": {"array_files", "dataset", "tfds_sets"},
     "tfds_sets": {"data", "dataset", "idx", "validation"},
     "plots": {"metrics", "validation"},
     "animation": {"plots", "validation"},
@@ -53,8 +55,8 @@ ALLOWED = {
     "model_file": set(),
 }
 ALLOWED["data"] = {
-    *("array_files", "dataset", "idx", "image_folder", "tables", "tfds_sets"),
-    "validation",
+    *("array_files", "dataset", "idx", "image_folder", "stl10", "tables"),
+    *("text_sets", "tfds_sets", "validation"),
 }
 ALLOWED["pretrain"] = {
     *("architecture", "augment", "autoencoder", "loop", "optimizer", "reconstruction"),

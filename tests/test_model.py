@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -548,7 +549,47 @@ def test_data_metadata_of_images_survive_a_file(path):
         "input_range": [0.0, 49.0],
         "image_shape": [5, 5, 1],
         "columns": None,
+        "deviation": 1.0,
     }
+
+
+def divided_by(deviation, dtype="float32"):
+    """A model of data that were divided so."""
+    metadata = {"deviation": deviation, "input_dtype": dtype}
+    return model.Model(some_params(TINY), TINY, metadata=metadata)
+
+
+@pytest.mark.parametrize("trained", [0.05, 1.0, 80.0])
+@pytest.mark.parametrize("found", [0.05, 1.0, 80.0])
+def test_data_set_is_brought_to_the_units_of_training(trained, found):
+    numbers = 2 * trained * X
+    dataset = Dataset("x", numbers / found, None, None, "made here", 1.0)
+    dataset = replace(dataset, deviation=found)
+    np.testing.assert_allclose(
+        model.predict_proba(divided_by(trained), dataset),
+        model.predict_proba(model.Model(some_params(TINY), TINY), 2 * X),
+        rtol=1e-4,
+    )
+
+
+def test_bytes_that_were_saved_as_floats_are_those_of_training():
+    x = np.array([[0, 255], [51, 102]], np.uint8)
+    floats = Dataset("x", (x / 204).astype(np.float32), None, None, "made here", 1.0)
+    np.testing.assert_allclose(
+        model.transform(bytes_model(), replace(floats, deviation=204.0)),
+        model.transform(bytes_model(), x),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("deviation", [0.05, 80.0])
+def test_new_data_rejects_numbers_that_were_not_divided(deviation):
+    x = np.array([[1.5, -0.5], [0.5, -2]], np.float32)
+    a_model = divided_by(deviation)
+    assert model.predict(a_model, x).shape == (2,)
+    message = f"x must be as in training, divided by {deviation:.4g}, got float32 from"
+    with pytest.raises(ValueError, match=message):
+        model.predict(a_model, x * deviation)
 
 
 def test_data_metadata_of_a_table_have_no_image_shape():
