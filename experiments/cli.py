@@ -80,8 +80,9 @@ def parser(program: str) -> argparse.ArgumentParser:
         "autoencoder,\nplaces centroids by k-means, trains both, and scores the clusters "
         "where there are labels.",
         epilog=f"recipes: {', '.join(RECIPES)}\n"
-        f"data sets: {', '.join(DATASETS)}; or the path of a folder of images, of a "
-        ".csv, .tsv or\n  .parquet table, or of a .npz or .npy file\n"
+        f"data sets: {', '.join(DATASETS)};\n"
+        "  or the path of a folder of images, of a .csv, .tsv or .parquet table, or of a\n"
+        "  .npz or .npy file\n"
         "Ctrl-C stops a run so that --resume can go on with it.",
         formatter_class=formatter,
         argument_default=argparse.SUPPRESS,

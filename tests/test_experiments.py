@@ -20,7 +20,7 @@ import dec_jax.recipes
 from dec_jax import model
 from dec_jax.data import load_dataset
 from dec_jax.optimizer import Optimizer
-from experiments import cli, environment, interrupt, run_folder, seed_run
+from experiments import cli, environment, interrupt, predict, run_folder, seed_run
 from experiments import results as kept_results
 
 ROOT = Path(__file__).parents[1]
@@ -671,13 +671,32 @@ def test_pretraining_that_diverges_ends_in_one_line(tmp_path):
     np.savez(tmp_path / "far.npz", x=x, y=np.arange(90) % 3)
     run = experiment(
         *("--dataset", tmp_path / "far.npz", "--recipe", "dec-keras"),
-        *("--out", tmp_path / "out"),
+        *("--no-standardize", "--out", tmp_path / "out"),
         *SHORT,
     )
     assert run.status == 2
     last = run.err.splitlines()[-1]
     assert last.startswith("error: The pretraining loss is ")
     assert "lower the learning rate" in last
+
+
+def test_numbers_of_any_unit_give_the_same_clusters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = []
+    for unit in (1.0, 2.0**-20):
+        x = unit * np.random.default_rng(0).normal(size=(90, 36)).astype(np.float32)
+        np.save(tmp_path / "x.npy", x)
+        deviation = np.mean(x.var(axis=0)) ** 0.5
+        out = tmp_path / f"{unit}"
+        run = experiment("--dataset", "x.npy", "--n-clusters", 3, "--out", out, *SHORT)
+        assert run.status == 0
+        line = f"numbers are divided by {deviation:.4g} (see --no-standardize)"
+        assert line in run.out.splitlines()
+        labels.append((out / "labels.csv").read_text())
+    assert labels[0] == labels[1]
+    # Predicted in the file's own unit: each as in training.
+    assert predict.main([f"{out}/model.safetensors", "--dataset", "x.npy"]) == 0
+    assert Path("labels.csv").read_text() == labels[1]
 
 
 # Stop and resume.
