@@ -68,6 +68,9 @@ class ArraySource:
 class NpySource:
     """An .npy file, memory-mapped; samples of more than one axis are flattened.
 
+    Floats are taken as they are, where `load_dataset` divides a table's by the square root
+    of its columns' mean variance: write them so that this is about 1.
+
     The pages of a mapping that were touched count as resident memory until the system
     takes them back. They are given back after each read (not on Windows), and stay in
     the system's cache of files.

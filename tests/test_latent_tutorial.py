@@ -49,7 +49,7 @@ def finished(tmp_path_factory):
 def unlabelled(tmp_path_factory):
     """The same digits as a file without labels."""
     path = tmp_path_factory.mktemp("data") / "mine.npz"
-    np.savez(path, x=load_dataset("digits").x[:350])
+    np.savez(path, x=load_dataset("digits").x[:350].reshape(350, 8, 8))
     return path
 
 
