@@ -143,6 +143,9 @@ class Architecture:
         pretrains, and `xie_normal`, N(0, 0.01^2) (Xie et al., 2016).
       input_scale: what integer inputs are multiplied by (1/255 brings bytes into
         [0, 1]); floating inputs are taken as they are.
+      normalize: whether each sample is then multiplied by what makes the mean of its
+        squared values 1, as Xie et al. (2016) have their data: how bright
+        an image is, or how long a text, no longer tells samples apart.
       batch_norm: batch normalisation (Ioffe and Szegedy, 2015) after every convolution
         and transposed convolution, before its activation; not on the reconstruction.
       variational: the encoder gives a mean and a log-variance (Kingma and Welling,
@@ -157,6 +160,7 @@ class Architecture:
     output_activation: str = "linear"
     initializer: str = "glorot_uniform"
     input_scale: float = 1 / 255
+    normalize: bool = False
     batch_norm: bool = False
     variational: bool = False
     precision: str = "float32"
@@ -175,6 +179,11 @@ class Architecture:
         check_choice("precision", self.precision, PRECISIONS)
         if not (math.isfinite(self.input_scale) and self.input_scale > 0):
             raise ValueError(f"input_scale must be positive, got {self.input_scale}.")
+        if self.normalize and self.output_activation == "sigmoid":
+            raise ValueError(
+                "normalize must be False where the output activation is 'sigmoid': "
+                "normalized values go beyond 1, which it cannot give back."
+            )
         if not any(isinstance(layer, Dense | Conv2D) for layer in self.layers):
             raise ValueError("layers must hold a Dense, Conv2D or Deconv2D layer.")
         if self.variational and not isinstance(self.layers[-1], Dense):

@@ -105,6 +105,7 @@ def draw(architecture: Architecture, name: str = "") -> str:
         [
             f"{architecture.initializer}",
             f"integers times {architecture.input_scale:.6g}",
+            *(["samples normalized"] if architecture.normalize else []),
             *(["variational"] if architecture.variational else []),
         ]
     )

@@ -382,6 +382,7 @@ _SETTINGS = (
         "initializer", "initializer", read_choice(INITIALIZERS), str, INITIALIZERS[0]
     ),
     Field("input_scale", "input_scale", read_positive_number, float, 1 / 255),
+    Field("normalize", "normalize", read_flag, bool, False),
     Field("variational", "variational", read_flag, bool, False),
     Field("precision", "precision", read_choice(PRECISIONS), str, PRECISIONS[0]),
     Field("layers", "layers", _read_layers, _write_layers),

@@ -82,11 +82,18 @@ _init_params = jax.jit(_init_params_eagerly, static_argnames="architecture")
 def scale_input(
     x: Num[Array | np.ndarray, "n d"], architecture: Architecture
 ) -> Float[Array, "n d"]:
-    """Network input: integers times `architecture.input_scale`, floats as they are."""
+    """Network input: integers times `architecture.input_scale`, floats as they are.
+
+    Then each sample divided by the root of its mean square, where `normalize` says so; a
+    sample of zeros stays one.
+    """
     scaled = jnp.asarray(x, jnp.float32)
-    if jnp.issubdtype(x.dtype, jnp.floating):
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        scaled = scaled * architecture.input_scale
+    if not architecture.normalize:
         return scaled
-    return scaled * architecture.input_scale
+    mean_square = jnp.mean(scaled**2, axis=1, keepdims=True)
+    return scaled * jax.lax.rsqrt(jnp.where(mean_square > 0, mean_square, 1))
 
 
 def encode(

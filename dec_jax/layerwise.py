@@ -113,6 +113,7 @@ def pretraining_stages(
             activation,
             architecture.initializer,
             architecture.input_scale,
+            normalize=architecture.normalize and index == 0,
         )
         title = f"layer {index + 1} of {len(layers)}"
         stages.append(Stage(title, own, replace(config.layer, objective=objective)))

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "precision": "float32",
     "pretrained": None,
     "start": None,
+    "normalize": False,
     "image_size": None,
     "image_mode": None,
     "labels_csv": None,
@@ -146,6 +147,12 @@ def parser(program: str) -> argparse.ArgumentParser:
         choices=STARTS,
         help="the labels of z that clustering starts from, instead of the recipe's own: "
         "k-means; spectral, which finds clusters in the graph of neighbours; or umap",
+    )
+    add(
+        "--normalize",
+        action="store_true",
+        help="bring each sample to a mean square of 1 before the network sees it, so "
+        "that brightness, or length, tells none apart",
     )
     add(
         "--out",

@@ -8,6 +8,8 @@ from dec_jax import metrics
 from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
 
 SCORES = ("acc", "nmi", "ari")
+# Options that make a recipe another one: its results are kept apart.
+CHANGES = ("start", "normalize")
 
 
 def scores(
@@ -108,9 +110,8 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
             "n_samples",
         )
     }
-    # Only what --start has put in place of the recipe's own.
-    if (start := results[0].get("start")) is not None:
-        summary["start"] = start
+    # Only what --start and --normalize have put in place of the recipe's own.
+    summary |= {name: results[0][name] for name in CHANGES if results[0].get(name)}
     summary["seeds"] = [result["seed"] for result in results]
     for name in SCORES:
         summary[name] = [stage.get(name) for stage in last]

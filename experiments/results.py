@@ -51,6 +51,8 @@ def keep(run: Path, *, add: bool = False) -> Path:
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
     if "start" in found:
         kind += f"-{found['start']}"
+    if "normalize" in found:
+        kind += "-normalize"
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     joined = add and target.is_file()
@@ -96,7 +98,7 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
                 f"--add needs runs of the same {name}, got {of(more)} beside {of(kept)}."
             )
     alike = ("dataset", "recipe", "device", "precision", "n_samples")
-    joined = {name: kept[name] for name in (*alike, "start") if name in kept}
+    joined = {name: kept[name] for name in (*alike, *report.CHANGES) if name in kept}
     joined["versions"] = dict(kept["versions"].items() & more["versions"].items())
     commits = dict.fromkeys(f"{kept['commit']}, {more['commit']}".split(", "))
     joined["commit"] = ", ".join(commits)
@@ -156,9 +158,10 @@ def kept_results() -> dict[str, dict[str, Any]]:
 
 
 def called(kept: dict[str, Any]) -> str:
-    """The recipe, with the start that it was given, if any."""
+    """The recipe, with the options that change it, if any."""
     start = f" --start {kept['start']}" if "start" in kept else ""
-    return f"`{kept['recipe']}{start}`"
+    normalize = " --normalize" if "normalize" in kept else ""
+    return f"`{kept['recipe']}{start}{normalize}`"
 
 
 def device_of(kept: dict[str, Any]) -> str:

@@ -217,8 +217,11 @@ def recipe_of(
         "max_intervals": settings["max_intervals"],
         "batch_size": settings.get("batch_size"),
     }
+    changes: dict[str, Any] = {"precision": settings["precision"]}
+    if settings.get("normalize"):
+        changes["normalize"] = True
     architecture, learner = (
-        network and dataclasses.replace(network, precision=settings["precision"])
+        network and dataclasses.replace(network, **changes)
         for network in (recipe.architecture, recipe.learner)
     )
     assert architecture is not None

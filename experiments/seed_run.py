@@ -308,7 +308,7 @@ class SeedRun:
         seconds = self.progress["seconds"]
         results = {
             "recipe": self.config["command"]["recipe"],
-            "start": self.config["command"]["start"],
+            **{name: self.config["command"].get(name) for name in report.CHANGES},
             "dataset": self.dataset.name,
             "note": self.config["note"],
             "dataset_source": self.dataset.source,

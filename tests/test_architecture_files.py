@@ -341,7 +341,7 @@ OBJECT_CASES = [
         MINE | {"batchsize": 3},
         'mine.json: batchsize is not a known field; did you mean "batch_size"? Known: '
         "name, batch_size, use_batch_norm, network_type, output_non_linearity, "
-        "initializer, input_scale, variational, precision, layers.",
+        "initializer, input_scale, normalize, variational, precision, layers.",
     ),
     (MINE | {"qqqq": 3}, "mine.json: qqqq is not a known field. Known: name, "),
     (MINE | {"name": 5}, "mine.json: name must be a string, got 5."),
