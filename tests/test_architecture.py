@@ -180,6 +180,10 @@ def test_output_shape_of_an_image_of_5_by_4_and_3_channels(layer, expected):
         ({"input_scale": float("nan")}, "input_scale must be positive, got nan"),
         ({"input_scale": float("inf")}, "input_scale must be positive, got inf"),
         (
+            {"normalize": True, "output_activation": "sigmoid"},
+            "normalize must be False where the output activation is 'sigmoid'",
+        ),
+        (
             {"layers": (Dense(2), Reshape((2, 1))), "variational": True},
             "variational needs a Dense last layer, .* got Reshape",
         ),

@@ -267,9 +267,10 @@ settings = st.fixed_dictionaries(
         "initializer": st.sampled_from(INITIALIZERS),
         "input_scale": st.floats(min_value=0, exclude_min=True, max_value=1e300),
         "batch_norm": st.booleans(),
+        "normalize": st.booleans(),
         "variational": st.booleans(),
     }
-)
+).filter(lambda it: not (it["normalize"] and it["output_activation"] == "sigmoid"))
 
 
 def longest_that_fits(shape, layers, settings):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 
 import chex
@@ -152,6 +153,25 @@ def test_scale_input_multiplies_by_input_scale():
     architecture = dense_architecture(2, hidden=(), embedding_dim=1, input_scale=0.5)
     x = jnp.array([[0, 255]], jnp.uint8)
     np.testing.assert_array_equal(scale_input(x, architecture), [[0.0, 127.5]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_scale_input_normalizes_each_sample(dtype):
+    architecture = dense_architecture(3, hidden=(), embedding_dim=1)
+    x = np.array([[3, 0, 4], [200, 100, 50], [0, 0, 0], [0, 0, 1]], dtype)
+    expected = x.astype(np.float64)
+    for row in (0, 1, 3):
+        expected[row] /= (sum(value**2 for value in expected[row]) / 3) ** 0.5
+    normalized = replace(architecture, normalize=True)
+    np.testing.assert_allclose(scale_input(x, normalized), expected, rtol=1e-6)
+    # The network sees nothing else of it.
+    params = init_params(KEY, architecture)
+    np.testing.assert_allclose(
+        encode(params, x, architecture=normalized),
+        encode(params, expected.astype(np.float32), architecture=architecture),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_init_params_names_its_tree():

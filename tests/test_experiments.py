@@ -474,6 +474,27 @@ def test_run_starts_from_the_labels_that_are_asked_for(labelled, tmp_path, monke
     assert [stage["name"] for stage in stages] == [*names[:2], "IDEC"]
 
 
+def test_normalized_samples_have_no_brightness(tmp_path):
+    images = np.random.default_rng(0).random((90, 6, 6), np.float32)
+    images[-1] = images[0]
+    kept = []
+    for brightness in (1.0, 0.5 ** (np.arange(90).reshape(90, 1, 1) % 16)):
+        np.save(tmp_path / "x.npy", images * brightness)
+        out = tmp_path / f"out{len(kept)}"
+        options = ("--dataset", tmp_path / "x.npy", "--n-clusters", 3, "--normalize")
+        assert experiment(*options, "--out", out, *SHORT).status == 0
+        results = json.loads((out / "results.json").read_text())
+        assert (results["recipe"], results["normalize"]) == ("dec", True)
+        kept.append((out / "labels.csv").read_text())
+    assert kept[0] == kept[1]
+    # A saved model normalizes new samples as well.
+    saved = model.load(out / "model.safetensors")
+    x = images[:9].reshape(9, 36)
+    np.testing.assert_array_equal(
+        model.predict_proba(saved, x), model.predict_proba(saved, x / 16)
+    )
+
+
 @pytest.mark.parametrize("options", [("--recipe", "n2d"), ("--start", "umap")])
 def test_run_misses_umap_before_it_trains(labelled, tmp_path, monkeypatch, options):
     monkeypatch.setitem(sys.modules, "umap", None)

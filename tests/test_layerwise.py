@@ -71,6 +71,13 @@ def test_layers_see_and_give_back_what_the_paper_says():
     assert dropout == [(0.0, 0.2), (0.2, 0.2), (0.2, 0.0)]
 
 
+def test_only_the_first_layer_normalizes_the_samples():
+    network = replace(dense_architecture(6, hidden=(5, 4)), normalize=True)
+    stages = pretraining_stages(network, CONFIG)
+    found = [stage.architecture.normalize for stage in stages]
+    assert found == [True, False, False, True]
+
+
 def test_fine_tuning_has_no_corruption():
     # Trap P3.
     last = pretraining_stages(NET, CONFIG)[-1]

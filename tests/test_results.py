@@ -131,6 +131,19 @@ def test_seeds_of_another_start_are_kept_and_joined_apart(tmp_path, monkeypatch)
     assert (apart["seeds"], apart["start"]) == ([1, 2], "spectral")
 
 
+def test_seeds_of_normalized_samples_are_kept_and_joined_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    results.keep(finished(tmp_path / "plain", 1, 0.5, normalize=False))
+    for seed in (1, 2):
+        run = finished(tmp_path / str(seed), seed, 0.7, normalize=True)
+        results.keep(run, add=True)
+    kept = results.kept_results()
+    assert kept["digits-dec"]["seeds"] == [1]
+    assert "normalize" not in kept["digits-dec"]
+    assert kept["digits-dec-normalize"]["seeds"] == [1, 2]
+    assert results.called(kept["digits-dec-normalize"]) == "`dec --normalize`"
+
+
 @pytest.mark.parametrize(
     ("seed", "other", "told"),
     [
