@@ -144,6 +144,7 @@ PUBLISHED = {
     "fashion_mnist-best": "67.2 / 68.4 (N2D)",
     "fashion_mnist-dec": "61.8 / 65.1 (DEC-keras, mean of 10)",
     "fashion_mnist-dec-spectral": "61.8 / 65.1 (DEC-keras, mean of 10)",
+    "fashion_mnist-dec-normalize": "61.8 / 65.1 (DEC-keras, mean of 10)",
     "fashion_mnist-dec-keras": "61.8 / 65.1 (DEC-keras, mean of 10)",
     "coil20-best": "93 / 96.5 (ICA-BSS graph); NMI 100 (JULE)",
     "mnist-n2d": "97.9 / 94.2 (McConville et al. 2020)",
