@@ -11,8 +11,8 @@ A file holds one object or a list of them; each describes an encoder, layer by l
 
 Images are [channels, height, width] in a file, as published, and (height, width,
 channels) in an `Architecture`. Our additions are `strides` of Conv2D and Deconv2D,
-`padding` of pools, and `initializer`, `input_scale`, `variational` and `precision` of
-the object.
+`padding` of pools, and `initializer`, `input_scale`, `normalize`, `variational` and
+`precision` of the object.
 
 The decoder mirrors every layer, and differs from the published code in three ways. That
 leaves out the mirror of a fully connected bottleneck. It gives a mirrored convolution

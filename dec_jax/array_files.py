@@ -135,7 +135,7 @@ def read_sparse(path: Path) -> np.ndarray:
 
     try:
         matrix = scipy.sparse.load_npz(path)
-    except UNREADABLE as error:
+    except (*UNREADABLE, NotImplementedError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     size = math.prod(matrix.shape) * matrix.dtype.itemsize
     if size > MAX_DENSE:

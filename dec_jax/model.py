@@ -322,11 +322,9 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
             )
         return
     deviation = model.metadata.get("deviation", 1.0)
-    rms = float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
-    # Training had numbers of about 1: which of the two units is nearer?
-    if (
-        max(deviation, 1 / deviation) > 4
-        and (rms - deviation**0.5) * (deviation - 1) > 0
+    # Training had numbers of about 1: which of two units that are far apart is nearer?
+    if max(deviation, 1 / deviation) > 4 and (
+        (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
     ):
         raise ValueError(
             f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "

@@ -421,9 +421,10 @@ def test_load_dataset_refuses_a_sparse_matrix_past_memory(tmp_path):
         load_dataset(tmp_path / "terms.npz")
 
 
-def test_load_dataset_refuses_a_damaged_sparse_matrix(tmp_path):
+@pytest.mark.parametrize("kind", ["csr", "unheard of"])
+def test_load_dataset_refuses_a_damaged_sparse_matrix(tmp_path, kind):
     path = tmp_path / "terms.npz"
-    np.savez(path, format="csr", shape=(2, 2), data=[1.0])
+    np.savez(path, format=kind, shape=(2, 2), data=[1.0])
     with pytest.raises(ValueError, match=r"terms.npz cannot be read: "):
         load_dataset(path)
 
