@@ -29,13 +29,13 @@ SET_FILES = {
     "stl10": STL10_FILES,
     "reuters21578": ("counts.npz", "labels.npz"),
 }
-DATA_DIR_VARIABLE = "DEC_JAX_DATA"
 SET_READERS: dict[str, Callable[[Path], Dataset]] = {
     "usps": lambda folder: load_arrays(folder / "usps.npz", standardize=False),
     "coil20": lambda folder: load_arrays(folder / "coil20.npz", standardize=False),
     "stl10": load_stl10,
     "reuters21578": load_reuters21578,
 }
+DATA_DIR_VARIABLE = "DEC_JAX_DATA"
 ARRAY_SUFFIXES = (".npz", ".npy")
 # What each kind of the user's own data may be given, and what stands for "not given".
 FOLDER_OPTIONS = {

@@ -48,7 +48,7 @@ def load_reuters21578(folder: Path) -> Dataset:
             labels = file["labels"]
     except UNREADABLE as error:
         raise ValueError(
-            f"{source}: counts.npz or labels.npz cannot be read ({one_line(error)}); "
+            f"{source}: counts.npz or labels.npz cannot be read ({error}); "
             "fetch them again."
         ) from error
     if labels.shape != counts.shape[:1]:
@@ -132,8 +132,3 @@ def term_weights(x: Any) -> np.ndarray:
     dense = x.toarray().astype(np.float32)
     length = np.linalg.norm(dense, axis=1, keepdims=True)
     return dense * (dense.shape[1] ** 0.5 / np.where(length > 0, length, 1))
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error, on one line."""
-    return " ".join(str(error).split())

@@ -189,6 +189,19 @@ def test_dec_pretrains_small_data_for_2000_steps(n_samples, epochs):
     assert recipe.pretrain.epochs == epochs
 
 
+@pytest.mark.parametrize("name", ALJALBOUT)
+@pytest.mark.parametrize(
+    ("n_samples", "image_shape", "epochs"),
+    [(1_440, (128, 128, 1), 90), (70_000, (28, 28, 1), 15)],
+)
+def test_aljalbout_pretrains_few_images_for_longer(
+    name, n_samples, image_shape, epochs
+):
+    width = image_shape[0] * image_shape[1]
+    recipe = make_recipe(name, DataShape(n_samples, width, image_shape))
+    assert recipe.pretrain.epochs == epochs
+
+
 def test_dec_refreshes_the_target_of_small_data_each_epoch():
     assert make_recipe("dec", DataShape(1_797, 64)).train.update_interval == 8
 
