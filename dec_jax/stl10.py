@@ -7,6 +7,7 @@ import numpy as np
 from dec_jax.dataset import Dataset, image_dataset
 
 SIDE = 96
+CLASSES = range(1, 11)
 FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
 
@@ -20,7 +21,8 @@ def load_stl10(folder: Path) -> Dataset:
       Images [n, 96, 96, 3] of bytes, and the classes 0 to 9 (1 to 10 in the files).
 
     Raises:
-      ValueError: a file is truncated, or the two of a part do not fit.
+      ValueError: a file is truncated, the two of a part do not fit, or a label is not of
+        a class.
     """
     images, labels = [], []
     for part in ("train", "test"):
@@ -30,6 +32,11 @@ def load_stl10(folder: Path) -> Dataset:
             raise ValueError(
                 f"{x_path} must hold {3 * SIDE * SIDE} bytes for each of the {len(y)} "
                 f"labels in {y_path.name}, got {x.size}; fetch it again."
+            )
+        if not np.isin(y, CLASSES).all():
+            raise ValueError(
+                f"{y_path} must hold labels 1 to 10, got {y.min()} to {y.max()}; fetch it "
+                "again."
             )
         # Channel by channel, and each column by column.
         images.append(x.reshape(-1, 3, SIDE, SIDE).transpose(0, 3, 2, 1))

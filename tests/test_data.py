@@ -461,6 +461,15 @@ def test_load_dataset_refuses_a_truncated_stl10(tmp_path):
         load_dataset("stl10", tmp_path)
 
 
+def test_load_dataset_refuses_stl10_labels_of_no_class(tmp_path):
+    write_stl10(tmp_path / "stl10")
+    (tmp_path / "stl10" / "test_y.bin").write_bytes(bytes([0, 3, 11]))
+    with pytest.raises(
+        ValueError, match="test_y.bin must hold labels 1 to 10, got 0 to"
+    ):
+        load_dataset("stl10", tmp_path)
+
+
 def test_load_dataset_reads_npy(tmp_path):
     np.save(tmp_path / "z.npy", np.ones((3, 2), ">f4"))
     dataset = load_dataset(tmp_path / "z.npy")
