@@ -2,8 +2,9 @@
 
 Images are [batch, height, width, channels]. On CPU, gradients of XLA's convolution are
 tens of times slower inside a compiled loop than outside: its fast routine wants an order
-of axes that JAX's gradients do not have, and XLA reorders outside of loops only. So they
-are written out here for CPU, in that order (`benchmarks/convolution.py`).
+of axes that JAX's gradients do not have, and XLA reorders outside of loops only. As
+convolutions in that order they are still slow on processors without AVX-512. So they are
+matrix products here on CPU, of a few images at a time (`benchmarks/convolution.py`).
 """
 
 import itertools
@@ -271,73 +272,110 @@ def by_patches(sizes: Geometry, x: Array, kernel: Array) -> Array:
     return jnp.concatenate(patches, axis=3) @ kernel.reshape(-1, kernel.shape[3])
 
 
-def x_of(convolve: Callable, sizes: Geometry, kernel: Array, y: Array) -> Array:
-    """x as JAX derives it from one of the two above."""
+def x_of(sizes: Geometry, kernel: Array, y: Array) -> Array:
+    """x as JAX derives it."""
     x = jax.ShapeDtypeStruct((len(y), *sizes.image, kernel.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: convolve(sizes, x, kernel), x)(y)[0]
+    return jax.linear_transpose(lambda x: native(sizes, x, kernel), x)(y)[0]
 
 
-def kernel_of(convolve: Callable, sizes: Geometry, x: Array, y: Array) -> Array:
-    """The kernel as JAX derives it from one of the two above."""
+def kernel_of(sizes: Geometry, x: Array, y: Array) -> Array:
+    """The kernel as JAX derives it."""
     kernel = jax.ShapeDtypeStruct((*sizes.kernel, x.shape[3], y.shape[3]), y.dtype)
-    return jax.linear_transpose(lambda kernel: convolve(sizes, x, kernel), kernel)(y)[0]
-
-
-def larger(window: tuple[int, ...], image: Pair) -> bool:
-    """True where XLA swaps the two, out of the fast order; patches are few there."""
-    return any(k > n for k, n in zip(window, image, strict=True))
+    return jax.linear_transpose(lambda kernel: native(sizes, x, kernel), kernel)(y)[0]
 
 
 def y_on_cpu(sizes: Geometry, x: Array, kernel: Array) -> Array:
     """y, fast in a compiled loop on CPU."""
-    convolve = by_patches if larger(sizes.kernel, sizes.image) else native
-    return convolve(sizes, x, kernel)
+    # XLA swaps a kernel and a smaller image, out of the fast order; patches are few.
+    larger = any(k > n for k, n in zip(sizes.kernel, sizes.image, strict=True))
+    return (by_patches if larger else native)(sizes, x, kernel)
+
+
+def in_groups(sizes: Geometry, images: Array) -> Array:
+    """Images as [groups, n, h, w, c], in so many groups that one stays in the cache."""
+    pixels = sizes.output[0] * sizes.output[1]
+    n = min(max(256 // pixels, 1), len(images))
+    images = jnp.pad(images, ((0, -len(images) % n), *((0, 0),) * 3))
+    return images.reshape(-1, n, *images.shape[1:])
 
 
 def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
-    """x as a convolution of the dilated y with the flipped kernel."""
-    # One filter would be slow, a matrix times a vector: 2 x 2 pixels as four filters.
-    block = 2 if kernel.shape[2] == 1 and sizes.strides == (1, 1) else 1
-    window = tuple(k + block - 1 for k in sizes.kernel)
-    if larger(window, sizes.output):
-        return x_of(by_patches, sizes, kernel, y)
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    shifted = [
-        jnp.pad(flipped, ((i, block - 1 - i), (j, block - 1 - j), (0, 0), (0, 0)))
-        for i, j in itertools.product(range(block), repeat=2)
-    ]
-    rows, columns = -(-sizes.image[0] // block), -(-sizes.image[1] // block)
-    pads = [
-        (k - 1 - low, n * block - (m - 1) * s - 1 + low)
-        for n, k, s, (low, _), m in zip((rows, columns), *sizes[1:], strict=True)
-    ]
-    filters = jnp.concatenate(shifted, axis=3)
-    x = xla_conv(y, filters, (block, block), pads, lhs_dilation=sizes.strides)
-    x = x.reshape(len(y), rows, columns, block, block, kernel.shape[2]).swapaxes(2, 3)
-    x = x.reshape(len(y), rows * block, columns * block, kernel.shape[2])
-    return x[:, : sizes.image[0], : sizes.image[1]]
+    """x, from one matrix product: what each kernel position gives, added where it was.
+
+    The pixels that lie a stride apart are kept together until the end, [phase, pixel],
+    so that what is added is one block.
+    """
+    (height, width), (kh, kw), (down, right) = sizes.output, sizes.kernel, sizes.strides
+    rows, columns = height + (kh - 1) // down, width + (kw - 1) // right
+    channels, filters = kernel.shape[2:]
+    weights = kernel.reshape(-1, filters)
+
+    def add(_: None, y: Array) -> tuple[None, Array]:
+        n = len(y)
+        given = weights @ y.reshape(-1, filters).T
+        given = given.reshape(kh, kw, channels, n, height, width)
+        # In two steps, along the rows and then down: kw + kh sums in place of kw kh.
+        wide = jnp.zeros((right, kh, channels, n, height, columns))
+        for j in range(kw):
+            start = (j % right, 0, 0, 0, 0, j // right)
+            wide = add_block(wide, given[None, :, j], start)
+        x = jnp.zeros((down, right, channels, n, rows, columns))
+        for i in range(kh):
+            x = add_block(x, wide[None, :, i], (i % down, 0, 0, 0, i // down, 0))
+        x = x.transpose(3, 4, 0, 5, 1, 2)
+        return None, x.reshape(n, rows * down, columns * right, channels)
+
+    x = jax.lax.scan(add, None, in_groups(sizes, y))[1]
+    x = x.reshape(-1, *x.shape[2:])[: len(y)]
+    # What no window reaches is zero.
+    ends = [low + n for n, (low, _) in zip(sizes.image, sizes.pads, strict=True)]
+    short = [(0, max(end - n, 0)) for end, n in zip(ends, x.shape[1:3], strict=True)]
+    x = jnp.pad(x, ((0, 0), *short, (0, 0)))
+    return x[:, sizes.pads[0][0] : ends[0], sizes.pads[1][0] : ends[1]]
+
+
+def add_block(x: Array, block: Array, start: tuple[int, ...]) -> Array:
+    """x with a block added to it in place."""
+    there = jax.lax.dynamic_slice(x, start, block.shape)
+    return jax.lax.dynamic_update_slice(x, there + block, start)
 
 
 def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
-    """The kernel as a convolution of x with the dilated y, channels as the batch."""
-    if larger(sizes.output, sizes.image):
-        return kernel_of(by_patches, sizes, x, y)
-    # Below and right as much as the last window reaches; less than x, and it is cut.
-    pads = [
-        (low, (m - 1) * s + k - low - n)
-        for n, k, s, (low, _), m in zip(*sizes, strict=True)
-    ]
-    # XLA is several times slower on a last axis that does not fill its registers.
-    filters = y.shape[3]
-    y = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, -filters % 16)))
-    x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
-    kernel = xla_conv(x, y, (1, 1), pads, rhs_dilation=sizes.strides)
-    return kernel.transpose(1, 2, 0, 3)[..., :filters]
+    """The kernel as the product of all patches of x with y, some images at a time."""
+    (height, width), (kh, kw), (down, right) = sizes.output, sizes.kernel, sizes.strides
+    channels, filters = x.shape[3], y.shape[3]
+    # A patch is of kw pixels of one row where copies of y, one moved for each row of the
+    # kernel, are fewer numbers than patches of all rows.
+    of_a_row = down == 1 and kw * channels + kh * filters < kh * kw * channels
+    rows = height + kh - 1 if of_a_row else height
+
+    def add(total: Array, xy: tuple[Array, Array]) -> tuple[Array, None]:
+        x, y = xy[0].transpose(3, 0, 1, 2), xy[1]
+        positions = itertools.product(range(1 if of_a_row else kh), range(kw))
+        patches = [
+            x[:, :, i : i + rows * down : down, j : j + width * right : right]
+            for i, j in positions
+        ]
+        if of_a_row:
+            moved = [
+                jnp.pad(y, ((0, 0), (i, kh - 1 - i), (0, 0), (0, 0))) for i in range(kh)
+            ]
+            y = jnp.concatenate(moved, axis=3)
+        size = y.size // y.shape[3]
+        return total + jnp.stack(patches).reshape(-1, size) @ y.reshape(size, -1), None
+
+    x = jnp.pad(x, ((0, 0), *sizes.pads, (0, 0)))
+    groups = in_groups(sizes, x), in_groups(sizes, y)
+    shape = (kw * channels, kh * filters) if of_a_row else (kh * kw * channels, filters)
+    kernel, _ = jax.lax.scan(add, jnp.zeros(shape), groups)
+    if of_a_row:
+        kernel = kernel.reshape(kw * channels, kh, filters).swapaxes(0, 1)
+    return kernel.reshape(kh, kw, channels, filters)
 
 
 # By which array: on CPU, elsewhere.
 FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
-    "x": (x_on_cpu, partial(x_of, native)),
-    "kernel": (kernel_on_cpu, partial(kernel_of, native)),
+    "x": (x_on_cpu, x_of),
+    "kernel": (kernel_on_cpu, kernel_of),
     "y": (y_on_cpu, native),
 }

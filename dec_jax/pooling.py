@@ -90,7 +90,9 @@ def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) ->
                 f"{output_shape}, got {image}; use the shape that was pooled."
             )
     for axis, p in enumerate(pool_size, start=1):
-        x = jnp.repeat(x, p, axis=axis)
+        # Not `jnp.repeat`: XLA's sum over the repeats, its gradient, is slow on CPU.
+        shape = (*x.shape[:axis], -1, *x.shape[axis + 1 :])
+        x = jnp.stack([x] * p, axis=axis + 1).reshape(shape)
     x = x[:, : output_shape[0], : output_shape[1]]
     missing = output_shape[0] - x.shape[1], output_shape[1] - x.shape[2]
     return jnp.pad(x, [(0, 0), *((0, m) for m in missing), (0, 0)], mode="edge")

@@ -19,7 +19,8 @@ from dec_jax.convolution import (
 )
 
 # Image, kernel size, (channels, filters), strides, padding: odd sizes, rows that no
-# window reaches, one channel, a kernel larger than the image, windows that leave gaps.
+# window reaches, one channel, a kernel larger than the image, windows that leave gaps,
+# larger images.
 CASES = [
     ((6, 7), (3, 2), (3, 4), (1, 1), "valid"),
     ((6, 7), (3, 2), (3, 4), (1, 1), "same"),
@@ -31,6 +32,8 @@ CASES = [
     ((9, 8), (3, 3), (1, 3), (2, 2), "same"),
     ((4, 4), (4, 4), (3, 5), (1, 1), "valid"),
     ((3, 3), (5, 5), (2, 3), (1, 1), "same"),
+    ((14, 13), (4, 4), (3, 5), (1, 1), "valid"),
+    ((30, 29), (3, 4), (2, 3), (2, 2), "same"),
 ]
 cases = pytest.mark.parametrize(
     ("image", "kernel_size", "channels", "strides", "padding"), CASES
@@ -107,8 +110,10 @@ def test_conv2d_transpose_is_the_adjoint(
 def test_what_runs_on_cpu_agrees_with_what_runs_elsewhere(
     image, kernel_size, channels, strides, padding
 ):
-    # Both are called directly: on a CPU the second is never chosen.
-    x, kernel, y, sizes = arrays(image, kernel_size, channels, strides, padding)
+    # Both are called directly: on a CPU the second is never chosen. The first takes five
+    # images at once, two by two, or each by itself, by their size.
+    case = (image, kernel_size, channels, strides, padding)
+    x, kernel, y, sizes = arrays(*case, batch=5)
     given = {"x": (kernel, y), "kernel": (x, y), "y": (x, kernel)}
     for by, (on_cpu, elsewhere) in convolution.FUNCTIONS.items():
         found, expected = (
@@ -163,7 +168,7 @@ class TestUnderTransforms(chex.TestCase):
 
         def expected(kernel, x):
             y = jnp.tanh(convolution.native(sizes, x, kernel))
-            return (convolution.x_of(convolution.native, sizes, kernel, y) ** 2).mean()
+            return (convolution.x_of(sizes, kernel, y) ** 2).mean()
 
         ours = partial(energy, strides=sizes.strides, padding="same")
         found = self.variant(jax.grad(ours, (0, 1)))(kernel, x)
