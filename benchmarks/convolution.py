@@ -1,16 +1,19 @@
 """Convolutional autoencoders in a compiled loop: `python -m benchmarks.convolution`.
 
 Milliseconds of one gradient step, several in a `lax.scan`: JAX's own convolution,
-transposed convolution and pooling beside those of `dec_jax.convolution`, and the same
+transposed convolution and pooling beside those of `dec_jax.convolution`; these with the
+gradients as convolutions, in the order of axes that XLA is fast with; and the same
 network in eager PyTorch, where it is installed. In alternating rounds after compilation.
 The gradients of JAX's last step are compared too.
 """
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +104,52 @@ def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
 
 
-JAX, TORCH = "JAX", "PyTorch"
+def x_by_convolution(
+    sizes: convolution.Geometry, kernel: jax.Array, y: jax.Array
+) -> jax.Array:
+    """x as a convolution of the dilated y with the flipped kernel."""
+    # One filter would be slow, a matrix times a vector: 2 x 2 pixels as four filters.
+    block = 2 if kernel.shape[2] == 1 and sizes.strides == (1, 1) else 1
+    window = tuple(k + block - 1 for k in sizes.kernel)
+    if any(k > n for k, n in zip(window, sizes.output, strict=True)):
+        return convolution.x_on_cpu(sizes, kernel, y)
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    shifted = [
+        jnp.pad(flipped, ((i, block - 1 - i), (j, block - 1 - j), (0, 0), (0, 0)))
+        for i, j in itertools.product(range(block), repeat=2)
+    ]
+    rows, columns = -(-sizes.image[0] // block), -(-sizes.image[1] // block)
+    pads = [
+        (k - 1 - low, n * block - (m - 1) * s - 1 + low)
+        for n, k, s, (low, _), m in zip((rows, columns), *sizes[1:], strict=True)
+    ]
+    filters = jnp.concatenate(shifted, axis=3)
+    x = convolution.xla_conv(
+        y, filters, (block, block), pads, lhs_dilation=sizes.strides
+    )
+    x = x.reshape(len(y), rows, columns, block, block, kernel.shape[2]).swapaxes(2, 3)
+    x = x.reshape(len(y), rows * block, columns * block, kernel.shape[2])
+    return x[:, : sizes.image[0], : sizes.image[1]]
+
+
+def kernel_by_convolution(
+    sizes: convolution.Geometry, x: jax.Array, y: jax.Array
+) -> jax.Array:
+    """The kernel as a convolution of x with the dilated y, channels as the batch."""
+    pads = [
+        (low, (m - 1) * s + k - low - n)
+        for n, k, s, (low, _), m in zip(*sizes, strict=True)
+    ]
+    # XLA is several times slower on a last axis that does not fill its registers.
+    filters = y.shape[3]
+    y = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, -filters % 16)))
+    x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
+    kernel = convolution.xla_conv(x, y, (1, 1), pads, rhs_dilation=sizes.strides)
+    return kernel.transpose(1, 2, 0, 3)[..., :filters]
+
+
+GRADIENTS = {"x": (x_by_convolution,) * 2, "kernel": (kernel_by_convolution,) * 2}
+JAX, CONVOLUTIONS, TORCH = "JAX", "convolutions", "PyTorch"
 PEER = Operations(jax_conv2d, jax_conv2d_transpose, jax_max_pool)
 OURS = Operations(convolution.conv2d, convolution.conv2d_transpose, pooling.max_pool)
 
@@ -143,12 +191,12 @@ def reconstruction_loss(
     return ((y - x) ** 2).mean()
 
 
-@partial(jax.jit, static_argnames=("name", "ours", "steps"))
+@partial(jax.jit, static_argnames=("name", "side", "steps"))
 def train(
-    params: Params, x: jax.Array, *, name: str, ours: bool, steps: int
+    params: Params, x: jax.Array, *, name: str, side: str, steps: int
 ) -> tuple[Params, Params]:
     """The parameters after some steps of gradient descent, and the last gradients."""
-    operations = OURS if ours else PEER
+    operations = PEER if side == JAX else OURS
 
     def step(carry: tuple[Params, Params], _: None) -> tuple[Any, None]:
         params = carry[0]
@@ -225,9 +273,11 @@ def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[dict[str,
     x = jax.random.uniform(x_key, (batch, size, size, 1))
     programs: dict[str, Callable[[], object]] = {}
     compile_seconds, gradients = {}, {}
-    for side in ("ours", JAX):
+    for side in ("ours", CONVOLUTIONS, JAX):
         start = time.perf_counter()
-        lowered = train.lower(params, x, name=name, ours=side == "ours", steps=steps)
+        replaced = GRADIENTS if side == CONVOLUTIONS else {}
+        with mock.patch.dict(convolution.FUNCTIONS, replaced):
+            lowered = train.lower(params, x, name=name, side=side, steps=steps)
         compiled = lowered.compile()
         compile_seconds[side] = time.perf_counter() - start
         gradients[side] = compiled(params, x)[1]
