@@ -89,7 +89,6 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     for name, of in {
         "samples": lambda run: run["n_samples"],
         "precision": lambda run: run["precision"],
-        "device": lambda run: run["device"],
         "jax": lambda run: run["versions"]["jax"],
         "stages": lambda run: ", ".join(run["stages"]),
     }.items():
@@ -97,11 +96,12 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(
                 f"--add needs runs of the same {name}, got {of(more)} beside {of(kept)}."
             )
-    alike = ("dataset", "recipe", "device", "precision", "n_samples")
+    alike = ("dataset", "recipe", "precision", "n_samples")
     joined = {name: kept[name] for name in (*alike, *report.CHANGES) if name in kept}
     joined["versions"] = dict(kept["versions"].items() & more["versions"].items())
-    commits = dict.fromkeys(f"{kept['commit']}, {more['commit']}".split(", "))
-    joined["commit"] = ", ".join(commits)
+    for name, between in (("commit", ", "), ("device", "; ")):
+        found = between.join([kept[name], more[name]]).split(between)
+        joined[name] = between.join(dict.fromkeys(found))
     for name in ("seeds", *report.SCORES, "seconds"):
         joined[name] = kept[name] + more[name]
     joined["stages"] = {

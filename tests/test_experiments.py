@@ -1029,6 +1029,24 @@ def test_device_counts_the_cores_of_a_cpu(monkeypatch, cores, words):
     assert environment.device().startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("avx2 avx512f avx512_bf16", "2 CPU cores (Some CPU, AVX-512 with bfloat16)"),
+        ("avx2 avx512f", "2 CPU cores (Some CPU, AVX-512)"),
+        ("sse2 avx avx2", "2 CPU cores (Some CPU, AVX2)"),
+        ("sse2 avx", "2 CPU cores (Some CPU)"),
+    ],
+)
+def test_device_names_the_widest_instructions(monkeypatch, tmp_path, flags, words):
+    cpuinfo = tmp_path / "cpuinfo"
+    core = f"model name\t: Some CPU\nflags\t\t: fpu {flags} sme\n"
+    cpuinfo.write_text(f"{core}\n{core}")
+    monkeypatch.setattr(environment, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    assert environment.device() == words
+
+
 def test_versions_hold_what_decides_a_result():
     import jax
 

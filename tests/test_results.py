@@ -119,6 +119,14 @@ def test_add_joins_seeds(tmp_path, monkeypatch):
     assert kept["versions"] == {"jax": "1"}
 
 
+def test_seeds_of_several_processors_name_each_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    for seed, device in enumerate(["1 CPU core (a, AVX2)", "b", "b"]):
+        results.keep(finished(tmp_path / str(seed), seed, 0.7, device=device), add=True)
+    kept = results.kept_results()["digits-dec"]
+    assert kept["device"] == "1 CPU core (a, AVX2); b"
+
+
 def test_seeds_of_another_start_are_kept_and_joined_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
     results.keep(finished(tmp_path / "plain", 1, 0.5))
@@ -148,7 +156,6 @@ def test_seeds_of_normalized_samples_are_kept_and_joined_apart(tmp_path, monkeyp
     ("seed", "other", "told"),
     [
         (1, {}, r"needs seeds that are not kept yet, got \[1\] again"),
-        (2, {"device": "b"}, "needs runs of the same device, got b beside a"),
         (
             2,
             {"precision": "bfloat16"},
