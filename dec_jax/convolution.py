@@ -294,7 +294,7 @@ def y_on_cpu(sizes: Geometry, x: Array, kernel: Array) -> Array:
 def in_groups(sizes: Geometry, images: Array) -> Array:
     """Images as [groups, n, h, w, c], in so many groups that one stays in the cache."""
     pixels = sizes.output[0] * sizes.output[1]
-    n = min(max(256 // pixels, 1), len(images))
+    n = max(min(256 // pixels, len(images)), 1)
     images = jnp.pad(images, ((0, -len(images) % n), *((0, 0),) * 3))
     return images.reshape(-1, n, *images.shape[1:])
 

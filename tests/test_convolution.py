@@ -123,6 +123,12 @@ def test_what_runs_on_cpu_agrees_with_what_runs_elsewhere(
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4, err_msg=by)
 
 
+def test_no_images_give_none_and_a_kernel_of_zeros():
+    x, kernel, y, sizes = arrays(*CASES[0], batch=0)
+    assert convolution.x_on_cpu(sizes, kernel, y).shape == x.shape
+    assert not convolution.kernel_on_cpu(sizes, x, y).any()
+
+
 @cases
 def test_gradients_in_a_scan_keep_the_fast_order_of_axes(
     image, kernel_size, channels, strides, padding
