@@ -15,7 +15,7 @@ from typing import IO, Protocol, runtime_checkable
 import numpy as np
 
 from dec_jax.image_folder import MODES, find_images, height_and_width, read_image
-from dec_jax.validation import check_choice, check_samples
+from dec_jax.validation import check_choice, check_samples, one_line
 
 # Rows are copied out of a mapped file so many at a time by each reader: a row that is
 # touched brings up to 16 pages of its neighbours into memory, 4 MiB for these.
@@ -395,8 +395,3 @@ def write_npy(
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, source.shape[0], rows_at_once):
             file.write(source.read(slice(start, start + rows_at_once)).tobytes())
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -23,7 +23,7 @@ from tensorflow_datasets.core.download import (
 )
 
 from dec_jax.data import read_idx_pair
-from dec_jax.validation import check_choice
+from dec_jax.validation import check_choice, one_line
 
 # Records come back one Python object each; a block bounds how many live at once.
 RECORDS_PER_BLOCK = 10_000
@@ -291,8 +291,3 @@ def no_download_retries() -> Iterator[None]:
         yield
     finally:
         downloader.MAX_RETRIES = kept
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error, on one line."""
-    return " ".join(str(error).split())

@@ -8,6 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def one_line(error: BaseException) -> str:
+    """What another library's error says, with its type, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def is_traced(x: object) -> bool:
     """True inside `jit`, `vmap` or `grad`, where values cannot be looked at."""
     return isinstance(x, jax.core.Tracer)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -24,7 +26,8 @@ def test_links_of_the_readme_exist():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_files_named_by_the_experiments_readme_exist():
-    text = (ROOT / "experiments/README.md").read_text()
-    links = re.findall(r"\]\(([^)#:]+)\)", text)
+@pytest.mark.parametrize("page", ["README.md", "TRIED.md"])
+def test_files_named_by_the_experiments_pages_exist(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "experiments" / page).read_text())
+    assert links
     assert [link for link in links if not (ROOT / "experiments" / link).exists()] == []
