@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "pretrained": None,
     "start": None,
     "normalize": False,
+    "reseed_below": None,
     "image_size": None,
     "image_mode": None,
     "labels_csv": None,
@@ -153,6 +154,13 @@ def parser(program: str) -> argparse.ArgumentParser:
         action="store_true",
         help="bring each sample to a mean square of 1 before the network sees it, so "
         "that brightness, or length, tells none apart",
+    )
+    add(
+        "--reseed-below",
+        metavar="SHARE",
+        type=float,
+        help="start a cluster again, within the largest one, where it has fewer samples "
+        "than this share of the mean, 0.1 say (default: the recipe's, mostly never)",
     )
     add(
         "--out",

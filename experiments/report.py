@@ -9,7 +9,7 @@ from dec_jax.label_free import cluster_sizes, silhouette, size_entropy
 
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
-CHANGES = ("start", "normalize")
+CHANGES = ("start", "normalize", "reseed_below")
 
 
 def scores(
@@ -110,7 +110,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
             "n_samples",
         )
     }
-    # Only what --start and --normalize have put in place of the recipe's own.
+    # Only what was put in place of the recipe's own.
     summary |= {name: results[0][name] for name in CHANGES if results[0].get(name)}
     summary["seeds"] = [result["seed"] for result in results]
     for name in SCORES:

@@ -53,6 +53,8 @@ def keep(run: Path, *, add: bool = False) -> Path:
         kind += f"-{found['start']}"
     if "normalize" in found:
         kind += "-normalize"
+    if "reseed_below" in found:
+        kind += f"-reseed-{found['reseed_below']}"
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     joined = add and target.is_file()
@@ -162,7 +164,8 @@ def called(kept: dict[str, Any]) -> str:
     """The recipe, with the options that change it, if any."""
     start = f" --start {kept['start']}" if "start" in kept else ""
     normalize = " --normalize" if "normalize" in kept else ""
-    return f"`{kept['recipe']}{start}{normalize}`"
+    reseed = f" --reseed-below {kept['reseed_below']}" if "reseed_below" in kept else ""
+    return f"`{kept['recipe']}{start}{normalize}{reseed}`"
 
 
 def device_of(kept: dict[str, Any]) -> str:

@@ -216,6 +216,7 @@ def recipe_of(
     clustering = {
         "max_intervals": settings["max_intervals"],
         "batch_size": settings.get("batch_size"),
+        "reseed_below": settings.get("reseed_below"),
     }
     changes: dict[str, Any] = {"precision": settings["precision"]}
     if settings.get("normalize"):

@@ -495,6 +495,16 @@ def test_normalized_samples_have_no_brightness(tmp_path):
     )
 
 
+def test_clusters_below_a_share_start_again(labelled, tmp_path):
+    out = tmp_path / "out"
+    options = ("--dataset", labelled, "--n-clusters", 7, "--reseed-below", 0.9)
+    assert experiment(*options, "--out", out, *SHORT).status == 0
+    results = json.loads((out / "results.json").read_text())
+    assert results["reseed_below"] == 0.9
+    rows = [r for r in read_csv(out / "history.csv") if r["phase"] == "clustering"]
+    assert any(int(row["reseeded"]) > 0 for row in rows)
+
+
 @pytest.mark.parametrize("options", [("--recipe", "n2d"), ("--start", "umap")])
 def test_run_misses_umap_before_it_trains(labelled, tmp_path, monkeypatch, options):
     monkeypatch.setitem(sys.modules, "umap", None)
@@ -609,6 +619,7 @@ MISTAKES = {
     "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
     "clusters": (["--n-clusters", "91"], "Cannot place 91 centroids on 90 samples"),
     "epochs": (["--epochs", "0"], "--epochs must be at least 1, got 0."),
+    "reseed": (["--reseed-below", "1"], "reseed_below must be in [0, 1), a share of"),
     "data_dir": (["--data-dir", "."], "data_dir must not be given with a file"),
 }
 

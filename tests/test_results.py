@@ -139,17 +139,26 @@ def test_seeds_of_another_start_are_kept_and_joined_apart(tmp_path, monkeypatch)
     assert (apart["seeds"], apart["start"]) == ([1, 2], "spectral")
 
 
-def test_seeds_of_normalized_samples_are_kept_and_joined_apart(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "off", "value", "ending", "option"),
+    [
+        ("normalize", False, True, "normalize", "--normalize"),
+        ("reseed_below", None, 0.1, "reseed-0.1", "--reseed-below 0.1"),
+    ],
+)
+def test_seeds_with_an_option_are_kept_and_joined_apart(
+    tmp_path, monkeypatch, name, off, value, ending, option
+):
     monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
-    results.keep(finished(tmp_path / "plain", 1, 0.5, normalize=False))
+    results.keep(finished(tmp_path / "plain", 1, 0.5, **{name: off}))
     for seed in (1, 2):
-        run = finished(tmp_path / str(seed), seed, 0.7, normalize=True)
+        run = finished(tmp_path / str(seed), seed, 0.7, **{name: value})
         results.keep(run, add=True)
     kept = results.kept_results()
     assert kept["digits-dec"]["seeds"] == [1]
-    assert "normalize" not in kept["digits-dec"]
-    assert kept["digits-dec-normalize"]["seeds"] == [1, 2]
-    assert results.called(kept["digits-dec-normalize"]) == "`dec --normalize`"
+    assert name not in kept["digits-dec"]
+    assert kept[f"digits-dec-{ending}"]["seeds"] == [1, 2]
+    assert results.called(kept[f"digits-dec-{ending}"]) == f"`dec {option}`"
 
 
 @pytest.mark.parametrize(
