@@ -104,15 +104,28 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     for name, between in (("commit", ", "), ("device", "; ")):
         found = between.join([kept[name], more[name]]).split(between)
         joined[name] = between.join(dict.fromkeys(found))
+    seeds = kept["seeds"] + more["seeds"]
+
+    def both(old: list[Any], new: list[Any]) -> list[Any]:
+        return [value for _, value in sorted(zip(seeds, old + new, strict=True))]
+
     for name in ("seeds", *report.SCORES, "seconds"):
-        joined[name] = kept[name] + more[name]
+        joined[name] = both(kept[name], more[name])
     joined["stages"] = {
-        stage: {
-            name: values + more["stages"][stage][name] for name, values in old.items()
-        }
+        stage: {name: both(old[name], more["stages"][stage][name]) for name in old}
         for stage, old in kept["stages"].items()
     }
     return joined
+
+
+def seeds_of(kept: dict[str, Any]) -> str:
+    """The seeds of a row: "0-4", "0, 2" or "2 only"."""
+    seeds = kept["seeds"]
+    if len(seeds) == 1:
+        return f"{seeds[0]} only"
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def spread(values: list[float], scale: float = 100, digits: int = 1) -> str:
@@ -197,13 +210,12 @@ def recipes_table() -> str:
     for name, kept in kept_results().items():
         if "k-means on z" not in kept.get("stages", ()) or kept["recipe"] == "compare":
             continue
-        seeds = kept["seeds"]
         rows.append(
             [
                 kept["dataset"],
                 called(kept),
                 PUBLISHED.get(name, ""),
-                f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]} only",
+                seeds_of(kept),
                 *(spread(kept[score]) for score in ("acc", "nmi", "ari")),
                 spread(kept["stages"]["k-means on z"]["acc"]),
                 spread(kept["seconds"], 1 / 60),

@@ -105,18 +105,26 @@ def finished(folder, seed, acc, **other):
 def test_add_joins_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
     # Nothing is kept yet: it is what keeping does.
-    results.keep(finished(tmp_path / "one", 1, 0.7), add=True)
     results.keep(finished(tmp_path / "two", 2, 0.9), add=True)
+    results.keep(finished(tmp_path / "one", 1, 0.7), add=True)
     kept = results.kept_results()["digits-dec"]
+    # In the order of the seeds, whichever was run first.
     assert (kept["seeds"], kept["acc"], kept["seconds"]) == (
         [1, 2],
         [0.7, 0.9],
         [60, 120],
     )
     assert kept["stages"] == {"DEC": dict.fromkeys(("acc", "nmi", "ari"), [0.7, 0.9])}
-    assert kept["commit"] == "c1, c2"
+    assert kept["commit"] == "c2, c1"
     # Only what is so of all of them.
     assert kept["versions"] == {"jax": "1"}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"), [([2], "2 only"), ([0, 1, 2], "0-2"), ([0, 2, 3], "0, 2, 3")]
+)
+def test_seeds_of_a_row(seeds, text):
+    assert results.seeds_of({"seeds": seeds}) == text
 
 
 def test_seeds_of_several_processors_name_each_once(tmp_path, monkeypatch):
