@@ -100,7 +100,12 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
             )
     alike = ("dataset", "recipe", "precision", "n_samples")
     joined = {name: kept[name] for name in (*alike, *report.CHANGES) if name in kept}
-    joined["versions"] = dict(kept["versions"].items() & more["versions"].items())
+    versions = kept["versions"].items()
+    joined["versions"] = {
+        name: version
+        for name, version in versions
+        if more["versions"].get(name) == version
+    }
     for name, between in (("commit", ", "), ("device", "; ")):
         found = between.join([kept[name], more[name]]).split(between)
         joined[name] = between.join(dict.fromkeys(found))

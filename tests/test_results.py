@@ -87,6 +87,7 @@ def test_keep_makes_a_summary_of_a_run_of_one_seed(tmp_path, monkeypatch):
     assert (tmp_path / "kept" / "digits-dec-latent.png").exists()
 
 
+SAME = ["python", "jax", "flax", "optax", "scipy"]
 IDEC_STAGE = {"name": "IDEC", "acc": 0.9, "nmi": 0.9, "ari": 0.9}
 
 
@@ -95,7 +96,7 @@ def finished(folder, seed, acc, **other):
     folder.mkdir()
     stage = {"name": "DEC", "acc": acc, "nmi": acc, "ari": acc}
     told = {"device": "a", "precision": "float32", "commit": f"c{seed}", "n_samples": 9}
-    versions = {"jax": "1", "numpy": f"{seed}"}
+    versions = {name: "1" for name in SAME} | {"numpy": f"{seed}"}
     one = {"dataset": "digits", "recipe": "dec", "versions": versions, **told}
     one |= {"seed": seed, "stages": [stage], "seconds": {"total": 60 * seed}, **other}
     (folder / "results.json").write_text(json.dumps(one))
@@ -116,8 +117,8 @@ def test_add_joins_seeds(tmp_path, monkeypatch):
     )
     assert kept["stages"] == {"DEC": dict.fromkeys(("acc", "nmi", "ari"), [0.7, 0.9])}
     assert kept["commit"] == "c2, c1"
-    # Only what is so of all of them.
-    assert kept["versions"] == {"jax": "1"}
+    # Only what is so of all of them, in the order that it had.
+    assert list(kept["versions"].items()) == [(name, "1") for name in SAME]
 
 
 @pytest.mark.parametrize(
