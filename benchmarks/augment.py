@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from benchmarks import train_step
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax.augment import augment
-from dec_jax.autoencoder import scale_input
-from dec_jax.train import train_step as step_of_dec
-from dec_jax.train_state import TrainState
-from experiments import environment
+from dec_jax.networks.autoencoder import scale_input
+from dec_jax.runs import provenance
+from dec_jax.training.augmentation import augment
+from dec_jax.training.cluster import train_step as step_of_dec
+from dec_jax.training.state import TrainState
 
 AIM = 0.25
 
@@ -75,7 +75,7 @@ def measure(batch: int, precision: str, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for phase in ("pretraining", "clustering"):
         moved_s, still_s = (seconds[f"{phase}, {kind}"] for kind in ("moved", "still"))
-        # Of each round, whose two halves are neighbours in time.
+        # Of each round, whose two halves are neighbors in time.
         ratios = [still / moved for still, moved in zip(still_s, moved_s, strict=True)]
         rows.append(
             {
@@ -97,7 +97,7 @@ def main() -> None:
     parser = arguments(__doc__, rounds=7)
     parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024])
     options = parser.parse_args()
-    print(f"ms a step on {environment.device()}, jax {jax.__version__}")
+    print(f"ms a step on {provenance.device()}, jax {jax.__version__}")
     print(f"{'case':<34}{'moved':>8}{'still':>8}{'moving alone':>14}{'share':>7}")
     rows = []
     for batch in options.batch:

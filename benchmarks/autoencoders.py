@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, save
-from dec_jax.architecture import Dense, MaxPool2D, Step, Unpool2D
-from dec_jax.autoencoder import Params, scale_input
-from dec_jax.pretrain import pretrain_end_to_end, validation_loss
-from dec_jax.reconstruction import LOG_VARIANCE_LIMITS, Reconstruction
-from experiments import environment
+from dec_jax.networks.architecture import Dense, MaxPool2D, Step, Unpool2D
+from dec_jax.networks.autoencoder import Params, scale_input
+from dec_jax.objectives.reconstruction import LOG_VARIANCE_LIMITS, Reconstruction
+from dec_jax.runs import provenance
+from dec_jax.runs.progress import Stop
+from dec_jax.training.pretrain import pretrain_end_to_end, validation_loss
 from experiments.autoencoder_run import NOISE, Task, prepared, start
 from experiments.autoencoders import KINDS, Settings
-from experiments.interrupt import Stop
 
 
 class Trained(NamedTuple):
@@ -215,7 +215,7 @@ def measure(task: Task, seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def spread(row: dict[str, Any]) -> str:
+def shard_like(row: dict[str, Any]) -> str:
     """The losses of both sides over the seeds."""
     parts = []
     for name, values in (("ours", row["losses"]), ("PyTorch", row["peer_losses"])):
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--limit", type=int, help="train on the first N samples only")
     options = parser.parse_args()
-    print(f"on {environment.device()}, jax {jax.__version__}, {options.rounds} seeds")
+    print(f"on {provenance.device()}, jax {jax.__version__}, {options.rounds} seeds")
     print(f"{'case':<58}{'ours':>10}{'PyTorch':>10}{'better':>8}")
     rows = []
     for kind in options.kinds:
@@ -253,7 +253,7 @@ def main() -> None:
             peer = "-" if row["peer"] is None else f"{row['peer']:.5g}"
             ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
             print(f"{row['case']:<58}{row['ours']:>10.5g}{peer:>10}{ratio:>8}")
-        print(f"  {spread(found[0])}", flush=True)
+        print(f"  {shard_like(found[0])}", flush=True)
     if options.save:
         save("autoencoders", rows, vars(options))
 

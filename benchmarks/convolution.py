@@ -1,7 +1,7 @@
 """Convolutional autoencoders in a compiled loop: `python -m benchmarks.convolution`.
 
 Milliseconds of one gradient step, several in a `lax.scan`: JAX's own convolution,
-transposed convolution and pooling beside those of `dec_jax.convolution`; these with the
+transposed convolution and pooling beside those of `dec_jax.networks.convolution`; these with the
 gradients as convolutions, in the order of axes that XLA is fast with; and the same
 network in eager PyTorch, where it is installed. In alternating rounds after compilation.
 The gradients of JAX's last step are compared too.
@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax import convolution, pooling
-from experiments import environment
+from dec_jax.networks import convolution, pooling
+from dec_jax.runs import provenance
 
 Pair = tuple[int, int]
 Params = list[jax.Array]
@@ -321,9 +321,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two cases")
     parser.add_argument("--steps", type=int, default=2, help="of one loop")
     options = parser.parse_args()
-    print(
-        f"device {environment.device()}, ms a step, median of {options.rounds} rounds"
-    )
+    print(f"device {provenance.device()}, ms a step, median of {options.rounds} rounds")
     head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
     print(f"{head[0]:40} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
     rows = []

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from benchmarks.rows import arguments, in_turns, save
 from benchmarks.train_step import clustering, images, limit, pretraining
-from experiments import environment
+from dec_jax.runs import provenance
 
 WIDTHS = (784, 500, 500, 2000, 10)  # of the encoder; the decoder is its mirror
 CLUSTERS = 10
@@ -157,13 +157,13 @@ def measure(batch: int, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for name, parts in costs.items():
         rate = len(data) / statistics.median(took[name])
-        modelled = len(data) / sum(seconds(cost, here) for cost in parts)
+        modeled = len(data) / sum(seconds(cost, here) for cost in parts)
         rows.append(
             {
                 "case": f"{name}, batch {batch}",
                 "ours": rate,
-                "peer": modelled,
-                "ratio": rate / modelled,
+                "peer": modeled,
+                "ratio": rate / modeled,
                 "limit_fraction": None,
                 "unit": "samples/s",
             }
@@ -217,7 +217,7 @@ def main() -> None:
     if options.plan:
         print(plan())
         return
-    print(f"samples/s on {environment.device()}, float32\n{'case':<26}measured   model")
+    print(f"samples/s on {provenance.device()}, float32\n{'case':<26}measured   model")
     rows = []
     for batch in options.batch:
         for row in measure(batch, options.rounds):

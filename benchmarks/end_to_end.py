@@ -28,18 +28,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, save
-from dec_jax.augment import Augmentation
-from dec_jax.autoencoder import embed
-from dec_jax.data import DatasetNotFoundError, load_dataset
-from dec_jax.kmeans import k_means
-from dec_jax.loop import steps_per_epoch
-from dec_jax.metrics import clustering_accuracy
-from dec_jax.precision import PRECISIONS
-from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.recipes import DataShape, Recipe, make_recipe
-from dec_jax.train import train
-from dec_jax.train_state import init_state
-from experiments import environment
+from dec_jax.clustering.kmeans import k_means
+from dec_jax.data.load import DatasetNotFoundError, load_dataset
+from dec_jax.evaluation.metrics import clustering_accuracy
+from dec_jax.networks.autoencoder import embed
+from dec_jax.networks.precision import PRECISIONS
+from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
+from dec_jax.runs import provenance
+from dec_jax.training.augmentation import Augmentation
+from dec_jax.training.cluster import train
+from dec_jax.training.minibatches import steps_per_epoch
+from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.training.state import init_state
 
 BATCH, CLUSTERS, SIDE = 256, 10, 28
 PHASES = (
@@ -333,7 +333,7 @@ def main() -> None:
         raise SystemExit(f"--rows {settings.rows}: MNIST has {present:,} images.")
     data = "MNIST" if settings.mnist else "made-up bytes, as MNIST is not here"
     print(
-        f"{settings.rows:,} rows of {data}, on {environment.device()}, jax "
+        f"{settings.rows:,} rows of {data}, on {provenance.device()}, jax "
         f"{jax.__version__}\n{'':<45}{'ours':>10}{PEER:>10}{'ratio':>10}"
         f"{'first':>10}{'theirs':>10}"
     )

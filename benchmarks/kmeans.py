@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from benchmarks.rows import arguments, save
-from dec_jax.kmeans import k_means
+from dec_jax.clustering.kmeans import k_means
 
 # kind, n, d, k; uint8 rows have the size of MNIST pixels.
 CASES = [

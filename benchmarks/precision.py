@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, save
-from dec_jax.autoencoder import Params, embed
-from dec_jax.data import load_dataset
-from dec_jax.dataset import Dataset
-from dec_jax.kmeans import k_means
-from dec_jax.metrics import clustering_accuracy
-from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.recipes import DataShape, Recipe, make_recipe
-from dec_jax.train import assign, train
-from dec_jax.train_state import TrainResult, init_state
-from experiments import environment
+from dec_jax.clustering.kmeans import k_means
+from dec_jax.data.dataset import Dataset
+from dec_jax.data.load import load_dataset
+from dec_jax.evaluation.metrics import clustering_accuracy
+from dec_jax.networks.autoencoder import Params, embed
+from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
+from dec_jax.runs import provenance
+from dec_jax.training.cluster import assign, train
+from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.training.state import TrainResult, init_state
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -132,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     data = load_dataset(options.dataset)
     recipe = recipe_of(data, options.epochs, options.max_intervals)
-    print(f"on {environment.device()}, jax {jax.__version__}")
+    print(f"on {provenance.device()}, jax {jax.__version__}")
     print(f"{'case':<66}{'bfloat16':>10}{'float32':>9}")
     rows = []
     for seed in range(options.rounds):

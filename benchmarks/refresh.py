@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax.assignment import soft_assignment, target_distribution
-from experiments import environment
+from dec_jax.clustering.assignment import soft_assignment, target_distribution
+from dec_jax.runs import provenance
 
 WIDTH = 10
 # n, k.
@@ -82,7 +82,7 @@ def main() -> None:
     parser = arguments(__doc__, rounds=9)
     parser.add_argument("--quick", action="store_true", help="two cases")
     options = parser.parse_args()
-    print(f"q and p on {environment.device()}, jax {jax.__version__}")
+    print(f"q and p on {provenance.device()}, jax {jax.__version__}")
     print(
         f"{'case':<18}{'seconds':>10}{'samples/s':>13}{'of copy':>9}{'z, q, p MB':>12}"
         f"{'held MB':>9}{'temporary':>11}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from experiments import environment
+from dec_jax.runs import provenance
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -57,9 +57,9 @@ def save(
     device = jax.devices()[0].device_kind.lower().replace(" ", "-")
     path = RESULTS / f"{script}-{device}.json"
     result = {
-        "device": environment.device(),
-        "versions": environment.versions(),
-        "commit": environment.commit(),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "settings": None if settings is None else dict(settings),
         "rows": rows,

@@ -2,7 +2,7 @@
 
 Seconds in which N seeds of the recipe `dec` take an epoch of pretraining, and an interval
 of clustering (a refresh of p, then an epoch of steps), on made-up images: all in one
-program of `dec_jax.many`, and by the programs of a single run, one seed after another.
+program of `dec_jax.training.many_seeds`, and by the programs of a single run, one seed after another.
 The limit is one seed alone: N for the price of one. All take turns, several rounds;
 medians. The aim is 5 seeds on a GPU for less than twice the time of one.
 """
@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax import many
-from dec_jax.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
-from dec_jax.recipes import DataShape, make_recipe
-from dec_jax.train import _train_intervals
-from dec_jax.train_state import init_state
-from experiments import environment
+from dec_jax.recipes.dense import DataShape, make_recipe
+from dec_jax.runs import provenance
+from dec_jax.training import many_seeds
+from dec_jax.training.cluster import _train_intervals
+from dec_jax.training.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
+from dec_jax.training.state import init_state
 
 SIDE, CLUSTERS = 28, 10
 SAMPLES = 16_384
@@ -64,11 +64,11 @@ def pretraining(
         init_pretraining(jax.random.key(seed), n_samples=len(x), **settings)
         for seed in range(n_seeds)
     ]
-    stacked, active = many.stack(states), jnp.ones(n_seeds, bool)
+    stacked, active = many_seeds.stack(states), jnp.ones(n_seeds, bool)
 
     def together() -> None:
         nonlocal stacked
-        stacked, _ = many._pretrain_epoch(
+        stacked, _ = many_seeds._pretrain_epoch(
             stacked, active, x, at_once=at_once, **settings
         )
         jax.block_until_ready(stacked)
@@ -103,11 +103,11 @@ def clustering(
                 config=config,
             )
         )
-    stacked, active = many.stack(states), jnp.ones(n_seeds, bool)
+    stacked, active = many_seeds.stack(states), jnp.ones(n_seeds, bool)
 
     def together() -> None:
         nonlocal stacked
-        stacked, _ = many._train_intervals(
+        stacked, _ = many_seeds._train_intervals(
             stacked, active, x, num_intervals=1, at_once=at_once, **settings
         )
         jax.block_until_ready(stacked)
@@ -132,7 +132,7 @@ def measure(
     at_once: int | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each phase."""
-    width = at_once or many.default_at_once(n_seeds)
+    width = at_once or many_seeds.default_at_once(n_seeds)
     rows = []
     for phase, programs in PHASES.items():
         together, apart = programs(x, batch, precision, n_seeds, width)
@@ -141,7 +141,7 @@ def measure(
         in_turns(everyone, 1)  # compiles
         seconds = in_turns(everyone, rounds)
         median = {name: statistics.median(found) for name, found in seconds.items()}
-        # Of each round, whose parts are neighbours in time.
+        # Of each round, whose parts are neighbors in time.
         ratio, share = (
             statistics.median(
                 other / ours
@@ -182,7 +182,7 @@ def main() -> None:
     add("--samples", type=int, default=SAMPLES)
     options = parser.parse_args()
     print(
-        f"s an epoch or interval on {environment.device()}, jax {jax.__version__}\n"
+        f"s an epoch or interval on {provenance.device()}, jax {jax.__version__}\n"
         f"{'case':<56}{'at once':>9}{'in turn':>9}{'ratio':>7}{'times one':>11}"
     )
     x = images(options.samples)

@@ -28,7 +28,7 @@ def first_step() -> None:
     import numpy as np
 
     from dec_jax import DEC, init_params, init_state, train_step
-    from dec_jax.recipes import DataShape, make_recipe
+    from dec_jax.recipes.dense import DataShape, make_recipe
 
     recipe = make_recipe("dec", DataShape(256, 784, (28, 28, 1)))
     settings: dict[str, Any] = {"objective": DEC(), "config": recipe.train}
@@ -123,12 +123,12 @@ def measure(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
 def main() -> None:
     """Measures and prints a table."""
     from benchmarks.rows import arguments, save
-    from experiments import environment
+    from dec_jax.runs import provenance
 
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("--quick", action="store_true", help="without the whole run")
     options = parser.parse_args()
-    print(f"seconds on {environment.device()}")
+    print(f"seconds on {provenance.device()}")
     print(f"{'case':<36}{'kept':>8}{'compiled':>10}{'ratio':>7}{'filling':>9}")
     rows = measure(options.rounds, quick=options.quick)
     for row in rows:

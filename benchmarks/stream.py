@@ -26,14 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, save
-from dec_jax import stream
-from dec_jax.architecture import Architecture, dense_architecture
-from dec_jax.autoencoder import init_params
-from dec_jax.optimizer import Optimizer
-from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.train import train
-from dec_jax.train_state import TrainConfig, init_state
-from experiments import environment
+from dec_jax import streaming
+from dec_jax.networks.architecture import Architecture, dense_architecture
+from dec_jax.networks.autoencoder import init_params
+from dec_jax.runs import provenance
+from dec_jax.training.cluster import train
+from dec_jax.training.optimizer import Optimizer
+from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.training.state import TrainConfig, init_state
 
 WIDTH, CLUSTERS, EMBEDDING = 784, 10, 10
 CHUNK = 20_000  # rows that are made at a time
@@ -116,8 +116,8 @@ def in_memory(x: jax.Array, phase: str, settings: Settings) -> float:
 
 def streamed(path: str, phase: str, settings: Settings) -> tuple[float, float]:
     """Seconds of a phase on a file, and the most GB this process ever held."""
-    source = stream.NpySource(path)
-    reading = stream.Reading(
+    source = streaming.NpySource(path)
+    reading = streaming.Reading(
         run_length=settings.run_length, scratch=str(Path(path).parent)
     )
     common: dict[str, Any] = {
@@ -126,14 +126,14 @@ def streamed(path: str, phase: str, settings: Settings) -> tuple[float, float]:
     }
     start = time.perf_counter()
     if phase == "pretraining":
-        params, _ = stream.pretrain(
+        params, _ = streaming.pretrain(
             jax.random.key(0), source, config=settings.pretrain(), **common
         )
         jax.block_until_ready(params)
     else:
         rows = source.shape[0]
-        state = start_of(rows, settings, stream.init_state)
-        stream.train(state, source, config=settings.train(rows), **common)
+        state = start_of(rows, settings, streaming.init_state)
+        streaming.train(state, source, config=settings.train(rows), **common)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e9
@@ -144,7 +144,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """The rows of one file: the rate of each phase, and the memory of both."""
     write_rows(path, rows)
-    x = jnp.asarray(stream.NpySource(path).read(slice(0, min(rows, fits))))
+    x = jnp.asarray(streaming.NpySource(path).read(slice(0, min(rows, fits))))
     found, peak = [], 0.0
     name = (
         f"{rows:,} rows, {'-'.join(map(str, settings.hidden))}, batch {settings.batch}"
@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--hidden", type=int, nargs="+", default=[500, 500, 2000])
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--run-length", type=int, default=1, help="see stream.Reading")
+    parser.add_argument(
+        "--run-length", type=int, default=1, help="see streaming.Reading"
+    )
     parser.add_argument("--folder", type=Path, help="of the file; else a temporary one")
     options = parser.parse_args()
     # Two processes share an accelerator.
@@ -219,7 +221,7 @@ def main() -> None:
     parent = options.folder or Path(tempfile.gettempdir())
     check_room(parent, max(options.rows))
     head = f"{'case':<62}{'streamed':>10}{'in memory':>11}{'ratio':>7}  unit"
-    print(f"on {environment.device()}, jax {jax.__version__}\n{head}", flush=True)
+    print(f"on {provenance.device()}, jax {jax.__version__}\n{head}", flush=True)
     found = []
     for rows in options.rows:
         with tempfile.TemporaryDirectory(dir=parent) as folder:

@@ -27,24 +27,28 @@ import numpy as np
 
 from benchmarks import train_step as steps
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax.assignment import target_distribution
-from dec_jax.augment import Augmentation
-from dec_jax.autoencoder import embed
-from dec_jax.loop import minibatch_plan, scan_minibatches, steps_per_epoch
-from dec_jax.precision import PRECISIONS
-from dec_jax.pretrain import (
+from dec_jax.clustering.assignment import target_distribution
+from dec_jax.networks.autoencoder import embed
+from dec_jax.networks.precision import PRECISIONS
+from dec_jax.parallel.sharding import data_mesh, replicate, replicate_like, shard_rows
+from dec_jax.recipes.dense import DataShape, make_recipe
+from dec_jax.runs import provenance
+from dec_jax.runs.devices import place
+from dec_jax.training.augmentation import Augmentation
+from dec_jax.training.cluster import _train_intervals, train_step
+from dec_jax.training.minibatches import (
+    minibatch_plan,
+    scan_minibatches,
+    steps_per_epoch,
+)
+from dec_jax.training.pretrain import (
     PretrainConfig,
     PretrainState,
     _pretrain_epochs,
     init_pretraining,
     pretrain_step,
 )
-from dec_jax.recipes import DataShape, make_recipe
-from dec_jax.sharding import beside, data_mesh, replicate, shard_rows
-from dec_jax.train import _train_intervals, train_step
-from dec_jax.train_state import TrainState
-from experiments import environment
-from experiments.devices import place
+from dec_jax.training.state import TrainState
 
 PHASES = ("pretraining", "clustering")
 AXIS = "devices"  # of pmap
@@ -109,7 +113,7 @@ def by_jit(work: Work, x: np.ndarray, devices: Sequence[jax.Device] | None) -> P
     rows = place(x, None if devices is None else data_mesh(devices))
     state, settings = start(work)
     # Where the rows are: the program takes over the memory of its argument.
-    state = beside(state, rows)
+    state = replicate_like(state, rows)
     if work.phase == "pretraining":
         lower = partial(_pretrain_epochs.lower, num_epochs=work.epochs)
     else:
@@ -367,7 +371,7 @@ def main() -> None:
         counts = device_counts(options.devices, options.batch)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    print(f"on {environment.device()}, jax {jax.__version__}; devices: {counts}")
+    print(f"on {provenance.device()}, jax {jax.__version__}; devices: {counts}")
     print(
         f"{'case':<54}{'samples/s':>11}{'steps/s':>9}{'x jit':>7}{'of limit':>10} "
         f"{'by':<10}{'MB':>7} {'by':<8}{'compile s':>10}{'loss':>9}"

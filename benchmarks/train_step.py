@@ -2,7 +2,7 @@
 
 The pretraining of the recipe `dec` on uint8 images, with and without moving them, and its
 clustering steps: our own programs, many steps in one, as the experiments run them. The
-peer is the same network, loss and optimiser in PyTorch (bfloat16: autocast), where it is
+peer is the same network, loss and optimizer in PyTorch (bfloat16: autocast), where it is
 installed: eager, and by `torch.compile`, on a GPU with CUDA graphs. Its learning rate is
 constant where ours grows at first, so that the losses of the first epoch, told beside, are
 not equal. The limit is a square product in the same precision, in the
@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rows import arguments, in_turns, save
-from dec_jax.augment import Augmentation
 from dec_jax.objectives import DEC
-from dec_jax.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
-from dec_jax.recipes import DataShape, make_recipe
-from dec_jax.train import _train_intervals
-from dec_jax.train_state import TrainState, init_state
-from experiments import environment
+from dec_jax.recipes.dense import DataShape, make_recipe
+from dec_jax.runs import provenance
+from dec_jax.training.augmentation import Augmentation
+from dec_jax.training.cluster import _train_intervals
+from dec_jax.training.pretrain import PretrainConfig, _pretrain_epochs, init_pretraining
+from dec_jax.training.state import TrainState, init_state
 
 SAMPLES, SIDE, CLUSTERS = 16_384, 28, 10
 WIDTH = SIDE * SIDE
@@ -258,7 +258,7 @@ def main() -> None:
     options = parser.parse_args()
     head = f"{'case':<58}{'ours':>9}{'PyTorch':>9}{'ratio':>7}{'of limit':>10}{'first s':>9}"
     head += f"{'loss':>9}{'theirs':>9}"
-    print(f"samples/s on {environment.device()}, jax {jax.__version__}\n{head}")
+    print(f"samples/s on {provenance.device()}, jax {jax.__version__}\n{head}")
     rows = []
     for batch in options.batch:
         for precision in ("float32", "bfloat16"):

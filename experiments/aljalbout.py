@@ -5,7 +5,7 @@
     python -m experiments.aljalbout -d MNIST -a 1 --cluster 20 --loss kmeans
     python -m experiments.aljalbout -d MNIST -a 1 --metrics --visualize
 
-The options are the published ones, and --loss; optimisers and weights are those of the
+The options are the published ones, and --loss; optimizers and weights are those of the
 recipes kld-conv and kmeans-conv. All stages keep their files in one folder.
 
 Aljalbout, Golkov, Siddiqui and Cremers, `Clustering with Deep Learning: Taxonomy and
@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import STOPPED, UsageError, check_least, flag
-from experiments.compile_cache import keep_programs
+from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.errors import STOPPED, UsageError, check_least, flag
 
 if TYPE_CHECKING:
-    from dec_jax.architecture_files import NamedArchitecture
+    from dec_jax.networks.architecture_json import NamedArchitecture
     from experiments.aljalbout_stages import Run
 
 PROGRAM = "python -m experiments.aljalbout"
@@ -75,7 +75,7 @@ def open_run(options: argparse.Namespace) -> "Run":
     # Here and below only now, because they load jax.
     import numpy as np
 
-    from dec_jax.data import load_dataset
+    from dec_jax.data.load import load_dataset
     from experiments.aljalbout_stages import Run
 
     check_least(vars(options), pretrain=1, cluster=1, batch_size=1)
@@ -132,7 +132,7 @@ def find_network(data: str, wanted: str) -> "NamedArchitecture":
                 "the name of one, or a JSON file."
             )
         name = shipped[int(wanted)]
-    from dec_jax.architecture_files import named_architectures
+    from dec_jax.networks.architecture_json import named_architectures
 
     found = named_architectures(name)
     if index >= len(found):
@@ -145,14 +145,14 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     import jax
 
+    from dec_jax.runs import provenance
+    from dec_jax.runs.progress import Stop, Stopped
     from experiments import aljalbout_stages as stages
-    from experiments import environment
-    from experiments.interrupt import Stop, Stopped
 
     try:
         run = open_run(options)
         print(
-            f"dec_jax on {environment.device()}, jax {jax.__version__}\n"
+            f"dec_jax on {provenance.device()}, jax {jax.__version__}\n"
             f"{run.dataset.name}: {len(run.dataset.x):,} samples of "
             f"{run.dataset.x.shape[1]} values ({run.dataset.source}), {run.n_clusters} "
             f"classes; network {run.network}, batches of {run.batch_size}"

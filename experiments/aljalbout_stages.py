@@ -21,16 +21,18 @@ from dec_jax import (
     init_state,
     model,
     pretrain_end_to_end,
-    train,
 )
-from dec_jax.autoencoder import Params
-from dec_jax.loop import steps_per_epoch
-from dec_jax.plots import PrincipalAxes, latent_scatter, principal_axes
-from dec_jax.recipes import DataShape, Recipe, make_recipe
-from experiments import environment, report, run_folder
+from dec_jax.networks.autoencoder import Params
+from dec_jax.plots.embedding import PrincipalAxes, latent_scatter, principal_axes
+from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
+from dec_jax.runs import folder as run_folder
+from dec_jax.runs import provenance
+from dec_jax.runs import summary as report
+from dec_jax.runs.errors import UsageError
+from dec_jax.runs.progress import Stop, Stopped, bar_of, best_k_means
+from dec_jax.training.cluster import train
+from dec_jax.training.minibatches import steps_per_epoch
 from experiments.aljalbout import LOSSES, PROGRAM
-from experiments.cli import UsageError
-from experiments.interrupt import Stop, Stopped, bar_of, best_k_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +80,7 @@ class Run:
 
     @property
     def classes(self) -> np.ndarray:
-        """The class of each sample: scores and colours, and how many clusters."""
+        """The class of each sample: scores and colors, and how many clusters."""
         if self.dataset.labels is None:
             raise UsageError(
                 f"{self.dataset.name} has no labels, which count clusters and score them "
@@ -273,9 +275,9 @@ def metrics(run: Run, stop: Stop) -> list[dict[str, Any]]:
             space: len(it.metadata.get("loss", ())) for space, it in models.items()
         },
         "rows": rows,
-        "device": environment.device(),
-        "versions": environment.versions(),
-        "commit": environment.commit(),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
     run_folder.write_json(run.folder / "metrics.json", content)
     print(table(run, rows))
@@ -283,7 +285,7 @@ def metrics(run: Run, stop: Stop) -> list[dict[str, Any]]:
 
 
 def visualize(run: Run, *, tsne: bool = False) -> list[Path]:
-    """Draws pixels and each z, coloured by class: <space>.png, by t-SNE <space>-tsne.png."""
+    """Draws pixels and each z, colored by class: <space>.png, by t-SNE <space>-tsne.png."""
     models = saved_models(run)
     n = len(run.dataset.x)
     drawn = np.sort(np.random.default_rng(0).permutation(n)[:MOST_DRAWN])
@@ -363,12 +365,12 @@ def wide_axes(x: np.ndarray) -> PrincipalAxes:
     from scipy.sparse.linalg import svds
 
     mean = x.mean(axis=0, dtype=np.float64)
-    centred = x - mean
-    _, sizes, rows = svds(centred, k=2, v0=np.ones(min(x.shape)))
+    centered = x - mean
+    _, sizes, rows = svds(centered, k=2, v0=np.ones(min(x.shape)))
     sizes, rows = sizes[::-1], rows[::-1]
     largest = np.abs(rows).argmax(axis=1)
     rows = rows * np.sign(rows[np.arange(2), largest])[:, None]
-    return PrincipalAxes(mean, rows, sizes**2 / (centred**2).sum())
+    return PrincipalAxes(mean, rows, sizes**2 / (centered**2).sum())
 
 
 def tsne_scatter(x: np.ndarray, classes: np.ndarray, title: str) -> "Figure":

@@ -10,19 +10,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.cli import UsageError
+from dec_jax.runs.errors import UsageError
 
 if TYPE_CHECKING:
     import jax
     import numpy as np
     from matplotlib.figure import Figure
 
-    from dec_jax.architecture import Architecture
-    from dec_jax.data import Dataset
-    from dec_jax.model import Model
-    from dec_jax.pretrain import PretrainConfig, PretrainHistory, PretrainState
+    from dec_jax.data.load import Dataset
+    from dec_jax.model.inference import Model
+    from dec_jax.networks.architecture import Architecture
+    from dec_jax.runs.progress import Stop
+    from dec_jax.training.pretrain import PretrainConfig, PretrainHistory, PretrainState
     from experiments.autoencoders import Settings
-    from experiments.interrupt import Stop
 
 IN_ORDER = ("mnist", "fashion_mnist")  # whose last seventh is the published test part
 NOISE = 0.2  # share of the pixels that salt and pepper hide
@@ -56,11 +56,11 @@ class Views(NamedTuple):
 
 def prepared(settings: "Settings") -> Task:
     """Loads and checks everything; raises UsageError."""
-    from dec_jax.augment import Augmentation
-    from dec_jax.data import ARRAY_SUFFIXES, load_dataset
-    from dec_jax.optimizer import Optimizer
-    from dec_jax.pretrain import PretrainConfig
-    from dec_jax.reconstruction import Reconstruction, Variational
+    from dec_jax.data.load import ARRAY_SUFFIXES, load_dataset
+    from dec_jax.objectives.reconstruction import Reconstruction, Variational
+    from dec_jax.training.augmentation import Augmentation
+    from dec_jax.training.optimizer import Optimizer
+    from dec_jax.training.pretrain import PretrainConfig
 
     kind, sparsity = settings.kind, 0.0
     noise = NOISE if kind == "denoising" else 0.0
@@ -103,8 +103,14 @@ def prepared(settings: "Settings") -> Task:
 
 def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
     """The network that was asked for, or the published one for samples of this shape."""
-    from dec_jax.architecture import Architecture, Conv2D, Dense, Layer, MaxPool2D
-    from dec_jax.architecture_files import load_architecture
+    from dec_jax.networks.architecture import (
+        Architecture,
+        Conv2D,
+        Dense,
+        Layer,
+        MaxPool2D,
+    )
+    from dec_jax.networks.architecture_json import load_architecture
 
     name, width = settings.architecture, dataset.x.shape[1]
     if name is not None:
@@ -143,7 +149,7 @@ def check_range(dataset: "Dataset", architecture: "Architecture") -> None:
     """Raises UsageError unless the network's input is in [0, 1]."""
     import numpy as np
 
-    from dec_jax.autoencoder import scale_input
+    from dec_jax.networks.autoencoder import scale_input
 
     limits = np.array([[dataset.x.min(), dataset.x.max()]])
     low, high = np.asarray(scale_input(limits, architecture))[0].tolist()
@@ -170,13 +176,14 @@ def new_folder(task: Task, suffix: str = "") -> Path:
     """The empty folder for the results; says where it is, and what will be trained."""
     import jax
 
-    from experiments import environment, run_folder
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs import provenance
 
     dataset, out = task.dataset, task.settings.out
     own = f"runs/autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
     folder = run_folder.prepare(Path(out or own), explicit=out is not None)
     print(
-        f"dec_jax on {environment.device()}, jax {jax.__version__}\n{dataset.name}: "
+        f"dec_jax on {provenance.device()}, jax {jax.__version__}\n{dataset.name}: "
         f"{len(task.x):,} samples to train on, {len(task.validation):,} to validate with "
         f"({dataset.source})\nresults: {folder}"
     )
@@ -189,10 +196,11 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
     import numpy as np
 
     from dec_jax import model
-    from dec_jax.curves import loss_curves
-    from dec_jax.pretrain import pretrain_end_to_end
-    from experiments import environment, run_folder
-    from experiments.interrupt import bar_of
+    from dec_jax.plots.curves import loss_curves
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs import provenance
+    from dec_jax.runs.progress import bar_of
+    from dec_jax.training.pretrain import pretrain_end_to_end
 
     settings, config, dataset = task.settings, task.config, task.dataset
     facts = {
@@ -202,11 +210,11 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
         "sparsity": getattr(config.objective, "sparsity", None),
         "n_train": len(task.x),
         "n_validation": len(task.validation),
-        "device": environment.device(),
-        "versions": environment.versions(),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
         "precision": task.architecture.precision,
         # Asked now: the checkout may move on while the run goes on with what it loaded.
-        "commit": environment.commit(),
+        "commit": provenance.commit(),
     }
     run_folder.write_json(folder / "config.json", configuration(task))
     pretrain_key, score_key = jax.random.split(jax.random.key(settings.seed))
@@ -267,7 +275,7 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
 
 def configuration(task: Task) -> dict[str, Any]:
     """What stands in config.json: the command, and all that it came to."""
-    from dec_jax.architecture_files import architecture_to_json
+    from dec_jax.networks.architecture_json import architecture_to_json
 
     pretrain = dataclasses.asdict(task.config)
     pretrain["objective"]["name"] = type(task.config.objective).__name__
@@ -290,9 +298,9 @@ def start(task: Task, key: "jax.Array", stop: "Stop") -> "PretrainState":
     """
     import jax
 
-    from dec_jax.autoencoder import scale_input
-    from dec_jax.pretrain import init_pretraining, pretrain_end_to_end
-    from dec_jax.reconstruction import Reconstruction
+    from dec_jax.networks.autoencoder import scale_input
+    from dec_jax.objectives.reconstruction import Reconstruction
+    from dec_jax.training.pretrain import init_pretraining, pretrain_end_to_end
 
     network, config = task.architecture, task.config
     shared: dict[str, Any] = {"architecture": network, "n_samples": len(task.x)}
@@ -334,8 +342,8 @@ def validation_views(task: Task, network: "Model", key: "jax.Array") -> Views:
     import numpy as np
 
     from dec_jax import model
-    from dec_jax.augment import corrupt
-    from dec_jax.autoencoder import scale_input
+    from dec_jax.networks.autoencoder import scale_input
+    from dec_jax.training.augmentation import corrupt
 
     clean = scale_input(task.validation, task.architecture)
     seen = corrupt(key, clean, task.config.augmentation)
@@ -378,8 +386,9 @@ def drawn(
     task: Task, network: "Model", views: Views, key: "jax.Array"
 ) -> "dict[str, Figure]":
     """What can be drawn of these data, by the name of the file."""
-    from dec_jax import image_plots, plots
-    from dec_jax.reconstruction import sample
+    from dec_jax.objectives.reconstruction import sample_vae
+    from dec_jax.plots import embedding as plots
+    from dec_jax.plots import images as image_plots
 
     kind, shape = task.settings.kind, task.dataset.image_shape
     figures = {}
@@ -395,7 +404,7 @@ def drawn(
             value_range=(0, 1),
         )
         if kind == "variational":
-            new = sample(
+            new = sample_vae(
                 key, network.params, SAMPLES, architecture=network.architecture
             )
             figures["samples.png"] = image_plots.samples_grid(

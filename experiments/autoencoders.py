@@ -20,9 +20,10 @@ import dataclasses
 import sys
 from typing import Any
 
+from dec_jax.cli.options import DATASETS, PRECISIONS
+from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.errors import STOPPED, UsageError, flag
 from experiments.autoencoder_run import CTRL_C, SPARSITY, new_folder, prepared, trained
-from experiments.cli import DATASETS, PRECISIONS, STOPPED, UsageError, flag
-from experiments.compile_cache import keep_programs
 
 PROGRAM = "python -m experiments.autoencoders"
 KINDS = ("simple", "sparse", "denoising", "variational")
@@ -124,7 +125,7 @@ def run(settings: Settings) -> dict[str, Any]:
       FloatingPointError: the loss is no longer finite.
     """
     # Here and below only now, because it loads jax.
-    from experiments.interrupt import Stop
+    from dec_jax.runs.progress import Stop
 
     task = prepared(settings)
     folder = new_folder(task)
@@ -136,9 +137,9 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def sweep(settings: Settings) -> dict[str, Any]:
     """`run` with each weight of `SWEEP`; returns what stands in sweep.json."""
-    from dec_jax.reconstruction import Reconstruction
-    from experiments import run_folder
-    from experiments.interrupt import Stop
+    from dec_jax.objectives.reconstruction import Reconstruction
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs.progress import Stop
 
     if settings.kind != "sparse" or settings.sparsity is not None:
         raise UsageError("--sparsity-sweep is for --kind sparse without --sparsity.")

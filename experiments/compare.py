@@ -25,16 +25,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import PRECISIONS, UsageError, check_least, exit_status
-from experiments.compile_cache import keep_programs
+from dec_jax.cli.options import PRECISIONS
+from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.errors import UsageError, check_least, exit_status
 
 if TYPE_CHECKING:
     import jax
     import numpy as np
 
-    from dec_jax.dataset import Dataset
-    from dec_jax.recipes import Recipe
-    from experiments.interrupt import Stop
+    from dec_jax.data.dataset import Dataset
+    from dec_jax.recipes.dense import Recipe
+    from dec_jax.runs.progress import Stop
 
 PROGRAM = "python -m experiments.compare"
 PIXELS, EMBEDDING = "k-means on pixels", "k-means on z"
@@ -85,10 +86,12 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     # Here and below only now, because they load jax.
     import jax
 
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs import provenance
+    from dec_jax.runs import summary as report
+    from dec_jax.runs.progress import Stop, Stopped
+    from dec_jax.runs.runner import recipe_of
     from dec_jax.validation import check_n_clusters
-    from experiments import environment, report, run_folder
-    from experiments.interrupt import Stop, Stopped
-    from experiments.runner import recipe_of
 
     try:
         # Needed only at the end, which is a bad time to miss them.
@@ -116,10 +119,10 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
         "n_samples": len(dataset.x),
         "n_fitted": n_fitted,
         "n_clusters": n_clusters,
-        "device": environment.device(),
-        "versions": environment.versions(),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
         "precision": settings["precision"],
-        "commit": environment.commit(),
+        "commit": provenance.commit(),
     }
     run_folder.write_json(folder / "config.json", {"command": settings, **facts})
     print(
@@ -159,7 +162,7 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 def load(settings: dict[str, Any]) -> "tuple[Dataset, int]":
     """The samples to be used, and how many there were."""
-    from dec_jax.data import load_dataset
+    from dec_jax.data.load import load_dataset
 
     name: str = settings["dataset"]
     options: dict[str, Any] = {}
@@ -168,8 +171,8 @@ def load(settings: dict[str, Any]) -> "tuple[Dataset, int]":
         name = os.path.join(settings["data"], "")
         # A train.csv in the folder is meant, even where some images have no row in it.
         own = Path(name, "train.csv")
-        # In grey, as the article reads them.
-        options["image_mode"] = "grey"
+        # In gray, as the article reads them.
+        options["image_mode"] = "gray"
         options["labels_csv"] = own if own.is_file() else None
     dataset = load_dataset(name, settings["data_dir"], **options)
     available = len(dataset.x)
@@ -213,13 +216,13 @@ def run_seed(
     import numpy as np
 
     from dec_jax import model
-    from dec_jax.layerwise import pretrain_layerwise, pretraining_stages
-    from dec_jax.manifold import cluster_means
-    from dec_jax.recipe import first_params
-    from dec_jax.train import train
-    from dec_jax.train_state import init_state
-    from experiments import report
-    from experiments.interrupt import best_k_means, labelled
+    from dec_jax.clustering.spectral import cluster_means
+    from dec_jax.recipes.recipe import clustering_start
+    from dec_jax.runs import summary as report
+    from dec_jax.runs.progress import best_k_means, labeled
+    from dec_jax.training.cluster import train
+    from dec_jax.training.layerwise import pretrain_layerwise, pretraining_stages
+    from dec_jax.training.state import init_state
 
     fitted, held_out = (part(dataset, rows) for rows in split(len(dataset.x), seed))
     x = jnp.asarray(fitted.x)
@@ -253,7 +256,7 @@ def run_seed(
     if recipe.start != "k-means":
         with timed(recipe.start, seconds):
             key = jax.random.fold_in(z_key, 1)
-            _, found = labelled(recipe.start, key, z, n_clusters, stop)
+            _, found = labeled(recipe.start, key, z, n_clusters, stop)
         labels = jnp.asarray(found)
         centroids = cluster_means(jnp.asarray(z), labels, n_clusters)
     intervals = recipe.train.max_intervals
@@ -262,7 +265,7 @@ def run_seed(
         result = train(
             init_state(
                 train_key,
-                *first_params(recipe, train_key, params, centroids),
+                *clustering_start(recipe, train_key, params, centroids),
                 labels,
                 **method,
             ),
@@ -319,7 +322,7 @@ def phase(
     title: str, total: int, unit: str, seconds: dict[str, float], stop: "Stop"
 ) -> Iterator[Callable]:
     """A bar, whose tick says if Ctrl-C was pressed; notes the time, leaves if it was."""
-    from experiments.interrupt import Stopped, bar_of
+    from dec_jax.runs.progress import Stopped, bar_of
 
     with timed(title, seconds), bar_of(title, total, 0, unit) as bar:
 
@@ -338,7 +341,7 @@ def nearest(x: "np.ndarray", centroids: "jax.Array") -> "np.ndarray":
     import jax.numpy as jnp
     import numpy as np
 
-    from dec_jax.assignment import squared_distances
+    from dec_jax.clustering.assignment import squared_distances
 
     distances = squared_distances(jnp.asarray(x, jnp.float32), centroids)
     return np.asarray(distances.argmin(axis=1))
@@ -348,8 +351,8 @@ def write_report(
     folder: Path, labels_true: "np.ndarray", predicted: "dict[str, np.ndarray]"
 ) -> None:
     """report.txt, class by class, and confusion.png of the last method."""
-    from dec_jax.metrics import classification_report
-    from dec_jax.plots import confusion_matrix
+    from dec_jax.evaluation.metrics import classification_report
+    from dec_jax.plots.embedding import confusion_matrix
 
     texts = []
     for name, labels in predicted.items():
@@ -366,7 +369,7 @@ def summary(
     results: list[dict[str, Any]], published: tuple[float, ...] | None
 ) -> dict[str, Any]:
     """The numbers of all seeds, in the form in which results are committed."""
-    from experiments import report
+    from dec_jax.runs import summary as report
 
     summed = report.summary(results)
     for index, stage in enumerate(summed["stages"].values()):

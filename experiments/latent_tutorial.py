@@ -9,7 +9,7 @@ MNIST's 60,000 training digits; no number is published for them.
     python -m experiments.latent_tutorial --dataset digits --format mp4
 
 Prints ARI after each epoch, and draws z on the first two principal axes of the last
-epoch, in the colours of the classes, which training never sees, or of the final clusters
+epoch, in the colors of the classes, which training never sees, or of the final clusters
 where there are none.
 """
 
@@ -21,20 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cli import UsageError, check_least, exit_status
-from experiments.compile_cache import keep_programs
+from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.errors import UsageError, check_least, exit_status
 
 if TYPE_CHECKING:
     import jax
     import numpy as np
 
-    from dec_jax.architecture import Architecture
-    from dec_jax.autoencoder import Params
-    from dec_jax.dataset import Dataset
-    from dec_jax.kmeans import KMeansResult
-    from dec_jax.pretrain import PretrainHistory, PretrainState
-    from dec_jax.train_state import History, TrainResult, TrainState
-    from experiments.interrupt import Stop
+    from dec_jax.clustering.kmeans import KMeansResult
+    from dec_jax.data.dataset import Dataset
+    from dec_jax.networks.architecture import Architecture
+    from dec_jax.networks.autoencoder import Params
+    from dec_jax.runs.progress import Stop
+    from dec_jax.training.pretrain import PretrainHistory, PretrainState
+    from dec_jax.training.state import History, TrainResult, TrainState
 
 PROGRAM = "python -m experiments.latent_tutorial"
 # The training part of these comes first, and is all that is used.
@@ -85,11 +85,12 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     import jax.numpy as jnp
 
     from dec_jax import model
-    from dec_jax.architecture import dense_architecture
-    from dec_jax.autoencoder import embed
-    from dec_jax.kmeans import k_means
-    from experiments import environment, run_folder
-    from experiments.interrupt import Stop, Stopped
+    from dec_jax.clustering.kmeans import k_means
+    from dec_jax.networks.architecture import dense_architecture
+    from dec_jax.networks.autoencoder import embed
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs import provenance
+    from dec_jax.runs.progress import Stop, Stopped
 
     dataset, n_clusters = load(settings)
     out = settings["out"] or f"runs/{dataset.name}-latent"
@@ -103,10 +104,10 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         "n_samples": len(dataset.x),
         "n_clusters": n_clusters,
         "seed": settings["seed"],
-        "device": environment.device(),
-        "versions": environment.versions(),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
         # Asked now: the checkout may move on while the run goes on with what it loaded.
-        "commit": environment.commit(),
+        "commit": provenance.commit(),
     }
     print(
         f"dec_jax on {facts['device']}, jax {jax.__version__}\n"
@@ -170,7 +171,7 @@ def load(settings: dict[str, Any]) -> "tuple[Dataset, int]":
         import safetensors  # noqa: F401
         from matplotlib.animation import FFMpegWriter
 
-        from dec_jax.data import load_dataset
+        from dec_jax.data.load import load_dataset
         from dec_jax.validation import check_n_clusters
 
         if settings["format"] == "mp4" and not FFMpegWriter.isAvailable():
@@ -227,8 +228,8 @@ class Film:
         self.ari += [] if ari is None else [ari]
 
     def score(self, labels: "jax.Array") -> float | None:
-        """ARI of a labelling, or None without classes."""
-        from dec_jax.metrics import adjusted_rand_index
+        """ARI of a labeling, or None without classes."""
+        from dec_jax.evaluation.metrics import adjusted_rand_index
 
         if self.classes is None:
             return None
@@ -252,9 +253,9 @@ def pretrain(
     stop: "Stop",
 ) -> "tuple[Params, list[float]]":
     """The parameters of the autoencoder, and the loss of each epoch."""
-    from dec_jax.optimizer import Optimizer
-    from dec_jax.pretrain import PretrainConfig, pretrain_end_to_end
-    from experiments.interrupt import Stopped, bar_of
+    from dec_jax.runs.progress import Stopped, bar_of
+    from dec_jax.training.optimizer import Optimizer
+    from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 
     config = PretrainConfig(
         epochs=settings["epochs"],
@@ -292,14 +293,14 @@ def cluster(
     import jax
     import numpy as np
 
-    from dec_jax.assignment import hard_assignment, soft_assignment
-    from dec_jax.autoencoder import embed
-    from dec_jax.loop import steps_per_epoch
+    from dec_jax.clustering.assignment import hard_assignment, soft_assignment
+    from dec_jax.networks.autoencoder import embed
     from dec_jax.objectives import DEC
-    from dec_jax.optimizer import Optimizer
-    from dec_jax.train import train
-    from dec_jax.train_state import TrainConfig, init_state
-    from experiments.interrupt import Stopped, bar_of
+    from dec_jax.runs.progress import Stopped, bar_of
+    from dec_jax.training.cluster import train
+    from dec_jax.training.minibatches import steps_per_epoch
+    from dec_jax.training.optimizer import Optimizer
+    from dec_jax.training.state import TrainConfig, init_state
 
     config = TrainConfig(
         update_interval=steps_per_epoch(len(x), settings["batch_size"]),
@@ -347,11 +348,11 @@ def cluster(
 
 def draw(film: Film, folder: Path, suffix: str) -> Path:
     """Writes every frame as frames/epoch-NNN.png, and all of them as one film."""
-    from dec_jax.animation import latent_frames, save_animation
+    from dec_jax.plots.animation import latent_frames, save_animation
 
     titles = [film.title(frame) for frame in range(len(film.z))]
-    colours = film.labels[-1] if film.classes is None else film.classes
-    figures = latent_frames(film.z, colours, axes_from="last", titles=titles)
+    colors = film.labels[-1] if film.classes is None else film.classes
+    figures = latent_frames(film.z, colors, axes_from="last", titles=titles)
     (folder / "frames").mkdir()
     for frame, figure in enumerate(figures):
         figure.savefig(folder / "frames" / f"epoch-{frame:03}.png", dpi=100)

@@ -13,8 +13,8 @@ What each recipe reached, and in what time, stands in experiments/README.md.
 
 import sys
 
-from experiments.cli import main
-from experiments.compile_cache import keep_programs
+from dec_jax.cli.options import main
+from dec_jax.runs.compile_cache import keep_programs
 
 if __name__ == "__main__":
     keep_programs()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.compile_cache import keep_programs
+from dec_jax.runs.compile_cache import keep_programs
 
 N_SAMPLES = 1796  # of the 1,797 digits, for two to share
 MODULE = "experiments.two_processes"
@@ -73,8 +73,8 @@ def cluster(file: Path) -> int:
     import jax
 
     import dec_jax as dj
-    from dec_jax import sharding
-    from dec_jax.autoencoder import embed
+    from dec_jax.networks.autoencoder import embed
+    from dec_jax.parallel import sharding
 
     if int(os.environ["JAX_NUM_PROCESSES"]) > 1:
         sharding.initialize_distributed()

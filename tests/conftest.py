@@ -18,9 +18,10 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Each before the first use of its subject: jax's devices, the import of the library.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    f"dec_jax.{path.stem}"
-    for path in (Path(__file__).parents[1] / "dec_jax").glob("[a-z]*.py")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "dec_jax").rglob("[a-z]*.py")
 )
 jaxtyping.install_import_hook(MODULES, f"{__name__}.typechecker")
 
@@ -52,17 +53,6 @@ def few_programs():
     jax.clear_caches()
 
 
-def saved(state):
-    """What a checkpoint holds of a training state: NumPy arrays."""
-    return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
-
-
-def restored(state):
-    """The training state that `saved` took."""
-    state = jax.tree.map(jax.numpy.asarray, state)
-    return state._replace(key=jax.random.wrap_key_data(state.key))
-
-
 @pytest.fixture
 def key():
     return jax.random.key(0)
@@ -72,16 +62,16 @@ def key():
 def blobs():
     """200 samples of 8 columns in 4 far clusters, float32, and their labels, int32."""
     rng = np.random.default_rng(0)
-    centres = 4 * np.eye(4, 8) @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    centers = 4 * np.eye(4, 8) @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
     labels = np.arange(200, dtype=np.int32) % 4
     noise = rng.normal(scale=0.5, size=(200, 8))
-    return (centres[labels] + noise).astype(np.float32), labels
+    return (centers[labels] + noise).astype(np.float32), labels
 
 
 @pytest.fixture(scope="session")
 def architecture():
     """8-16-3-16-8: what fits the blobs."""
-    from dec_jax.architecture import dense_architecture
+    from dec_jax.networks.architecture import dense_architecture
 
     return dense_architecture(8, hidden=(16,), embedding_dim=3)
 
@@ -95,8 +85,8 @@ def x(blobs):
 @pytest.fixture(scope="session")
 def start(x, architecture):
     """An untrained network, and 4 centroids and labels by k-means on its embedding."""
-    from dec_jax.autoencoder import encode, init_params
-    from dec_jax.kmeans import k_means
+    from dec_jax.clustering.kmeans import k_means
+    from dec_jax.networks.autoencoder import encode, init_params
 
     key = jax.random.key(0)
     params = init_params(key, architecture)

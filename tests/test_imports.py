@@ -1,4 +1,4 @@
-"""Imports run one way: from the loops and programs down to the maths."""
+"""Imports run one way: from the programs down to the maths."""
 
 import ast
 import subprocess
@@ -8,100 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = sorted((ROOT / "dec_jax").glob("*.py"))
+MODULES = sorted((ROOT / "dec_jax").rglob("*.py"))
 
-# What each module of the maths and of the loops may import of ours.
-ALLOWED = {
-    "validation": set(),
-    "sharding": set(),
-    "blocks": {"sharding"},
-    "loop": {"blocks", "sharding"},
-    "convolution": {"validation"},
-    "pooling": {"convolution", "validation"},
-    "precision": set(),
-    "architecture": {"convolution", "pooling", "precision", "validation"},
-    "json_fields": set(),
-    "architecture_files": {"architecture", "json_fields", "precision", "validation"},
-    "architecture_drawing": {"architecture", "autoencoder"},
-    "assignment": {"validation"},
-    "augment": {"validation"},
-    "stack": {"architecture", "convolution", "pooling", "precision"},
-    "autoencoder": {"architecture", "loop", "stack"},
-    "reconstruction": {"architecture", "autoencoder"},
-    "objectives": {"architecture", "assignment", "autoencoder", "reconstruction"},
-    "mixture": {"validation"},
-    "optimizer": {"validation"},
-    "kmeans": {"blocks", "sharding", "validation"},
-    "neighbors": {"validation"},
-    "manifold": {"kmeans", "neighbors", "validation"},
-    "umap_mixture": {"validation"},
-    "metrics": {"validation"},
-    "label_free": {"metrics", "validation"},
-    "dataset": {"validation"},
-    "idx": {"validation"},
-    "array_files": {"dataset", "validation"},
-    "image_labels": {"dataset", "validation"},
-    "image_folder": {"dataset", "image_labels", "validation"},
-    "tables": {"dataset", "validation"},
-    "stl10": {"dataset"},
-    "text_sets": {"array_files", "dataset", "tfds_sets"},
-    "tfds_sets": {"data", "dataset", "idx", "validation"},
-    "plots": {"metrics", "validation"},
-    "animation": {"plots", "validation"},
-    "curves": {"plots", "validation"},
-    "image_plots": {"label_free", "plots", "validation"},
-    "checkpoint": {"sharding", "validation"},
-    "model_arrays": {"architecture", "autoencoder"},
-    "model_file": set(),
-}
-ALLOWED["data"] = {
-    *("array_files", "dataset", "idx", "image_folder", "stl10", "tables"),
-    *("text_sets", "tfds_sets", "validation"),
-}
-ALLOWED["pretrain"] = {
-    *("architecture", "augment", "autoencoder", "loop", "optimizer", "reconstruction"),
-    *("sharding", "validation"),
-}
-ALLOWED["layerwise"] = {
-    *("architecture", "autoencoder", "pretrain", "reconstruction", "sharding"),
+# From the ground up: a module imports its own package and those before it.
+PACKAGES = (
     "validation",
-}
-ALLOWED["n_clusters"] = {
-    *("assignment", "kmeans", "label_free", "loop", "manifold", "metrics", "neighbors"),
-    "validation",
-}
-ALLOWED["train_state"] = {
-    *("augment", "autoencoder", "objectives", "optimizer", "validation"),
-}
-ALLOWED["vade"] = {
-    *("architecture", "autoencoder", "mixture", "objectives", "reconstruction"),
-}
-ALLOWED["reseed"] = {"autoencoder", "objectives", "train_state"}
-ALLOWED["train"] = {
-    *("architecture", "assignment", "augment", "autoencoder", "loop", "objectives"),
-    *("reseed", "sharding", "train_state", "validation"),
-}
-ALLOWED["many"] = {
-    *("architecture", "autoencoder", "loop", "objectives", "pretrain", "sharding"),
-    *("train", "train_state", "validation"),
-}
-ALLOWED["health"] = {"assignment", "label_free", "train_state"}
-ALLOWED["choice"] = {"metrics", "validation"}
-ALLOWED["model"] = {
-    *("architecture", "architecture_files", "autoencoder", "dataset", "loop"),
-    *("model_arrays", "model_file", "objectives", "train", "vade", "validation"),
-}
-ALLOWED["sources"] = {"image_folder", "validation"}
-ALLOWED["reading"] = {"loop", "sources", "validation"}
-ALLOWED["stream_passes"] = {
-    *("architecture", "assignment", "autoencoder", "kmeans", "loop", "objectives"),
-    *("reading", "sources", "train_state", "validation"),
-}
-ALLOWED["stream"] = {
-    *("architecture", "assignment", "autoencoder", "loop", "objectives", "pretrain"),
-    *("reading", "sources", "stream_passes", "train", "train_state", "validation"),
-}
-
+    "parallel",
+    "data",
+    "networks",
+    "clustering",
+    "objectives",
+    "training",
+    "streaming",
+    "recipes",
+    "evaluation",
+    "plots",
+    "model",
+    "runs",
+    "cli",
+)
+# Imported where they are used, and by the library itself never.
 OPTIONAL = (
     "tensorflow",
     "tensorflow_datasets",
@@ -128,34 +54,61 @@ def imported_modules(path):
     return names
 
 
-def our_modules(path):
-    """Modules of dec_jax that a file imports, without the prefix."""
-    return {
-        name.split(".")[1]
-        for name in imported_modules(path)
-        if name.startswith("dec_jax.")
-    } & {module.stem for module in LIBRARY}
+def module_name(path):
+    """The dotted name of a module, a package without its `__init__`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+IMPORTS = {module_name(path): imported_modules(path) for path in MODULES}
+
+
+def package_of(name):
+    """The package, or top module, of dec_jax that a dotted name stands in."""
+    return name.split(".")[1]
 
 
 def test_imported_modules_finds_both_forms(tmp_path):
     file = tmp_path / "example.py"
-    file.write_text("import dec_jax.loop\ndef f():\n    from dec_jax import train\n")
-    assert our_modules(file) == {"loop", "train"}
+    file.write_text("import dec_jax.a\ndef f():\n    from dec_jax.b import c\n")
+    assert imported_modules(file) == {"dec_jax.a", "dec_jax.b", "dec_jax.b.c"}
 
 
-@pytest.mark.parametrize("module", sorted(ALLOWED))
-def test_module_imports_only_what_stands_below_it(module):
-    assert our_modules(ROOT / "dec_jax" / f"{module}.py") <= ALLOWED[module]
+def test_every_package_has_its_place_in_the_order():
+    assert {package_of(name) for name in IMPORTS if "." in name} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
-def test_library_imports_no_program(path):
-    packages = {name.split(".")[0] for name in imported_modules(path)}
+@pytest.mark.parametrize("name", [name for name in IMPORTS if "." in name])
+def test_module_imports_only_packages_before_its_own(name):
+    allowed = PACKAGES[: PACKAGES.index(package_of(name)) + 1]
+    used = {package_of(other) for other in IMPORTS[name] if other[:8] == "dec_jax."}
+    assert used - {"__version__"} <= set(allowed)
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {name: used & set(IMPORTS) - {name} for name, used in IMPORTS.items()}
+    # A package's `__init__` offers what its modules define; they do not ask it back.
+    leaves = True
+    while leaves:
+        leaves = {name for name, used in graph.items() if not used}
+        graph = {n: used - leaves for n, used in graph.items() if n not in leaves}
+    assert graph == {}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_library_imports_no_program(name):
+    packages = {other.split(".")[0] for other in IMPORTS[name]}
     assert not packages & {"experiments", "benchmarks", "tests"}
 
 
-def test_importing_the_library_loads_no_optional_package():
-    program = f"import sys, dec_jax; print(set({OPTIONAL}) & set(sys.modules))"
+def test_benchmarks_import_no_experiment():
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        assert not [n for n in imported_modules(path) if n.startswith("experiments")]
+
+
+@pytest.mark.parametrize("program", ["import dec_jax", "import dec_jax; dec_jax.train"])
+def test_importing_the_library_loads_no_optional_package(program):
+    program = f"import sys; {program}; print(set({OPTIONAL}) & set(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )

@@ -1,0 +1,163 @@
+"""Names that are importable from `dec_jax` itself; `__init__.py` loads them when used."""
+
+from .clustering.assignment import (
+    equidistant_centroids,
+    hard_assignment,
+    label_change,
+    log_soft_assignment,
+    match_cluster_sizes,
+    soft_assignment,
+    squared_distances,
+    target_distribution,
+)
+from .clustering.kmeans import (
+    KMeansResult,
+    k_means,
+    kmeans_plus_plus,
+)
+from .data.dataset import (
+    Dataset,
+)
+from .data.load import (
+    load_dataset,
+)
+from .evaluation.metrics import (
+    adjusted_rand_index,
+    clustering_accuracy,
+    normalized_mutual_info,
+    purity,
+)
+from .networks.architecture import (
+    Architecture,
+    Conv2D,
+    Deconv2D,
+    Dense,
+    MaxPool2D,
+    Reshape,
+    dense_architecture,
+)
+from .networks.architecture_json import (
+    load_architecture,
+)
+from .networks.autoencoder import (
+    decode,
+    embed,
+    encode,
+    encode_distribution,
+    init_params,
+    reconstruct,
+)
+from .objectives.dcn import (
+    DCN,
+)
+from .objectives.dec import (
+    DEC,
+)
+from .objectives.idec import (
+    IDEC,
+)
+from .objectives.losses import (
+    clustering_loss,
+    kmeans_loss,
+)
+from .objectives.reconstruction import (
+    MeanReconstruction,
+    Reconstruction,
+    Variational,
+    reconstruction_loss,
+    sample_vae,
+)
+from .objectives.vade import (
+    VaDE,
+)
+from .training.augmentation import (
+    Augmentation,
+    augment,
+)
+from .training.cluster import (
+    assign,
+    train,
+    train_interval,
+    train_step,
+)
+from .training.layerwise import (
+    LayerwiseConfig,
+    pretrain_layerwise,
+)
+from .training.optimizer import (
+    Optimizer,
+)
+from .training.pretrain import (
+    PretrainConfig,
+    pretrain_end_to_end,
+)
+from .training.state import (
+    History,
+    TrainConfig,
+    TrainResult,
+    TrainState,
+    init_state,
+)
+
+__version__: str
+
+__all__ = [
+    "Dataset",
+    "load_dataset",
+    "Architecture",
+    "Dense",
+    "Conv2D",
+    "Deconv2D",
+    "MaxPool2D",
+    "Reshape",
+    "dense_architecture",
+    "load_architecture",
+    "init_params",
+    "encode",
+    "encode_distribution",
+    "decode",
+    "reconstruct",
+    "embed",
+    "Augmentation",
+    "augment",
+    "Optimizer",
+    "PretrainConfig",
+    "pretrain_end_to_end",
+    "LayerwiseConfig",
+    "pretrain_layerwise",
+    "MeanReconstruction",
+    "Reconstruction",
+    "Variational",
+    "reconstruction_loss",
+    "sample_vae",
+    "KMeansResult",
+    "k_means",
+    "kmeans_plus_plus",
+    "equidistant_centroids",
+    "squared_distances",
+    "log_soft_assignment",
+    "soft_assignment",
+    "target_distribution",
+    "match_cluster_sizes",
+    "hard_assignment",
+    "label_change",
+    "clustering_loss",
+    "kmeans_loss",
+    "DEC",
+    "IDEC",
+    "DCN",
+    "VaDE",
+    "History",
+    "TrainConfig",
+    "TrainResult",
+    "TrainState",
+    "init_state",
+    "assign",
+    "train",
+    "train_interval",
+    "train_step",
+    "adjusted_rand_index",
+    "clustering_accuracy",
+    "normalized_mutual_info",
+    "purity",
+]

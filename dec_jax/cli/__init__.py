@@ -1,0 +1,1 @@
+"""Provides the `dec-jax` command."""

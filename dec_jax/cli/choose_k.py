@@ -1,0 +1,190 @@
+"""How many clusters the data have, asked of them without labels.
+
+One autoencoder (of an earlier run, or pretrained here as the recipe `dec` does), one graph
+of the neighbors of z, and every k from 2 to --most on it: the eigengap of the graph, how
+much halves of the data agree, silhouette and modularity. Prints a table, the number that
+they point to and whether the data decide it; draws the four.
+
+    python -m dec_jax.cli.choose_k --dataset mnist --pretrained runs/mnist-dec
+    python -m dec_jax.cli.choose_k --dataset table.csv --label-column species
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dec_jax.cli.options import PRECISIONS
+from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.errors import UsageError, check_least, exit_status
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dec_jax.data.dataset import Dataset
+    from dec_jax.evaluation.n_clusters import Sweep
+
+PROGRAM = "python -m dec_jax.cli.choose_k"
+VIEWS = ("eigengap", "stability", "silhouette", "modularity")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    out = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Says how many clusters the data have, without labels.",
+    )
+    add = out.add_argument
+    what = "data set, file or folder of images (default mnist)"
+    add("--dataset", metavar="NAME", default="mnist", help=what)
+    add("--data-dir", metavar="DIR", help="of data sets (default $DEC_JAX_DATA)")
+    what = "column of a table with the classes, which is left out"
+    add("--label-column", metavar="NAME", help=what)
+    add("--image-size", metavar="N", type=int, help="crop and resize images to N x N")
+    what = "autoencoder of an earlier run: its folder, or a .safetensors file"
+    add("--pretrained", metavar="PATH", help=what)
+    add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
+    what = "largest number of clusters (default 20)"
+    add("--most", metavar="K", type=int, default=20, help=what)
+    add("--seed", metavar="S", type=int, default=0, help="of all draws (default 0)")
+    what = "of matrix products: float32 (default), or bfloat16"
+    add("--precision", choices=PRECISIONS, default="float32", help=what)
+    add("--out", metavar="DIR", help="folder (default runs/<data set>-choose-k)")
+    return out
+
+
+def main(arguments: list[str]) -> int:
+    """Sweeps; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    settings = vars(parser().parse_args(arguments))
+    return exit_status(lambda: run(settings), "Stopped before there was an answer.")
+
+
+def run(settings: dict[str, Any]) -> dict[str, Any]:
+    """Embeds, sweeps, draws; returns what results.json holds."""
+    check_least(settings, most=2, epochs=1, image_size=1)
+    # Here and below only now, because they load jax.
+    import jax
+
+    from dec_jax.data.load import load_dataset
+    from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
+    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs import provenance
+    from dec_jax.runs.progress import bar_of
+
+    reading = {name: settings[name] for name in ("label_column", "image_size")}
+    try:
+        dataset = load_dataset(settings["dataset"], settings["data_dir"], **reading)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    if settings["most"] >= len(dataset.x):
+        raise UsageError(
+            f"--most must be below the {len(dataset.x)} samples, got {settings['most']}."
+        )
+    out = settings["out"] or f"runs/{dataset.name}-choose-k"
+    folder = run_folder.prepare(Path(out), explicit=settings["out"] is not None)
+    print(
+        f"dec_jax on {provenance.device()}, jax {jax.__version__}\n{dataset.name}: "
+        f"{len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+        f"({dataset.source})\nresults: {folder}"
+    )
+    pretrain_key, sweep_key = jax.random.split(jax.random.key(settings["seed"]))
+    z = embedded(pretrain_key, dataset, settings)
+    numbers = range(2, settings["most"] + 1)
+    with bar_of("numbers k", len(numbers), 0, "k") as bar:
+        sweep = sweep_n_clusters(sweep_key, z, numbers, on_k=lambda _: bar.update())
+    found = recommend(sweep)
+    print(table(sweep))
+    print("\n".join(found.reasons))
+    decided = "the data decide it" if found.decided else "the data do not decide it"
+    print(f"recommended: {found.n_clusters} clusters; {decided}")
+    classes = dataset.n_classes
+    results = {
+        "recipe": "choose-k",
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.sha256,
+        "n_samples": len(dataset.x),
+        "seed": settings["seed"],
+        "recommended": found.n_clusters,
+        "decided": found.decided,
+        "reasons": found.reasons,
+        "n_classes": classes,
+        **{name: column.tolist() for name, column in sweep._asdict().items()},
+        "device": provenance.device(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    run_folder.write_json(folder / "config.json", {"command": settings})
+    run_folder.write_json(folder / "results.json", results)
+    draw(sweep, found.n_clusters, folder / "n_clusters.png")
+    return results
+
+
+def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
+    """z of all samples, by the autoencoder of an earlier run or one pretrained here."""
+    import dataclasses
+
+    from dec_jax import model
+    from dec_jax.model.file import ModelError
+    from dec_jax.recipes.dense import DataShape, make_recipe
+    from dec_jax.runs.progress import bar_of
+    from dec_jax.runs.runner import autoencoder_file
+    from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+
+    path = autoencoder_file(settings["pretrained"], settings["seed"])
+    if path is not None:
+        try:
+            return model.transform(model.load(path), dataset)
+        except (ModelError, ValueError) as error:
+            raise UsageError(f"--pretrained {path}: {error}") from error
+    shape = DataShape(
+        n_samples=len(dataset.x),
+        input_dim=dataset.x.shape[1],
+        image_shape=dataset.image_shape,
+        input_scale=dataset.input_scale,
+        name=dataset.name,
+    )
+    recipe = make_recipe("dec", shape)
+    network = dataclasses.replace(recipe.architecture, precision=settings["precision"])
+    config = recipe.pretrain
+    assert isinstance(config, PretrainConfig)
+    if settings["epochs"] is not None:
+        config = dataclasses.replace(config, epochs=settings["epochs"])
+    with bar_of("pretraining", config.epochs, 0, "epoch") as bar:
+
+        def on_epoch(_: Any, row: Any) -> None:
+            bar.set_postfix_str(f"loss {row.loss:.5f}", refresh=False)
+            bar.update()
+
+        params, _ = pretrain_end_to_end(
+            key, dataset.x, architecture=network, config=config, on_epoch=on_epoch
+        )
+    return model.transform(model.Model(params, network), dataset)
+
+
+def table(sweep: "Sweep") -> str:
+    """One line a k."""
+    lines = [f"{'k':>4}" + "".join(f"{view:>12}" for view in VIEWS)]
+    for index, k in enumerate(sweep.n_clusters):
+        numbers = (getattr(sweep, view)[index] for view in VIEWS)
+        lines.append(f"{k:>4}" + "".join(f"{number:>12.4f}" for number in numbers))
+    return "\n".join(lines)
+
+
+def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
+    """The four views over k, the recommended one marked."""
+    from matplotlib.ticker import MaxNLocator
+
+    from dec_jax.plots.embedding import COLORS, new_figure
+
+    figure = new_figure(9.6, 5.4)
+    for panel, view in zip(figure.subplots(2, 2).flat, VIEWS, strict=True):
+        panel.plot(sweep.n_clusters, getattr(sweep, view), "o-", color=COLORS[0])
+        panel.axvline(recommended, color=COLORS[1], linestyle="--")
+        panel.set(title=view, xlabel="number of clusters")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    keep_programs()
+    sys.exit(main(sys.argv[1:]))

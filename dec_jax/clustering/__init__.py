@@ -1,0 +1,1 @@
+"""Clusters embeddings: k-means, mixtures, the neighbor graph, q and p."""

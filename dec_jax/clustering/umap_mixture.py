@@ -1,0 +1,82 @@
+"""The manifold step by well-kept libraries: UMAP of the embedding and a Gaussian mixture.
+
+McConville, Santos-Rodriguez, Piechocki and Craddock, `N2D: (Not Too) Deep Clustering via
+Clustering the Local Manifold of an Autoencoded Embedding
+<https://arxiv.org/abs/1908.05968>`_, ICPR 2020. Needs the extra `umap`; `manifold` does
+the like on the device, without it and faster.
+"""
+
+import warnings
+from importlib.util import find_spec
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
+
+
+def umap_mixture(
+    z: ArrayLike, n_clusters: int, *, seed: int = 0, n_neighbors: int = 20
+) -> Int[np.ndarray, " n"]:
+    """Labels embeddings by a full-covariance Gaussian mixture on their UMAP.
+
+    Args:
+      z: embeddings, shape [n, d].
+      n_clusters: k, of the mixture and of the dimensions of the UMAP.
+      seed: of both.
+      n_neighbors: of the UMAP; the fewer of it and n - 1 are taken. It has `min_dist` 0.
+
+    Returns:
+      int32 labels.
+
+    Raises:
+      ImportError: umap-learn is not installed.
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], or k or the
+        neighbors are out of range.
+    """
+    values = np.asarray(z)
+    check_samples(values, "z")
+    check_n_clusters(n_clusters, len(values))
+    check_positive_int("n_neighbors", n_neighbors)
+    check_umap()
+    return _mixture(_umap(values, n_clusters, seed, n_neighbors), n_clusters, seed)
+
+
+def check_umap() -> None:
+    """Raises ImportError unless umap-learn is installed; for callers with work ahead."""
+    if find_spec("umap") is None:
+        raise ImportError(
+            "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or take "
+            "manifold.spectral_clustering."
+        )
+
+
+def _umap(
+    z: np.ndarray, n_components: int, seed: int, n_neighbors: int
+) -> Float[np.ndarray, "n k"]:
+    with warnings.catch_warnings():
+        # Of libraries beneath it, about themselves.
+        warnings.simplefilter("ignore")
+        import umap
+
+        model = umap.UMAP(
+            n_neighbors=min(n_neighbors, len(z) - 1),
+            n_components=n_components,
+            min_dist=0.0,
+            random_state=seed,
+            # A seed allows no more than one.
+            n_jobs=1,
+            # Its spectral start needs more samples than that.
+            init="spectral" if len(z) > 4 * n_components else "random",
+        )
+        return np.asarray(model.fit_transform(z.astype(np.float32)))
+
+
+def _mixture(
+    points: Float[np.ndarray, "n k"], n_clusters: int, seed: int
+) -> Int[np.ndarray, " n"]:
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(n_clusters, covariance_type="full", random_state=seed)
+    return mixture.fit_predict(points.astype(np.float64)).astype(np.int32)

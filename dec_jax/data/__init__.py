@@ -1,0 +1,1 @@
+"""Reads files into samples, labels and what is known of them."""

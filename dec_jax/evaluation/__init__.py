@@ -1,0 +1,1 @@
+"""Scores clusters, with and without known classes."""

@@ -1,0 +1,1 @@
+"""Describes, initializes and applies autoencoders."""

@@ -1,0 +1,1 @@
+"""Spreads rows over devices and processes, and walks over them in blocks."""

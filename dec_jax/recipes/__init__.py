@@ -1,0 +1,1 @@
+"""Names published settings."""

@@ -1,0 +1,148 @@
+"""The devices and processes of a run: which there are, who speaks, how they part."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from dec_jax.parallel import sharding
+from dec_jax.training.layerwise import pretraining_stages
+from dec_jax.recipes.dense import Recipe
+from dec_jax.runs.errors import UsageError
+
+# A run of several processes, started by hand, by SLURM or by Open MPI.
+COUNTS = (sharding.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+PEER_ENDED = 3  # the exit status of a process whose peer is gone
+# What the errors of sums over processes speak of; they come in several types.
+TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
+
+
+class Here(NamedTuple):
+    """What this process computes on, and where it writes."""
+
+    mesh: Mesh | None  # None is the default device alone
+    scratch: Path | None  # thrown away at the end; None in the process that speaks
+
+
+@contextlib.contextmanager
+def joined(options: Mapping[str, Any]) -> Iterator[Here]:
+    """The devices of a run, and its processes.
+
+    With several processes only the first one speaks. One that fails says why and
+    leaves at once, which ends the others: waiting for them would last for ever.
+
+    Raises:
+      UsageError: devices that do not exist, processes that do not find one another.
+    """
+    several = options.get("distributed") or any(
+        int(os.environ.get(name, 1)) > 1 for name in COUNTS
+    )
+    if not several:
+        yield Here(_mesh(options.get("devices")), None)
+        return
+    if "devices" in options:
+        raise UsageError("--devices: a run of several processes takes all devices.")
+    try:
+        sharding.initialize_distributed()
+    except ValueError as error:
+        raise UsageError(f"--distributed: {error}") from error
+    mesh = sharding.data_mesh()
+    try:
+        if sharding.is_first_process():
+            yield Here(mesh, None)
+        else:
+            with _silence(), tempfile.TemporaryDirectory(prefix="dec_jax-") as scratch:
+                yield Here(mesh, Path(scratch))
+    except BaseException as error:
+        _leave(error)
+
+
+def _mesh(count: int | None) -> Mesh | None:
+    if count is not None:
+        if count < 1:
+            raise UsageError(f"--devices must be at least 1, got {count}.")
+        # Of a CPU there are as many as are asked for, if nothing has run yet.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", count)
+    every = jax.devices()
+    if count is None:
+        count = 1 if every[0].platform == "cpu" else len(every)
+    if count > len(every):
+        raise UsageError(f"--devices {count}: there are only {len(every)}.")
+    return sharding.data_mesh(every[:count]) if count > 1 else None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with (
+        open(os.devnull, "w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(nothing),
+    ):
+        # The compiler's own library speaks past Python.
+        os.dup2(nothing.fileno(), 1)
+        yield
+
+
+def _leave(error: BaseException) -> None:
+    """Ends a process of several, without waiting for the others as an exit would."""
+    number, status = jax.process_index(), 1
+    if any(name in str(error) for name in TRANSPORTS):
+        status = PEER_ENDED
+        reason = str(error).splitlines()[0]
+        print(
+            f"error: process {number} cannot go on: another process of this run has "
+            f"ended ({reason}).\nStart all of them again with --resume: they go on from "
+            "the last checkpoint.",
+            file=sys.stderr,
+        )
+    elif isinstance(error, UsageError):
+        status = 2
+        print(f"error: process {number}: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def place(x: np.ndarray, mesh: Mesh | None) -> jax.Array:
+    """The samples where the run computes: their rows spread over the devices.
+
+    All rows are on each device where the devices do not divide them.
+    """
+    if mesh is None:
+        return jnp.asarray(x)
+    if len(x) % mesh.size:
+        return sharding.replicate(jnp.asarray(x), mesh)
+    return sharding.shard_rows(x, mesh)
+
+
+def described(n_samples: int, mesh: Mesh) -> str:
+    """One line on who works on what."""
+    processes = jax.process_count()
+    which = f" of {processes} processes" if processes > 1 else ""
+    rows = f"{n_samples // mesh.size:,} rows on each"
+    if n_samples % mesh.size:
+        rows = "all rows on each, as they do not divide them"
+    return f"{mesh.size} devices{which}, {rows}"
+
+
+def check_batches(recipe: Recipe, n_samples: int, mesh: Mesh) -> None:
+    """Raises UsageError unless the devices can share each batch of the recipe."""
+    stages = pretraining_stages(recipe.architecture, recipe.pretrain)
+    sizes = [stage.config.batch_size for stage in stages]
+    for batch_size in (*sizes, recipe.train.batch_size):
+        try:
+            sharding.check_divides("batch_size", min(batch_size, n_samples), mesh)
+        except ValueError as error:
+            raise UsageError(str(error).replace("batch_size", "--batch-size")) from None

@@ -1,0 +1,145 @@
+"""The lines that a run ends with, and the numbers of several seeds together."""
+
+from typing import Any
+
+import numpy as np
+
+from dec_jax.evaluation import metrics
+from dec_jax.evaluation.label_free import cluster_sizes, silhouette, size_entropy
+
+SCORES = ("acc", "nmi", "ari")
+# Options that make a recipe another one: its results are kept apart.
+CHANGES = ("start", "normalize", "reseed_below")
+
+
+def scores(
+    classes: np.ndarray, labels: np.ndarray, *, geometric: bool = False
+) -> dict[str, float]:
+    """How well clusters and classes agree.
+
+    Args:
+      classes, labels: of each sample.
+      geometric: also NMI by the geometric mean of the entropies, as scikit-learn had it
+        until 2018, and what was published before then.
+    """
+    nmi = metrics.normalized_mutual_info
+    found = {
+        "acc": metrics.clustering_accuracy(classes, labels),
+        "nmi": nmi(classes, labels),
+        "ari": metrics.adjusted_rand_index(classes, labels),
+    }
+    if geometric:
+        found["nmi_geometric"] = nmi(classes, labels, average="geometric")
+    return found
+
+
+def stage(
+    classes: np.ndarray | None, labels: np.ndarray, z: Any, n_clusters: int
+) -> dict[str, Any]:
+    """The scores of a labeling: against the classes, or without them.
+
+    Args:
+      classes: of each sample, or None.
+      labels: of each sample.
+      z: what was clustered.
+      n_clusters: clusters that there can be.
+    """
+    if classes is not None:
+        return scores(classes, labels)
+    sizes = cluster_sizes(labels, n_clusters)
+    several = len(np.unique(labels)) > 1
+    return {
+        "smallest": int(sizes.min()),
+        "largest": int(sizes.max()),
+        "size_entropy": size_entropy(labels, n_clusters),
+        "silhouette": silhouette(np.asarray(z, np.float32), labels)
+        if several
+        else None,
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The stages of one seed."""
+    labeled = "acc" in results["stages"][0]
+    names = (
+        SCORES if labeled else ("smallest", "largest", "size_entropy", "silhouette")
+    )
+    lines = [" " * 18 + "".join(f"{name:>13}" for name in (*names, "seconds"))]
+    if labeled:
+        lines = [
+            " " * 18 + "".join(f"{n:>8}" for n in ("ACC", "NMI", "ARI", "seconds"))
+        ]
+    for stage in results["stages"]:
+        cells = [_number(stage[name], 8 if labeled else 13) for name in names]
+        seconds = f"{stage['seconds']:{8 if labeled else 13}.1f}"
+        lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
+    seconds = results["seconds"]
+    lines.append(
+        f"pretraining took {seconds['pretraining']:.0f} s, all of it {seconds['total']:.0f} s; "
+        f"ended because {results['stop_reason']}"
+    )
+    # Runs of other experiments, and older ones, do not say.
+    if "health" in results:
+        lines.append(_health(results["health"]))
+    return "\n".join(lines)
+
+
+def _health(found: dict[str, Any]) -> str:
+    """Whether the run looks healthy, without classes."""
+    if not found["healthy"]:
+        return f"looks unhealthy: {'; '.join(found['warnings'])}"
+    return (
+        f"looks healthy: clusters of {found['smallest']:,} to {found['largest']:,} "
+        f"samples, evenness {found['evenness']:.3f}, mean largest q {found['max_q']:.3f}"
+    )
+
+
+def _number(value: float | int | None, width: int) -> str:
+    if value is None:
+        return f"{'-':>{width}}"
+    return f"{value:>{width}}" if isinstance(value, int) else f"{value:{width}.3f}"
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """All seeds of a run, in the form in which results are committed."""
+    last = [result["stages"][-1] for result in results]
+    summary = {
+        name: results[0][name]
+        for name in (
+            *("dataset", "recipe", "device", "versions", "precision", "commit"),
+            "n_samples",
+        )
+    }
+    # Only what was put in place of the recipe's own.
+    summary |= {name: results[0][name] for name in CHANGES if results[0].get(name)}
+    summary["seeds"] = [result["seed"] for result in results]
+    for name in SCORES:
+        summary[name] = [stage.get(name) for stage in last]
+    summary["seconds"] = [result["seconds"]["total"] for result in results]
+    summary["stages"] = {
+        stage["name"]: {
+            name: [result["stages"][index].get(name) for result in results]
+            for name in SCORES
+        }
+        for index, stage in enumerate(results[0]["stages"])
+    }
+    return summary
+
+
+def spread(results: list[dict[str, Any]]) -> str:
+    """Mean, standard deviation, least and most of each stage over the seeds."""
+    lines = [f"\n{len(results)} seeds{'':<20}{'mean':>8}{'sd':>8}{'min':>8}{'max':>8}"]
+    for index, stage in enumerate(results[0]["stages"]):
+        for name in SCORES:
+            if name in stage:
+                values = [result["stages"][index][name] for result in results]
+                lines.append(
+                    f"{stage['name']:<18} {name.upper():<6} {np.mean(values):8.3f}"
+                    f"{np.std(values, ddof=1):8.3f}{min(values):8.3f}{max(values):8.3f}"
+                )
+    seconds = [result["seconds"]["total"] for result in results]
+    lines.append(
+        f"{'seconds a seed':<25} {np.mean(seconds):8.0f}{np.std(seconds, ddof=1):8.0f}"
+        f"{min(seconds):8.0f}{max(seconds):8.0f}"
+    )
+    return "\n".join(lines)

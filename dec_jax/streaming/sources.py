@@ -1,0 +1,397 @@
+"""Where samples are read from, some rows at a time: files larger than memory.
+
+Nothing here keeps rows: what `read` returns is all that stays of a file in memory.
+"""
+
+import mmap
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol, runtime_checkable
+
+import numpy as np
+
+from dec_jax.data.images import MODES, find_images, height_and_width, read_image
+from dec_jax.validation import check_choice, check_samples, one_line
+
+# Rows are copied out of a mapped file so many at a time by each reader: a row that is
+# touched brings up to 16 pages of its neighbors into memory, 4 MiB for these.
+ROWS_AT_ONCE = 64
+MAPPED_AT_ONCE = 2**16  # the bytes of those 16 pages
+# A disk answers many readers at once; one reader waits for each page.
+READERS = 16
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Samples that can be read in any order, as often as training passes over them.
+
+    Attributes:
+      name: what messages call it.
+      shape: (n, d), samples and values of each.
+      dtype: type of what `read` returns: bytes stay bytes.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The samples [b, d] of these rows, in their order; called by one thread."""
+
+
+class ArraySource:
+    """An array in memory.
+
+    Args:
+      x: samples, shape [n, d].
+      name: what messages call it.
+
+    Raises:
+      TypeError, ValueError: `x` is not finite numbers of shape [n, d].
+    """
+
+    def __init__(self, x: np.ndarray, name: str = "x") -> None:
+        check_samples(x, name)
+        self._x = np.asarray(x)
+        self.name, self.dtype = name, self._x.dtype
+        self.shape = (self._x.shape[0], self._x.shape[1])
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The samples of these rows."""
+        return self._x[rows]
+
+
+class NpySource:
+    """An .npy file, memory-mapped; samples of more than one axis are flattened.
+
+    Floats are taken as they are, where `load_dataset` divides a table's by the square root
+    of its columns' mean variance: write them so that this is about 1.
+
+    The pages of a mapping that were touched count as resident memory until the system
+    takes them back. They are given back after each read (not on Windows), and stay in
+    the system's cache of files.
+
+    Args:
+      path: the file, as `numpy.save` writes it: [n, d], or images [n, h, w(, c)].
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      TypeError: it does not hold numbers.
+      ValueError: it is no .npy file, has one axis only, is empty, is stored by columns,
+        or ends before its last row.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"The data file {path} does not exist.")
+        self.name = str(path)
+        with path.open("rb") as file:
+            full_shape, dtype = read_header(file, path)
+            offset = file.tell()
+            n, d = full_shape[0], int(np.prod(full_shape[1:], dtype=np.int64))
+            size, expected = path.stat().st_size, offset + n * d * dtype.itemsize
+            if size < expected:
+                raise ValueError(
+                    f"{path} is truncated: {n} samples of {d} values ({dtype}) take "
+                    f"{expected} bytes, it has {size}; copy or write it again."
+                )
+            self._rows = MappedRows(file, (n, d), dtype, offset)
+        self.shape, self.dtype = (n, d), dtype.newbyteorder("=")
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The samples of these rows."""
+        # JAX takes native byte order only; the values stay the same.
+        return self._rows.read(rows).astype(self.dtype, copy=False)
+
+
+def read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of an open .npy file, which is left at its first sample."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, by_columns, dtype = read(file)
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not an npy file of numbers: it does not start as numpy.save "
+            "writes."
+        ) from error
+    if len(shape) < 2:
+        raise ValueError(
+            f"{path} must hold samples of shape [n, d] or images, got {list(shape)}."
+        )
+    if 0 in shape:
+        raise ValueError(f"{path} is empty: its shape is {list(shape)}.")
+    if by_columns:
+        raise ValueError(
+            f"{path} is stored by columns (Fortran order): no row can be read alone; "
+            "save numpy.ascontiguousarray(x)."
+        )
+    check_samples(np.zeros((1, 1), dtype), str(path))
+    return shape, dtype
+
+
+class MappedRows:
+    """Rows of a file, copied so that none of its pages stay resident.
+
+    Args:
+      file: open for reading; it may be closed afterwards.
+      shape: (n, d).
+      dtype: type of the values.
+      offset: bytes before the first row.
+
+    Attributes:
+      x: all rows; those that are touched here become resident.
+    """
+
+    def __init__(
+        self, file: IO[bytes], shape: tuple[int, int], dtype: np.dtype, offset: int = 0
+    ) -> None:
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        flat = np.frombuffer(self._map, dtype, shape[0] * shape[1], offset)
+        self.x = flat.reshape(shape)
+        self._offset = offset
+        self._file = os.dup(file.fileno()) if hasattr(os, "preadv") else -1
+        if self._file >= 0:
+            weakref.finalize(self, os.close, self._file)
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """A copy of these rows."""
+        if isinstance(rows, slice):
+            self._advise("MADV_NORMAL")
+            out = self.x[rows].copy()
+            self._advise("MADV_DONTNEED")
+            return out
+        # In the order of the file: a disk reads forwards.
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        neighbors = np.mean(np.diff(ordered) <= 1) > 0.5 if len(rows) > 1 else False
+        self._advise("MADV_NORMAL" if neighbors else "MADV_RANDOM")
+        out = np.empty((len(rows), self.x.shape[1]), self.x.dtype)
+        copy = partial(self._copy, ordered, order, out, self._are_far_apart(ordered))
+        with ThreadPoolExecutor(READERS) as readers:
+            list(readers.map(copy, range(min(READERS, -(-len(rows) // ROWS_AT_ONCE)))))
+        return out
+
+    def _are_far_apart(self, ordered: np.ndarray) -> bool:
+        """Whether `_fetch` gets these rows sooner than `_copy`, if it can at all."""
+        first, last = (int(ordered[0]), int(ordered[-1])) if len(ordered) else (0, 0)
+        apart = (last - first) * self.x[0].nbytes > len(ordered) * MAPPED_AT_ONCE
+        return self._file >= 0 and apart and first >= 0 and last < len(self.x)
+
+    def _copy(
+        self,
+        ordered: np.ndarray,
+        order: np.ndarray,
+        out: np.ndarray,
+        far_apart: bool,
+        reader: int,
+    ) -> None:
+        """The share of one reader."""
+        for start in range(reader * ROWS_AT_ONCE, len(out), READERS * ROWS_AT_ONCE):
+            piece = slice(start, start + ROWS_AT_ONCE)
+            if far_apart:
+                self._fetch(ordered[piece], order[piece], out)
+            else:
+                out[order[piece]] = self.x[ordered[piece]]
+                self._advise("MADV_DONTNEED")
+
+    def _fetch(self, rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+        """Past the map: to map and unmap what is around each row would take longer."""
+        width = self.x[0].nbytes
+        into = memoryview(out.view(np.uint8).reshape(-1))
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            to, at = into[place * width :][:width], self._offset + row * width
+            if os.preadv(self._file, [to], at) != width:
+                raise OSError(f"The file was cut before its row {row} was read.")
+
+    def _advise(self, advice: str) -> None:
+        if hasattr(mmap, advice):
+            self._map.madvise(getattr(mmap, advice))
+
+
+class ArrayRecordSource:
+    """array_record files, such as TFDS writes; a record is a sample.
+
+    Args:
+      paths: a file, or several that follow one another.
+      dtype: type of the values of a record, which is taken as their bare bytes.
+      decode: makes the values of a record's bytes instead, in any shape; of TFDS:
+        `lambda record: features.deserialize_example_np(record)["image"]` with
+        `features = tfds.builder(name).info.features`.
+
+    Raises:
+      FileNotFoundError: a file does not exist.
+      ValueError: a file is damaged or empty; the first record is not made of whole
+        values.
+      TypeError: a record does not hold numbers.
+      ImportError: array_record is not installed.
+    """
+
+    def __init__(
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        dtype: str | np.dtype = "uint8",
+        decode: Callable[[bytes], np.ndarray] | None = None,
+    ) -> None:
+        try:
+            from array_record.python.array_record_data_source import (
+                ArrayRecordDataSource,
+            )
+        except ImportError as error:
+            raise ImportError(
+                "array_record files are read with array_record, which is not installed; "
+                "run pip install 'dec_jax[data]'."
+            ) from error
+        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        files = [Path(path).expanduser() for path in given]
+        for path in files:
+            if not path.is_file():
+                raise FileNotFoundError(f"The data file {path} does not exist.")
+        self.name = ", ".join(map(str, files[:1])) + (" ..." if files[1:] else "")
+        self._decode = decode or partial(np.frombuffer, dtype=np.dtype(dtype))
+        try:
+            self._records = ArrayRecordDataSource([str(path) for path in files])
+            n = len(self._records)
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} cannot be read: {one_line(error)}"
+            ) from error
+        if n == 0:
+            raise ValueError(f"{self.name} is empty: it holds no records.")
+        first = self._values([0])[0]
+        self.shape, self.dtype = (n, first.size), first.dtype
+        check_samples(first.reshape(1, -1), self.name)
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The samples of these records."""
+        n, d = self.shape
+        if isinstance(rows, slice):
+            rows = np.arange(n)[rows]
+        out = np.empty((len(rows), d), self.dtype)
+        for place, (row, values) in enumerate(
+            zip(rows, self._values(rows.tolist()), strict=True)
+        ):
+            if values.size != d or values.dtype != self.dtype:
+                raise ValueError(
+                    f"{self.name}: all records must be alike, got {d} values "
+                    f"({self.dtype}) in record 0 and {values.size} ({values.dtype}) in "
+                    f"record {row}."
+                )
+            out[place] = values.reshape(-1)
+        return out
+
+    def _values(self, rows: list[int]) -> list[np.ndarray]:
+        try:
+            records = self._records.__getitems__(rows)
+            return [np.asarray(self._decode(record)) for record in records]
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} cannot be read: {one_line(error)}"
+            ) from error
+
+
+class ImageFolderSource:
+    """Images of a folder, unpacked each time they are read; see `load_image_folder`.
+
+    Where training passes over them often, `write_npy` unpacks them once for all.
+
+    Args:
+      folder: the folder.
+      size: (height, width) in pixels, or one number for both.
+      mode: `gray` (1 channel) or `color` (3 channels): to look at all files first
+        would take a pass.
+
+    Attributes:
+      names: the paths relative to `folder`, in the order of the rows.
+      image_shape: (height, width, channels).
+
+    Raises:
+      FileNotFoundError: `folder` does not exist.
+      ValueError: no images, or an option out of range.
+      TypeError: `size` is not made of integers.
+      ImportError: Pillow is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        size: int | Sequence[int],
+        mode: str,
+    ) -> None:
+        try:
+            import PIL  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                "Images are read with Pillow, which is not installed; run pip install "
+                "'dec_jax[data]'."
+            ) from error
+        check_choice("mode", mode, MODES)
+        height, width = height_and_width(size)
+        self._folder = Path(folder).expanduser()
+        self._read = partial(read_image, shape=(height, width), mode=mode)
+        self.names = tuple(find_images(self._folder))
+        self.image_shape = (height, width, 1 if mode == "gray" else 3)
+        self.name = f"image folder {self._folder}"
+        self.shape = (len(self.names), int(np.prod(self.image_shape)))
+        self.dtype = np.dtype(np.uint8)
+
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The pixels of these images; ValueError names one that cannot be read."""
+        if isinstance(rows, slice):
+            rows = np.arange(len(self.names))[rows]
+        names = [self.names[row] for row in rows]
+        out = np.empty((len(names), self.shape[1]), np.uint8)
+        # Pillow unpacks and resizes without the interpreter's lock.
+        pool = ThreadPoolExecutor()
+        try:
+            images = pool.map(self._read, [self._folder / name for name in names])
+            for place, (name, image) in enumerate(zip(names, images, strict=True)):
+                if isinstance(image, str):
+                    raise ValueError(
+                        f"{self.name}: {name} cannot be read: {image}; repair or delete "
+                        "it."
+                    )
+                out[place] = image.reshape(-1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return out
+
+
+def source_of(x: Source | np.ndarray) -> Source:
+    """A source as it is; an array in memory as one."""
+    return x if isinstance(x, Source) else ArraySource(x)
+
+
+def write_npy(
+    path: str | os.PathLike[str],
+    source: Source | np.ndarray,
+    *,
+    rows_at_once: int = 4096,
+) -> None:
+    """Writes a source as an .npy file, some rows at a time, for `NpySource` to read.
+
+    Args:
+      path: the file to write; one that exists is replaced.
+      source: the samples.
+      rows_at_once: samples in memory at a time.
+    """
+    source = source_of(source)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(source.dtype),
+        "fortran_order": False,
+        "shape": source.shape,
+    }
+    with Path(path).expanduser().open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, source.shape[0], rows_at_once):
+            file.write(source.read(slice(start, start + rows_at_once)).tobytes())

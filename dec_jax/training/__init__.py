@@ -1,0 +1,1 @@
+"""Trains autoencoders and clusters."""

@@ -1,0 +1,82 @@
+"""Plans minibatches and scans over them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+State = TypeVar("State")
+
+
+def steps_per_epoch(n_samples: int, batch_size: int) -> int:
+    """Minibatches in one pass over the data, the partial one counted."""
+    return -(-n_samples // min(batch_size, n_samples))
+
+
+def epoch_order(
+    key: jax.Array, epoch: Int[Array, ""] | int, n_samples: int
+) -> Int[Array, " n"]:
+    """All samples in the order in which the steps of an epoch take them."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), n_samples)
+
+
+def minibatch_plan(
+    key: jax.Array,
+    first_step: Int[Array, ""] | int,
+    *,
+    num_steps: int,
+    n_samples: int,
+    batch_size: int,
+) -> tuple[Int[Array, "steps b"], Float[Array, "steps b"]]:
+    """Which samples the next steps see, as a pure function of the seed and the step.
+
+    Each epoch is a new shuffle of all samples, drawn from `key` and the epoch's
+    number; nothing is carried from step to step, so that a run can start anywhere
+    and n intervals at once equal n times one.
+
+    Args:
+      key: a `jax.random.key`, the same for the whole phase.
+      first_step: number of steps taken before.
+      num_steps: length of the plan.
+      n_samples: samples in the data.
+      batch_size: samples in a step; fewer samples than this are one batch.
+
+    Returns:
+      Indices of the samples of each step, and their weights in the step's mean: 1 / b,
+      and 0 where the last batch of an epoch is padded, so that each sample weighs the
+      same in an epoch.
+    """
+    batch_size = min(batch_size, n_samples)
+    epoch_steps = steps_per_epoch(n_samples, batch_size)
+    first_epoch, offset = jnp.divmod(jnp.asarray(first_step, jnp.int32), epoch_steps)
+    # The most epochs that num_steps steps can touch, wherever they start.
+    epochs = first_epoch + jnp.arange((num_steps + epoch_steps - 2) // epoch_steps + 1)
+
+    def shuffled(epoch: Int[Array, ""]) -> Int[Array, " padded"]:
+        order = epoch_order(key, epoch, n_samples)
+        return jnp.pad(order, (0, epoch_steps * batch_size - n_samples))
+
+    indices = jax.vmap(shuffled)(epochs).reshape(-1, batch_size)
+    position = jnp.arange(epoch_steps * batch_size).reshape(epoch_steps, batch_size)
+    weights = jnp.where(position < n_samples, 1 / batch_size, 0.0)
+    weights = jnp.tile(weights, (len(epochs), 1))
+    slices = [
+        jax.lax.dynamic_slice_in_dim(rows, offset, num_steps)
+        for rows in (indices, weights)
+    ]
+    return slices[0], slices[1]
+
+
+def scan_minibatches(
+    step: Callable[[State, Int[Array, " b"], Float[Array, " b"]], tuple[State, Any]],
+    state: State,
+    plan: tuple[Int[Array, "steps b"], Float[Array, "steps b"]],
+) -> tuple[State, Any]:
+    """Runs `step(state, indices, weights)` over a plan, in one compiled scan."""
+
+    def body(state: State, batch: tuple[jax.Array, jax.Array]) -> tuple[State, Any]:
+        return step(state, *batch)
+
+    return jax.lax.scan(body, state, plan)

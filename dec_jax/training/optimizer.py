@@ -1,0 +1,100 @@
+"""The optimizer of a phase, as settings that hash by value."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+
+from dec_jax.validation import check_choice, check_positive_int
+
+OPTIMIZERS = ("sgd", "nesterov", "adam")
+SCHEDULES = ("constant", "cosine", "one-cycle", "step")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Which optax optimizer, and how its learning rate moves over the steps.
+
+    Attributes:
+      name: "sgd", "nesterov" (sgd with Nesterov's momentum) or "adam" (Kingma and Ba,
+        2015).
+      learning_rate: the constant, the start of "cosine" or the peak of "one-cycle".
+      momentum: of "sgd" and "nesterov", in [0, 1); "adam" does not look at it.
+      schedule: "constant"; "cosine" down to 0; "one-cycle", up for the first
+        three tenths of the steps and down to almost 0 (Smith and Topin, 2019); or
+        "step", multiplied by `decay_rate` every `decay_every` steps.
+      decay_every: steps between two drops of "step", at least 1.
+      decay_rate: of "step", in (0, 1]; 0.1 divides by 10.
+      least_rate: what "step" does not drop below, at least 0.
+      epsilon: of "adam", above 0: gradients far smaller than it move little.
+      weight_decay: L2 penalty: so many times each kernel is added to its gradient, at
+        least 0; biases, normalization and centroids are left alone.
+    """
+
+    name: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    schedule: str = "constant"
+    decay_every: int = 20_000
+    decay_rate: float = 0.1
+    least_rate: float = 0.0
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.name, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate must be finite and above 0, got {self.learning_rate}."
+            )
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}.")
+        check_positive_int("decay_every", self.decay_every)
+        if not 0 < self.decay_rate <= 1:
+            raise ValueError(f"decay_rate must be in (0, 1], got {self.decay_rate}.")
+        if not 0 <= self.least_rate <= self.learning_rate:
+            raise ValueError(
+                f"least_rate must be from 0 to learning_rate = {self.learning_rate}, got "
+                f"{self.least_rate}."
+            )
+        if not 0 < self.epsilon < math.inf:
+            raise ValueError(f"epsilon must be finite and above 0, got {self.epsilon}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                f"weight_decay must be finite and at least 0, got {self.weight_decay}."
+            )
+
+    def build(self, num_steps: int) -> optax.GradientTransformation:
+        """The optax transformation for a phase of `num_steps` steps."""
+        rate: float | optax.Schedule = self.learning_rate
+        if self.schedule == "cosine":
+            rate = optax.cosine_decay_schedule(self.learning_rate, num_steps)
+        elif self.schedule == "one-cycle":
+            rate = optax.cosine_onecycle_schedule(num_steps, self.learning_rate)
+        elif self.schedule == "step":
+            rate = optax.exponential_decay(
+                self.learning_rate,
+                self.decay_every,
+                self.decay_rate,
+                staircase=True,
+                end_value=self.least_rate,
+            )
+        if self.name == "adam":
+            method = optax.adam(rate, eps=self.epsilon)
+        else:
+            nesterov = self.name == "nesterov"
+            method = optax.sgd(rate, momentum=self.momentum or None, nesterov=nesterov)
+        if not self.weight_decay:
+            return method
+        decay = optax.add_decayed_weights(self.weight_decay, mask=_kernels)
+        return optax.chain(decay, method)
+
+
+def _kernels(params: Any) -> Any:
+    """True for the kernels of a tree of parameters."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", None) == "kernel", params
+    )

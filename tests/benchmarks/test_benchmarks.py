@@ -1,0 +1,258 @@
+import json
+import re
+from concurrent.futures import Future
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import (
+    augment,
+    convolution,
+    cost_model,
+    refresh,
+    rows,
+    startup,
+    stream,
+    train_step,
+)
+from dec_jax.networks.architecture import dense_architecture
+from dec_jax.recipes.dense import make_recipe
+
+ROW = {
+    "case": "one, batch 2",
+    "ours": 12345.6,
+    "peer": 1234.5,
+    "ratio": 10.0,
+    "limit_fraction": 0.5,
+    "unit": "samples/s",
+}
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "RESULTS", tmp_path)
+    monkeypatch.setattr(rows, "README", tmp_path / "README.md")
+    page = "before\n<!-- mine: begin -->\nold\n<!-- mine: end -->\nafter\n"
+    rows.README.write_text(page)
+    return tmp_path
+
+
+def test_saved_rows_become_the_table_of_their_script(kept, capsys):
+    alone = {**ROW, "peer": None, "ratio": None, "limit_fraction": None}
+    rows.save("mine", [ROW, alone])
+    lines = rows.README.read_text().splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
+    assert "| one, batch 2 | samples/s | 12,346 | 1,234 | 10 | 50% |" in lines
+    assert "| one, batch 2 | samples/s | 12,346 |  |  |  |" in lines
+    (path,) = kept.glob("mine-*.json")
+    written = json.loads(path.read_text())
+    assert written["rows"] == [ROW, alone] and written["settings"] is None
+    assert f", {written['date']}" in lines[2]
+    # A second time changes nothing.
+    before = rows.README.read_text()
+    rows.README.write_text(rows.with_tables(before))
+    assert rows.README.read_text() == before
+
+
+def test_rows_are_saved_with_the_settings_and_the_day(kept):
+    rows.save("mine", [ROW], {"rounds": 3})
+    (path,) = kept.glob("mine-*.json")
+    written = json.loads(path.read_text())
+    assert written["settings"] == {"rounds": 3}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", written["date"])
+
+
+def test_a_table_without_a_day_has_the_commit_last():
+    older = {"device": "here", "versions": {"jax": "1.0"}, "commit": 40 * "a"}
+    line = rows.table({**older, "rows": []}).splitlines()[0]
+    assert line == "here, jax 1.0, commit aaaaaaa"
+    line = rows.table({**older, "date": "2026-01-31", "rows": []}).splitlines()[0]
+    assert line == "here, jax 1.0, commit aaaaaaa, 2026-01-31"
+
+
+def test_the_page_has_the_tables_of_what_is_kept():
+    page = rows.README.read_text()
+    assert rows.with_tables(page) == page
+
+
+def test_flops_are_those_of_the_products_by_hand():
+    # Two products a weight and sample backward, one forward; none for the pixels.
+    weights = 784 * 500 + 500 * 500 + 500 * 2000 + 2000 * 10
+    assert train_step.flops_per_sample("clustering") == 6 * weights - 2 * 784 * 500
+    assert train_step.flops_per_sample("pretraining") == 12 * weights - 2 * 784 * 500
+
+
+def test_train_step_measures_every_program(monkeypatch):
+    monkeypatch.setattr(train_step, "SAMPLES", 128)
+    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+    found = train_step.measure(64, "float32", rounds=1)
+    cases = [row["case"].split(", batch")[0] for row in found]
+    if any("torch.compile" in case for case in cases):
+        # PyTorch is no dependency; with it there is a row more.
+        cases.remove("pretraining, beside torch.compile")
+    assert cases == ["pretraining", "pretraining, moved images", "clustering"]
+    for row in found:
+        assert row["ours"] > 0 and row["limit_fraction"] > 0 and row["loss"] > 0
+        assert (row["peer"] is None) == (row["ratio"] is None)
+
+
+def test_a_compiler_that_fails_leaves_its_row_out(capsys):
+    def broken():
+        raise RuntimeError("no compiler\nof C++")
+
+    programs = {"pretraining": lambda: 0.5, train_step.COMPILED: broken}
+    found = train_step.first_calls(programs)
+    assert list(found) == list(programs) == ["pretraining"]
+    assert found["pretraining"]["loss"] == 0.5
+    assert "torch.compile does not run here: no compiler\n" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no compiler"):
+        train_step.first_calls({"pretraining": broken})
+
+
+def test_convolution_compares_gradients_and_times():
+    found = convolution.compare("mnist strided", 2, steps=1, rounds=1)
+    beside = {row["case"].split(", beside ")[1]: row for row in found}
+    assert beside[convolution.JAX]["gradient_difference"] < 1e-4
+    for row in found:
+        assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
+
+
+@pytest.mark.parametrize("name", convolution.NETS)
+def test_pytorch_has_the_same_network(name):
+    pytest.importorskip("torch")
+    size, encoder = convolution.NETS[name]
+    keys = jax.random.split(jax.random.key(0))
+    params = convolution.init_params(keys[0], encoder)
+    x = jax.random.uniform(keys[1], (2, size, size, 1))
+    loss = convolution.reconstruction_loss(params, x, encoder, convolution.OURS)
+    theirs = convolution.torch_steps(params, x, name, 1)
+    np.testing.assert_allclose(theirs(), loss, rtol=1e-4)
+
+
+def test_in_turns_measures_each_program_in_each_round():
+    order = []
+    programs = {name: lambda name=name: order.append(name) for name in ("a", "b")}
+    seconds = rows.in_turns(programs, 3)
+    assert order == ["a", "b"] * 3
+    assert {name: len(found) for name, found in seconds.items()} == {"a": 3, "b": 3}
+    assert min(map(min, seconds.values())) >= 0
+
+
+def test_refresh_holds_z_q_p_and_little_more():
+    speed, memory = refresh.measure(3_000, 20, rounds=1)
+    assert speed["ours"] > 0 and speed["limit_fraction"] > 0
+    assert memory["z_q_p_bytes"] == 4 * 3_000 * (10 + 20 + 20)
+    assert memory["limit_fraction"] > 0.9
+
+
+def test_augment_measures_steps_with_and_without(monkeypatch):
+    small = dense_architecture(train_step.WIDTH, hidden=(16,), embedding_dim=10)
+    monkeypatch.setattr(
+        train_step, "make_recipe", partial(make_recipe, architecture=small)
+    )
+    monkeypatch.setattr(train_step, "SAMPLES", 100)
+    found = augment.measure(32, "float32", rounds=1)
+    assert [row["case"] for row in found] == [
+        "pretraining, batch 32, float32",
+        "clustering, batch 32, float32",
+    ]
+    for row in found:
+        assert row["ours"] > 0 and row["still"] > 0 and row["moving"] > 0
+        assert row["limit_fraction"] == pytest.approx(row["still"] / row["ours"])
+
+
+def test_startup_fills_a_cache_of_its_own_and_reads_it(monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        startup, "fresh", lambda *program, cache=None: ran.append((program, cache))
+    )
+    found = startup.measure(2, quick=False)
+    assert [row["case"] for row in found] == [
+        "import dec_jax",
+        "first step",
+        startup.DIGITS,
+    ]
+    caches = {cache for program, cache in ran if startup.FIRST_STEP in program}
+    assert len(caches) == 2 and None in caches
+    # Once to fill it, and two rounds.
+    assert len(ran) == 3 * 6
+
+
+def test_a_fresh_process_uses_the_cache_that_it_is_given(tmp_path):
+    program = "import jax; jax.jit(lambda x: x + 1)(1.0)"
+    startup.fresh("-c", program, cache=tmp_path / "kept")
+    assert list((tmp_path / "kept").glob("*-cache"))
+
+
+def test_startup_takes_a_step(monkeypatch):
+    startup.first_step()
+
+
+def test_the_model_counts_the_flops_of_the_products():
+    pretraining = cost_model.pretraining_step(256, devices=4)
+    clustering = cost_model.clustering_step(256, devices=4)
+    assert pretraining.flops == 64 * train_step.flops_per_sample("pretraining")
+    # And the distances to the centroids, with their gradients.
+    assert clustering.flops == 64 * (train_step.flops_per_sample("clustering") + 600)
+
+
+def test_the_model_sends_nothing_on_one_device_and_no_more_than_twice_a_sum():
+    for step in (cost_model.pretraining_step, cost_model.clustering_step):
+        assert step(256).sent == 0
+        summed = 4 * 2 * cost_model.weights() + 256 * (784 + 40)
+        assert 0 < step(256, devices=8).sent <= 2 * summed
+
+
+def test_what_overlaps_takes_as_long_as_its_longest_part():
+    cost = cost_model.Cost(6.0, 4.0, 1.0)
+    machine = cost_model.Machine(2.0, 1.0, 1.0, overlaps=False)
+    assert cost_model.seconds(cost, machine) == 3 + 4 + 1
+    assert cost_model.seconds(cost, machine._replace(overlaps=True)) == 4
+
+
+def test_scaling_has_the_plan_that_the_model_makes():
+    page = (rows.HERE / "SCALING.md").read_text()
+    assert cost_model.plan() in page
+
+
+def test_the_model_stands_beside_what_is_measured(monkeypatch):
+    monkeypatch.setattr(train_step, "SAMPLES", 128)
+    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+    found = cost_model.measure(64, rounds=1)
+    assert len(found) == 2
+    for row in found:
+        assert row["ours"] > 0 and row["peer"] > 0
+
+
+def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
+    class SameProcess:
+        """Runs at once what another process would; that it is another is no matter here."""
+
+        def __init__(self, *args, **options):
+            pass
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *error: None  # noqa: E731
+
+        def submit(self, function, *args):
+            done = Future()
+            done.set_result(function(*args))
+            return done
+
+    monkeypatch.setattr(stream, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(stream, "WIDTH", 12)
+    settings = stream.Settings(batch=32, hidden=(8,))
+    path = tmp_path / "rows.npy"
+    found = stream.measure(path, 300, settings, fits=100, rounds=1)
+    assert np.load(path).shape == (300, 12)
+    assert [row["unit"] for row in found] == ["samples/s", "samples/s", "GB"]
+    for row in found[:2]:
+        np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
+    assert 0.05 < found[2]["ours"] < 100
+
+
+def test_stream_says_that_the_disk_has_no_room(tmp_path):
+    with pytest.raises(SystemExit, match=r"rows need [\d.]+ GB in .* fewer rows"):
+        stream.check_room(tmp_path, 10**12)

@@ -1,0 +1,452 @@
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dec_jax.clustering.assignment import (
+    confidence,
+    hard_assignment,
+    label_change,
+    log_soft_assignment,
+    match_cluster_sizes,
+    shares_of,
+    sharpen,
+    soft_assignment,
+    squared_distances,
+    target_distribution,
+)
+
+N, D, K = 20, 3, 4
+
+
+def draw(*shape, seed=0, scale=1.0):
+    return jnp.asarray(
+        scale * np.random.default_rng(seed).normal(size=shape), "float32"
+    )
+
+
+Z, CENTROIDS = draw(N, D), draw(K, D, seed=1)
+
+
+def squared_distances_by_loops(z, centroids):
+    z, centroids = np.asarray(z, np.float64), np.asarray(centroids, np.float64)
+    return np.array([[((z_i - mu) ** 2).sum() for mu in centroids] for z_i in z])
+
+
+def soft_assignment_by_loops(z, centroids, alpha=1.0):
+    """Equation 1 of Xie et al. (2016), one sample and one cluster at a time."""
+    q = np.empty((len(z), len(centroids)))
+    for i, distances in enumerate(squared_distances_by_loops(z, centroids)):
+        kernel = [(1 + d / alpha) ** (-(alpha + 1) / 2) for d in distances]
+        q[i] = kernel / np.sum(kernel)
+    return q
+
+
+def target_distribution_by_loops(q):
+    """Equation 3 of Xie et al. (2016), one sample and one cluster at a time."""
+    q = np.asarray(q, np.float64)
+    n, k = q.shape
+    frequency = [sum(q[i, j] for i in range(n)) for j in range(k)]
+    p = np.empty((n, k))
+    for i in range(n):
+        weight = [q[i, j] ** 2 / frequency[j] if frequency[j] else 0 for j in range(k)]
+        p[i] = weight / np.sum(weight)
+    return p
+
+
+def sizes_of_intermediates(jaxpr):
+    """Sizes of all arrays of a jaxpr and of the jaxprs inside it."""
+    sizes = []
+    for equation in jaxpr.eqns:
+        sizes += [v.aval.size for v in equation.outvars if hasattr(v.aval, "size")]
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr"):
+                sizes += sizes_of_intermediates(value.jaxpr)
+    return sizes
+
+
+transforms = chex.variants(
+    with_jit=True, without_jit=True, with_device=True, with_pmap=True
+)
+
+
+class TestUnderTransforms(chex.TestCase):
+    @transforms
+    def test_squared_distances_equal_differences(self):
+        distances = self.variant(squared_distances)(Z, CENTROIDS)
+        expected = squared_distances_by_loops(Z, CENTROIDS)
+        np.testing.assert_allclose(distances, expected, rtol=1e-5)
+
+    @transforms
+    def test_soft_assignment_matches_equation_1(self):
+        q = self.variant(soft_assignment)(Z, CENTROIDS)
+        np.testing.assert_allclose(q, soft_assignment_by_loops(Z, CENTROIDS), rtol=1e-5)
+
+    @transforms
+    def test_log_soft_assignment_is_the_logarithm_of_q(self):
+        log_q = self.variant(log_soft_assignment)(Z, CENTROIDS)
+        expected = np.log(soft_assignment_by_loops(Z, CENTROIDS))
+        np.testing.assert_allclose(log_q, expected, rtol=1e-5)
+
+    @transforms
+    def test_target_distribution_matches_equation_3(self):
+        q = jnp.asarray(soft_assignment_by_loops(Z, CENTROIDS), jnp.float32)
+        p = self.variant(target_distribution)(q)
+        np.testing.assert_allclose(p, target_distribution_by_loops(q), rtol=1e-5)
+
+    @transforms
+    def test_hard_assignment_is_the_nearest_centroid(self):
+        labels = self.variant(hard_assignment)(soft_assignment(Z, CENTROIDS))
+        expected = squared_distances_by_loops(Z, CENTROIDS).argmin(axis=1)
+        np.testing.assert_array_equal(labels, expected)
+
+    @transforms
+    def test_label_change_counts_the_changed_labels(self):
+        labels = jnp.array([0, 1, 2, 0], jnp.int32)
+        previous = jnp.array([0, 1, 1, 0], jnp.int32)
+        assert self.variant(label_change)(labels, previous) == 0.25
+
+
+@pytest.mark.parametrize("alpha", [0.5, 3.0])
+def test_soft_assignment_follows_alpha(alpha):
+    # Trap T6: an alpha that is accepted and never used.
+    q = soft_assignment(Z, CENTROIDS, alpha=alpha)
+    expected = soft_assignment_by_loops(Z, CENTROIDS, alpha)
+    np.testing.assert_allclose(q, expected, rtol=1e-5)
+    assert np.abs(q - soft_assignment(Z, CENTROIDS)).max() > 0.01
+
+
+def test_soft_assignment_takes_a_traced_alpha():
+    q = jax.jit(lambda alpha: soft_assignment(Z, CENTROIDS, alpha=alpha))(2.0)
+    np.testing.assert_allclose(q, soft_assignment(Z, CENTROIDS, alpha=2.0), rtol=1e-6)
+
+
+def test_soft_assignment_under_vmap_equals_each():
+    centroids = jnp.stack([CENTROIDS, draw(K, D, seed=2)])
+    together = jax.vmap(soft_assignment, in_axes=(None, 0))(Z, centroids)
+    for q, mu in zip(together, centroids, strict=True):
+        np.testing.assert_allclose(q, soft_assignment(Z, mu), rtol=1e-5)
+
+
+def test_target_distribution_under_vmap_equals_each():
+    q = jnp.stack([soft_assignment(Z, draw(K, D, seed=seed)) for seed in (1, 2)])
+    together = jax.vmap(target_distribution)(q)
+    for i in range(2):
+        np.testing.assert_allclose(together[i], target_distribution(q[i]), rtol=1e-6)
+
+
+def test_soft_assignment_by_hand():
+    # Kernels 1 / (1 + 0) and 1 / (1 + 3).
+    q = soft_assignment(jnp.zeros((1, 1)), jnp.array([[0.0], [np.sqrt(3.0)]]))
+    np.testing.assert_allclose(q, [[0.8, 0.2]], rtol=1e-6)
+
+
+def test_target_distribution_by_hand():
+    # f = (1.2, 0.8): 0.64 / 1.2 to 0.04 / 0.8 is 32 to 3; 0.16 / 1.2 to 0.36 / 0.8, 8 to 27.
+    p = target_distribution(jnp.array([[0.8, 0.2], [0.4, 0.6]]))
+    np.testing.assert_allclose(p, [[32 / 35, 3 / 35], [8 / 35, 27 / 35]], rtol=1e-6)
+
+
+def test_hard_assignment_takes_the_first_of_equals():
+    q = jnp.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3]])
+    labels = hard_assignment(q)
+    np.testing.assert_array_equal(labels, [0, 1, 0])
+    assert labels.dtype == jnp.int32
+
+
+def test_target_distribution_of_all_samples_differs_from_that_of_batches():
+    # Trap T1: f sums over the data, not over a minibatch.
+    q = soft_assignment(Z, CENTROIDS)
+    halves = [target_distribution(half) for half in (q[: N // 2], q[N // 2 :])]
+    assert np.abs(target_distribution(q) - jnp.concatenate(halves)).max() > 1e-3
+
+
+def test_target_distribution_over_devices_equals_one_device():
+    # Trap T2: an f of each device's own share is the per-batch p again.
+    q = soft_assignment(Z, CENTROIDS)
+    shares = jax.pmap(partial(target_distribution, axis_name="devices"), "devices")(
+        q.reshape(4, N // 4, K)
+    )
+    np.testing.assert_allclose(
+        np.asarray(shares).reshape(N, K), target_distribution(q), rtol=1e-6
+    )
+
+
+# p whose clusters keep their shares.
+
+SHARES = jnp.array([0.45, 0.1, 0.25, 0.2])
+
+
+def kept_by_loops(p, shares):
+    """Columns and rows scaled in turn for long enough."""
+    p = np.array(p, np.float64)
+    n, k = p.shape
+    for _ in range(5000):
+        for j in range(k):
+            p[:, j] *= shares[j] * n / sum(p[:, j])
+        for i in range(n):
+            p[i] /= sum(p[i])
+    return p
+
+
+def test_p_with_shares_matches_slow_scaling():
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    kept = jax.jit(match_cluster_sizes)(p, SHARES)
+    # It stops within 0.0001 of the shares.
+    np.testing.assert_allclose(kept, kept_by_loops(p, SHARES), atol=2e-3)
+    np.testing.assert_allclose(kept.mean(axis=0), SHARES, atol=1e-4)
+    np.testing.assert_allclose(kept.sum(axis=1), np.ones(N), rtol=1e-6)
+
+
+def test_p_with_shares_is_the_nearest_to_p():
+    # Any step that keeps rows and columns as they are leads further away.
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    kept = kept_by_loops(match_cluster_sizes(p, SHARES), SHARES)
+
+    def divergence(other):
+        return (other * np.log(other / np.asarray(p, np.float64))).sum()
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        step = rng.normal(size=kept.shape)
+        step -= step.mean(axis=1, keepdims=True)
+        step -= step.mean(axis=0, keepdims=True)
+        step *= 0.5 * kept.min() / np.abs(step).max()
+        assert divergence(kept + step) > divergence(kept)
+
+
+def test_p_that_has_its_shares_stays_as_it_is():
+    p = target_distribution(soft_assignment(Z, CENTROIDS))
+    np.testing.assert_array_equal(match_cluster_sizes(p, p.mean(axis=0)), p)
+
+
+def test_shares_count_an_empty_cluster_as_one_sample():
+    shares = shares_of(jnp.array([0, 0, 2, 2, 2]), 3)
+    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 3 / 6], rtol=1e-6)
+
+
+def test_p_with_shares_is_finite_where_they_cannot_be_had():
+    p = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.2, 0.8]])
+    kept = match_cluster_sizes(p, jnp.array([0.1, 0.9]))
+    np.testing.assert_allclose(kept.sum(axis=1), np.ones(3), rtol=1e-6)
+
+
+def test_label_change_over_devices_equals_one_device():
+    labels = jnp.arange(N, dtype=jnp.int32) % K
+    previous = labels.at[:3].add(1)
+    shares = jax.pmap(partial(label_change, axis_name="devices"), "devices")(
+        labels.reshape(4, -1), previous.reshape(4, -1)
+    )
+    np.testing.assert_allclose(np.asarray(shares), np.full(4, 3 / N), rtol=1e-6)
+
+
+def test_target_distribution_passes_no_gradient():
+    gradient = jax.grad(lambda q: (target_distribution(q) ** 2).sum())(
+        soft_assignment(Z, CENTROIDS)
+    )
+    np.testing.assert_array_equal(gradient, np.zeros((N, K)))
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e10, 1e14, 1e18])
+def test_soft_assignment_of_far_points_matches_equation_1(scale):
+    z = draw(N, D, scale=scale)
+    q = soft_assignment(z, CENTROIDS)
+    np.testing.assert_allclose(q.sum(axis=1), np.ones(N), rtol=1e-6)
+    np.testing.assert_allclose(q, soft_assignment_by_loops(z, CENTROIDS), atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e10, 1e18])
+def test_gradient_of_log_q_is_finite_far_away(scale):
+    gradients = jax.grad(lambda *a: log_soft_assignment(*a)[:, 0].sum(), (0, 1))(
+        draw(N, D, scale=scale), CENTROIDS
+    )
+    chex.assert_tree_all_finite(gradients)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_gradient_on_a_centroid_is_finite(offset):
+    # Trap T5: a square root would give NaN here.
+    z = CENTROIDS + offset
+    gradients = jax.grad(lambda *a: log_soft_assignment(*a)[:, 0].sum(), (0, 1))(z, z)
+    chex.assert_tree_all_finite(gradients)
+
+
+def test_gradient_of_a_distance_on_its_centroid_is_zero():
+    z_gradient, centroid_gradient = jax.grad(
+        lambda *a: squared_distances(*a).sum(), (0, 1)
+    )(CENTROIDS[:1], CENTROIDS[:1])
+    np.testing.assert_array_equal(z_gradient, np.zeros((1, D)))
+    np.testing.assert_array_equal(centroid_gradient, np.zeros((1, D)))
+
+
+def test_gradient_of_distances_is_twice_the_difference():
+    # The mean of the centroids is subtracted from both: no gradient through it.
+    gradient = jax.grad(lambda mu: squared_distances(Z, mu).sum())(CENTROIDS)
+    expected = -2 * (np.asarray(Z)[:, None] - np.asarray(CENTROIDS)[None]).sum(axis=0)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1.0, 1e3, 1e4])
+def test_squared_distances_are_never_negative(offset):
+    # Trap T4: the expansion of a distance to itself rounds below 0.
+    z = draw(N, D) + offset
+    assert squared_distances(z, z).min() >= 0
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_squared_distances_far_from_the_origin_equal_differences(offset):
+    z, centroids = Z + offset, CENTROIDS + offset
+    np.testing.assert_allclose(
+        squared_distances(z, centroids),
+        squared_distances_by_loops(z, centroids),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_squared_distances_of_short_floats_are_those_of_float32(dtype):
+    z, centroids = Z.astype(dtype), (20 + 10 * CENTROIDS).astype(dtype)
+    distances = squared_distances(z, centroids)
+    assert distances.dtype == jnp.float32
+    expected = squared_distances_by_loops(z, centroids)
+    np.testing.assert_allclose(distances, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_soft_assignment_has_no_array_of_samples_by_clusters_by_columns():
+    n, k, d = 101, 17, 13
+    shapes = [jax.ShapeDtypeStruct(shape, "float32") for shape in ((n, d), (k, d))]
+    sizes = sizes_of_intermediates(jax.make_jaxpr(soft_assignment)(*shapes).jaxpr)
+    assert max(sizes) == n * k
+
+
+def test_target_distribution_of_an_empty_cluster_gives_it_nothing():
+    q = jnp.array([[0.7, 0.3, 0.0], [0.2, 0.8, 0.0]])
+    np.testing.assert_allclose(
+        target_distribution(q), target_distribution_by_loops(q), rtol=1e-6
+    )
+
+
+def test_target_distribution_survives_a_q_whose_square_underflows():
+    q = jnp.array([[1.0, 1e-30], [1.0, 3e-30]])
+    np.testing.assert_allclose(
+        target_distribution(q), target_distribution_by_loops(q), rtol=1e-5
+    )
+
+
+def test_one_cluster_takes_every_sample():
+    q = soft_assignment(Z, CENTROIDS[:1])
+    np.testing.assert_array_equal(q, np.ones((N, 1)))
+    np.testing.assert_array_equal(target_distribution(q), np.ones((N, 1)))
+    np.testing.assert_array_equal(hard_assignment(q), np.zeros(N))
+
+
+def test_equal_centroids_share_equally():
+    q = soft_assignment(Z, jnp.tile(CENTROIDS[:1], (4, 1)))
+    np.testing.assert_allclose(q, np.full((N, 4), 0.25), rtol=1e-6)
+
+
+def test_equal_samples_get_equal_rows():
+    q = soft_assignment(jnp.tile(Z[:1], (5, 1)), CENTROIDS)
+    p = target_distribution(q)
+    np.testing.assert_array_equal(q, np.tile(q[:1], (5, 1)))
+    np.testing.assert_array_equal(p, np.tile(p[:1], (5, 1)))
+
+
+@pytest.mark.parametrize("function", [squared_distances, soft_assignment])
+@pytest.mark.parametrize("shape", [(K, D + 1), (K, D, 1), (D,)])
+def test_distances_rejects_centroids_of_another_shape(function, shape):
+    with pytest.raises(ValueError, match="same width, got z of shape.*centroids of"):
+        function(Z, jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_soft_assignment_rejects_an_alpha_without_a_kernel(alpha):
+    with pytest.raises(ValueError, match=f"alpha must be .*above 0, got {alpha}"):
+        soft_assignment(Z, CENTROIDS, alpha=alpha)
+
+
+def confidence_by_loops(q):
+    """Mean largest q and mean entropy over log k, one sample at a time."""
+    largest = [max(row) for row in q]
+    entropies = [-sum(share * np.log(share) for share in row if share) for row in q]
+    return np.mean(largest), np.mean(entropies) / np.log(q.shape[1])
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_confidence_equals_loops(transform):
+    q = soft_assignment(Z, CENTROIDS).at[0].set(jnp.array([0.0, 1.0, 0.0, 0.0]))
+    expected = confidence_by_loops(np.asarray(q, np.float64))
+    np.testing.assert_allclose(transform(confidence)(q), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "q, expected",
+    [
+        (jnp.full((3, 4), 0.25), (0.25, 1.0)),
+        (jnp.eye(4), (1.0, 0.0)),
+        (jnp.ones((3, 1)), (1.0, 0.0)),
+    ],
+)
+def test_confidence_at_its_ends(q, expected):
+    np.testing.assert_allclose(confidence(q), expected, atol=1e-6)
+
+
+def test_confidence_over_devices_equals_one_device():
+    q = soft_assignment(Z, CENTROIDS)
+    shares = jax.pmap(partial(confidence, axis_name="devices"), "devices")(
+        q.reshape(4, 5, K)
+    )
+    for share, whole in zip(shares, confidence(q), strict=True):
+        np.testing.assert_allclose(share, np.full(4, whole), rtol=1e-6)
+
+
+floats = st.floats(-100, 100, width=32)
+embeddings = arrays(np.float32, (6, 2), elements=floats).map(jnp.asarray)
+centers = arrays(np.float32, (3, 2), elements=floats).map(jnp.asarray)
+rows = arrays(np.float32, 4, elements=st.floats(2**-10, 1, width=32))
+jitted_q, jitted_p = jax.jit(soft_assignment), jax.jit(target_distribution)
+
+
+@given(embeddings, centers)
+def test_rows_of_q_and_p_sum_to_one(z, centroids):
+    q = jitted_q(z, centroids)
+    np.testing.assert_allclose(q.sum(axis=1), np.ones(6), rtol=1e-5)
+    np.testing.assert_allclose(jitted_p(q).sum(axis=1), np.ones(6), rtol=1e-5)
+
+
+@given(embeddings, centers, st.permutations(range(3)))
+def test_permuting_the_centroids_permutes_the_columns(z, centroids, order):
+    order = np.array(order)
+    q = jitted_q(z, centroids)
+    permuted = jitted_q(z, centroids[order])
+    np.testing.assert_allclose(permuted, q[:, order], rtol=2e-3, atol=1e-6)
+
+
+@given(embeddings, centers, st.permutations(range(6)))
+def test_permuting_the_samples_permutes_the_rows(z, centroids, order):
+    order = np.array(order)
+    p = jitted_p(jitted_q(z, centroids))
+    permuted = jitted_p(jitted_q(z[order], centroids))
+    np.testing.assert_allclose(permuted, p[order], rtol=1e-4, atol=1e-6)
+
+
+@given(rows)
+def test_target_is_sharper_than_a_balanced_q(row):
+    # All rotations of one row: every cluster has the same frequency.
+    row = row / row.sum()
+    q = jnp.stack([jnp.roll(jnp.asarray(row), shift) for shift in range(4)])
+    p = jitted_p(q)
+    assert (p.max(axis=1) >= q.max(axis=1) - 1e-5).all()
+    assert (p.min(axis=1) <= q.min(axis=1) + 1e-5).all()
+
+
+def test_sharpen_of_some_rows_is_their_p_of_all():
+    q = soft_assignment(Z, CENTROIDS)
+    p = sharpen(q[3:7], q.sum(axis=0))
+    np.testing.assert_allclose(p, target_distribution_by_loops(q)[3:7], rtol=1e-5)

@@ -1,0 +1,480 @@
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dec_jax.data.dataset import columns_from_json, columns_to_json
+from dec_jax.data.tables import load_table
+
+
+def standardized_by_loops(column):
+    """(value - mean) / standard deviation over all n rows, written out."""
+    n = len(column)
+    mean = sum(column) / n
+    deviation = (sum((value - mean) ** 2 for value in column) / n) ** 0.5
+    return [(value - mean) / deviation for value in column]
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+HEIGHTS = [1.5, 1.8, 1.2, 1.9]
+AGES = [30, 40, 50, 10]
+FRAME = pd.DataFrame({"height": HEIGHTS, "age": AGES})
+
+
+# Numbers.
+
+
+def test_load_table_standardizes_numbers():
+    dataset = load_table(FRAME)
+    assert dataset.x.dtype == np.float32
+    expected = np.transpose([standardized_by_loops(c) for c in (HEIGHTS, AGES)])
+    np.testing.assert_allclose(dataset.x, expected, rtol=1e-6)
+    np.testing.assert_allclose(dataset.x.mean(axis=0), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(dataset.x.std(axis=0), [1, 1], rtol=1e-6)
+
+
+def test_load_table_needs_no_labels():
+    dataset = load_table(FRAME)
+    assert dataset.labels is None
+    assert dataset.names is None
+    assert dataset.image_shape is None
+    assert dataset.input_scale == 1.0
+    assert (dataset.name, dataset.source) == ("table", "pandas DataFrame")
+
+
+def test_standardize_false_leaves_numbers_as_they_are():
+    x = load_table(FRAME, standardize=False).x
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, np.transpose([HEIGHTS, AGES]), rtol=1e-7)
+
+
+def test_standardizing_keeps_the_digits_of_a_large_offset():
+    # Seconds since 1970: float32 steps by 128 of them.
+    seconds = [1_700_000_000 + second for second in (0, 1, 2, 3)]
+    x = load_table(pd.DataFrame({"time": seconds})).x
+    np.testing.assert_allclose(x[:, 0], standardized_by_loops([0, 1, 2, 3]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint64", "float32", "Int64", "Float64", "object"]
+)
+def test_load_table_takes_each_type_of_number(dtype):
+    frame = pd.DataFrame({"age": pd.Series(AGES, dtype=dtype)})
+    np.testing.assert_array_equal(load_table(frame, standardize=False).x[:, 0], AGES)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_constant_column_is_left_out_and_named(standardize):
+    frame = FRAME.assign(country="CH", year=2024, version=0.1)
+    dataset = load_table(frame, standardize=standardize)
+    assert dataset.x.shape == (4, 2)
+    note = "; left out, being constant: country, year, version"
+    assert dataset.source == f"pandas DataFrame{note}"
+
+
+def test_load_table_does_not_change_the_frame():
+    frame = FRAME.assign(kind=["a", "b", "a", "b"])
+    before = frame.copy(deep=True)
+    load_table(frame, label_column="kind")
+    pd.testing.assert_frame_equal(frame, before)
+
+
+# Categories.
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series(["red", "blue", "red", "green"]),
+        pd.Series(["red", "blue", "red", "green"], dtype="string"),
+        pd.Series(["red", "blue", "red", "green"], dtype=object),
+        pd.Categorical(
+            ["red", "blue", "red", "green"], ["red", "green", "blue", "unused"]
+        ),
+    ],
+    ids=["text", "string", "object", "categorical"],
+)
+def test_text_becomes_one_column_a_category_in_sorted_order(values):
+    x = load_table(pd.DataFrame({"color": values})).x
+    assert x.dtype == np.float32
+    # blue, green, red
+    np.testing.assert_array_equal(x, [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "object"])
+def test_booleans_become_two_columns(dtype):
+    frame = pd.DataFrame({"member": pd.Series([True, False, True], dtype=dtype)})
+    np.testing.assert_array_equal(load_table(frame).x, [[0, 1], [1, 0], [0, 1]])
+
+
+def test_a_category_of_numbers_is_no_number():
+    frame = pd.DataFrame({"ward": pd.Categorical([10, 9, 10])})
+    np.testing.assert_array_equal(load_table(frame).x, [[1, 0], [0, 1], [1, 0]])
+
+
+def test_columns_stay_in_their_order():
+    frame = pd.DataFrame({"b": ["x", "y"], "a": [3.0, 1.0], "c": [True, False]})
+    np.testing.assert_array_equal(
+        load_table(frame).x, [[1, 0, 1, 0, 1], [0, 1, -1, 1, 0]]
+    )
+
+
+def test_fifty_categories_are_taken():
+    frame = pd.DataFrame({"word": [f"word{index}" for index in range(50)]})
+    np.testing.assert_array_equal(load_table(frame).x.sum(axis=0), np.ones(50))
+
+
+def test_load_table_rejects_a_column_of_free_text():
+    frame = FRAME.loc[[0] * 51].assign(
+        remark=[f"remark {index}" for index in range(51)]
+    )
+    message = (
+        "column 'remark' holds 51 different texts, such as 'remark 0', .* 50; drop it"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_table(frame)
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3, 0, 3], [3, 0, 3]),
+        (["dog", "ape", "dog"], [1, 0, 1]),
+        ([True, False, True], [1, 0, 1]),
+        ([0.5, -1.0, 0.5], [1, 0, 1]),
+        (pd.Series([3, 0, 3], dtype="Int64"), [3, 0, 3]),
+        (pd.Categorical(["dog", "ape", "dog"]), [1, 0, 1]),
+    ],
+    ids=["integers", "text", "booleans", "floats", "Int64", "categorical"],
+)
+def test_label_column_is_taken_out_of_x(values, expected):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "species": values, "b": [1, 1, 4]})
+    dataset = load_table(frame, label_column="species")
+    assert dataset.x.shape == (3, 2)
+    assert dataset.labels.dtype == np.int32
+    np.testing.assert_array_equal(dataset.labels, expected)
+
+
+def test_columns_may_be_called_by_numbers():
+    frame = pd.DataFrame([[1, 7], [2, 5], [4, 7]])
+    for label_column in (1, "1"):
+        dataset = load_table(frame, label_column=label_column)
+        np.testing.assert_array_equal(dataset.labels, [7, 5, 7])
+
+
+def test_load_table_rejects_an_unknown_label_column():
+    message = "Unknown label_column 'heigth'; did you mean 'height'"
+    with pytest.raises(ValueError, match=message):
+        load_table(FRAME, label_column="heigth")
+
+
+def test_load_table_rejects_dates_as_labels():
+    frame = FRAME.assign(day=pd.to_datetime(["2024-01-01"] * 4))
+    with pytest.raises(ValueError, match="column 'day': labels must be integers, text"):
+        load_table(frame, label_column="day")
+
+
+# Values that are refused.
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            [1.0, None, None, 2.0],
+            r"no value may be missing, got 2 of 4 .*column 'extra';",
+        ),
+        (
+            ["a", None, "b", "c"],
+            "got 1 of 4 missing in column 'extra'; fill them or drop",
+        ),
+        (pd.array([1, None, 2, 3], "Int64"), "got 1 of 4 missing in column 'extra'"),
+        (
+            [1.0, np.inf, -np.inf, 2.0],
+            "column 'extra' must be finite, got 2 of 4 values",
+        ),
+        (
+            [1.0, 1e39, 0.0, 2.0],
+            "column 'extra' must be finite, got 1 of 4 .*beyond 3.4",
+        ),
+        ([1j, 2j, 3j, 4j], "column 'extra' must hold real numbers, got complex128"),
+        (
+            pd.date_range("2024-01-01", periods=4),
+            "column 'extra' must hold numbers, text, .* datetime64.*turn it into numbers",
+        ),
+        ([[1], [2], [3], [4]], r"column 'extra' must hold .*object .*such as \[1\]"),
+        (
+            ["a", 1, "b", 2],
+            "column 'extra' must hold numbers, text, categories or bool",
+        ),
+    ],
+    ids=[
+        "missing number",
+        "missing text",
+        "missing Int64",
+        "infinite",
+        "beyond float32",
+        "complex",
+        "date",
+        "list",
+        "mixed",
+    ],
+)
+def test_load_table_rejects_a_column(column, message):
+    with pytest.raises(ValueError, match=message):
+        load_table(FRAME.assign(extra=column))
+
+
+def test_load_table_rejects_several_columns_with_missing_values():
+    with pytest.raises(ValueError, match="in column 'a' and 1 more columns"):
+        load_table(FRAME.assign(a=None, b=np.nan))
+
+
+def test_load_table_rejects_a_missing_label():
+    frame = FRAME.assign(species=["ape", None, "dog", "ape"])
+    with pytest.raises(ValueError, match="missing in column 'species'"):
+        load_table(frame, label_column="species")
+
+
+def test_load_table_rejects_a_table_that_never_varies():
+    frame = pd.DataFrame({"a": [1, 1], "b": ["x", "x"], "label": [0, 1]})
+    message = (
+        "at least one column besides the labels must vary, got 2, each .* all 2 rows"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_table(frame, label_column="label")
+
+
+def test_load_table_rejects_two_columns_of_one_name():
+    frame = pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"])
+    with pytest.raises(
+        ValueError, match="DataFrame must have columns of different names, .* one a"
+    ):
+        load_table(frame)
+
+
+def test_load_table_rejects_a_table_without_rows():
+    with pytest.raises(
+        ValueError, match="DataFrame: the table must have rows, got none"
+    ):
+        load_table(FRAME[:0])
+
+
+@pytest.mark.parametrize("table", [np.eye(3), None, {"a": [1, 2]}])
+def test_load_table_rejects_what_is_no_table(table):
+    with pytest.raises(TypeError, match="must be a path or a pandas DataFrame, got"):
+        load_table(table)
+
+
+# Files.
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "CSV"])
+def test_load_table_reads_each_format(tmp_path, suffix):
+    frame = FRAME.assign(color=["red", "blue", "red", "blue"], species=list("abab"))
+    path = tmp_path / f"animals.{suffix}"
+    if suffix == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, sep="\t" if suffix == "tsv" else ",", index=False)
+    dataset = load_table(str(path), label_column="species")
+    expected = load_table(frame, label_column="species")
+    np.testing.assert_allclose(dataset.x, expected.x, rtol=1e-6)
+    np.testing.assert_array_equal(dataset.labels, expected.labels)
+    assert dataset.name == "animals"
+    assert dataset.source == f"{suffix.lower()} file {path}"
+
+
+def test_name_is_what_the_caller_calls_it(tmp_path):
+    path = write(tmp_path / "a.csv", "x,y\n1,2\n3,4\n")
+    assert load_table(path, name="animals").name == "animals"
+    assert load_table(FRAME, name="animals").name == "animals"
+
+
+@pytest.mark.parametrize("first", ['""', ""], ids=["R", "pandas"])
+def test_a_first_column_without_a_name_is_the_index(tmp_path, first):
+    # As DataFrame.to_csv and write.csv write it: row numbers would look like a column.
+    path = write(tmp_path / "a.csv", f"{first},x,y\n1,5,2\n2,7,4\n")
+    x = load_table(path, standardize=False).x
+    np.testing.assert_array_equal(x, [[5, 2], [7, 4]])
+
+
+def test_the_index_of_a_frame_is_no_column(tmp_path):
+    frame = FRAME.set_axis(list("abcd"), axis=0)
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert load_table(frame).x.shape == (4, 2)
+    assert load_table(tmp_path / "a.parquet").x.shape == (4, 2)
+
+
+def test_a_csv_file_may_have_empty_lines_and_a_mark_of_excel(tmp_path):
+    path = write(tmp_path / "a.csv", '\ufeff\n"x",y\n\n1,2\n\n3,4\n')
+    x = load_table(path, standardize=False).x
+    np.testing.assert_array_equal(x, [[1, 2], [3, 4]])
+
+
+def test_the_type_of_a_long_column_is_that_of_all_rows(tmp_path):
+    # Read block by block (131,072 rows of 4 columns), it would be numbers, then text.
+    rows = "\n".join(["1,1,1,1"] * 140_000 + ["a,1,1,1"])
+    path = write(tmp_path / "a.csv", f"kind,b,c,d\n{rows}\n")
+    assert load_table(path).x.shape == (140_001, 2)
+
+
+@pytest.mark.parametrize(
+    "titles", ["0,1,2", "country,2019,2020", "400.5,401,401.5,402", "kind,0", "x1,x2"]
+)
+def test_names_may_be_numbers_that_count_up(tmp_path, titles):
+    n = titles.count(",") + 1
+    rows = [",".join([str(row)] * n) for row in (3, 5)]
+    path = write(tmp_path / "a.csv", "\n".join([titles, *rows]) + "\n")
+    assert load_table(path).x.shape == (2, n)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.csv cannot be read: it is empty"),
+        ("x,y\n", "the table must have rows, got none"),
+        (
+            "5.1,3.5\n4.9,3.0\n",
+            "first line must name the columns, got values: 5.1, 3.5;",
+        ),
+        (
+            "5.1,3.5,1.4,0.2,ape\n4.9,3.0,1.4,0.2,ape\n",
+            "got values: 5.1, 3.5, 1.4, 0.2, ape",
+        ),
+        ("x;y\n1;2\n", "columns must be separated by commas, got the first line 'x;y'"),
+        ("x\ty\n1\t2\n", "columns must be separated by commas"),
+        ("x,y\n1,2,3\n", "must name all columns, got 2 names above 3 values"),
+        (",x\n1,2,3\n", "must name all columns, got 2 names above 3 values"),
+        ("x,y\n1,2\n1,2,3\n", "a.csv cannot be read: Error tokenizing .* saw 3"),
+        ("x,y,\n1,2,\n", "a.csv cannot be read: column 3 has no name"),
+        (",,x\n1,2,3\n", "a.csv cannot be read: column 2 has no name"),
+        (
+            "x,y,x\n1,2,3\n",
+            "it must have columns of different names, got more than one x",
+        ),
+        ("x,y\n1,\n3,4\n", "a.csv: no value may be missing, got 1 of 2 .*column 'y'"),
+        ('x,y\n1,"2\n', "a.csv cannot be read: "),
+        ("x,y\n\xff,2\n", "a.csv cannot be read: .*utf-8"),
+    ],
+    ids=[
+        "empty",
+        "no rows",
+        "no header",
+        "no header but text",
+        "semicolons",
+        "tabs",
+        "short header",
+        "short header with index",
+        "long row",
+        "unnamed last",
+        "two unnamed",
+        "same names",
+        "missing",
+        "open quote",
+        "not UTF-8",
+    ],
+)
+def test_load_table_rejects_a_csv_file(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=message) as error:
+        load_table(path)
+    assert "\n" not in str(error.value)
+
+
+def test_load_table_rejects_commas_in_a_tsv_file(tmp_path):
+    path = write(tmp_path / "a.tsv", "x,y\n1,2\n")
+    with pytest.raises(ValueError, match="must be separated by tabs, got .*'x,y'"):
+        load_table(path)
+
+
+def test_load_table_rejects_a_damaged_parquet_file(tmp_path):
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content[:-20])
+    with pytest.raises(ValueError, match="a.parquet cannot be read: "):
+        load_table(tmp_path / "a.parquet")
+
+
+def test_load_table_rejects_a_missing_file(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match="The table .*nowhere.csv does not exist"
+    ):
+        load_table(tmp_path / "nowhere.csv")
+
+
+def test_load_table_rejects_another_ending(tmp_path):
+    path = write(tmp_path / "a.xlsx", "")
+    with pytest.raises(
+        ValueError, match=r"must end in .csv, .tsv or .parquet, got .*xlsx"
+    ):
+        load_table(path)
+
+
+def test_load_table_says_that_pandas_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"run pip install 'dec_jax\[tables\]'"):
+        load_table("a.csv")
+
+
+# New data.
+
+
+def frame_of_two_kinds(rows):
+    rng = np.random.default_rng(rows)
+    return pd.DataFrame(
+        {
+            "size": rng.normal(50, 9, rows),
+            "same": 3,
+            "color": rng.choice(["red", "green"], rows),
+            "sold": rng.random(rows) < 0.5,
+        }
+    )
+
+
+def test_new_rows_become_samples_as_the_first_ones_did():
+    frame = frame_of_two_kinds(40)
+    first = load_table(frame)
+    # A part of the rows has another mean, and the other columns in another order.
+    part = frame.iloc[3:9, ::-1].assign(more=1)
+    again = load_table(part, columns=first.columns)
+    np.testing.assert_array_equal(again.x, first.x[3:9])
+    assert again.columns == first.columns
+
+
+def test_columns_come_back_from_json():
+    columns = load_table(frame_of_two_kinds(40)).columns
+    stored = json.loads(json.dumps(columns_to_json(columns)))
+    assert columns_from_json(stored) == columns
+    assert columns_from_json(columns_to_json(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="size"), "got none named size"),
+        (
+            lambda frame: frame.assign(color="blue"),
+            "column 'color' must hold one of green, red as before, got 'blue'",
+        ),
+        (
+            lambda frame: frame.assign(size="big"),
+            "column 'size' must hold numbers as before",
+        ),
+    ],
+)
+def test_load_table_rejects_new_data_of_another_kind(change, message):
+    frame = frame_of_two_kinds(40)
+    columns = load_table(frame).columns
+    with pytest.raises(ValueError, match=message):
+        load_table(change(frame), columns=columns)

@@ -1,0 +1,373 @@
+import contextlib
+import csv
+import dataclasses
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import normalized_mutual_info_score
+
+from dec_jax import model
+from dec_jax.data.load import load_dataset
+from dec_jax.evaluation import metrics
+from dec_jax.runs import progress as interrupt
+from dec_jax.runs import runner
+from dec_jax.runs import summary as report
+from experiments import compare
+
+ROOT = Path(__file__).parents[2]
+# The same for all runs, so that they share what is compiled.
+SHORT = ["--epochs", "1", "--max-intervals", "2", "--limit", "400"]
+SEEDS = (5, 6)
+
+
+def experiment(*arguments):
+    """The experiment in this process: its exit status and what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = compare.main([str(argument) for argument in arguments])
+    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+def settings(*arguments):
+    return vars(compare.parser().parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An unbroken run of two seeds on 400 digits."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    run = experiment(
+        *("--dataset", "digits", "--seeds", 2, "--seed", SEEDS[0], "--out", out), *SHORT
+    )
+    results = [
+        json.loads((out / f"seed-{seed}/results.json").read_text()) for seed in SEEDS
+    ]
+    return SimpleNamespace(folder=out, results=results, **vars(run))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return compare.load(settings("--dataset", "digits", "--limit", 400))[0]
+
+
+def write_idx(folder, name, array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    (folder / name).write_bytes(gzip.compress(header + array.tobytes(), 1))
+
+
+def article_files(folder, n=20):
+    """PNGs of 4 x 4 pixels as the article keeps them, every gray as dark as its number."""
+    (folder / "Images/train").mkdir(parents=True)
+    rows = [["filename", "label"]]
+    for index in range(n):
+        gray = np.full((4, 4), 10 * index, np.uint8)
+        opaque = np.dstack([gray, gray, gray, np.full((4, 4), 255, np.uint8)])
+        Image.fromarray(opaque).save(folder / f"Images/train/{index}.png")
+        rows.append([f"{index}.png", str(index % 3)])
+    with (folder / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "Images/train"
+
+
+# The data.
+
+
+def test_split_holds_out_14700_of_the_article_s_49000():
+    fitted, held_out = compare.split(49_000, 0)
+    assert (len(fitted), len(held_out)) == (34_300, 14_700)
+    assert sorted([*fitted, *held_out]) == list(range(49_000))
+
+
+def test_split_is_that_of_its_seed():
+    fitted = compare.split(50, 3)[0].tolist()
+    assert compare.split(50, 3)[0].tolist() == fitted
+    assert compare.split(50, 4)[0].tolist() != fitted
+    # Shuffled, as the classes of a file may come one after the other.
+    assert fitted != list(range(35))
+
+
+def test_mnist_is_its_first_49000_digits(tmp_path):
+    images = np.arange(49_004, dtype=np.uint32).view(np.uint8).reshape(-1, 2, 2)
+    classes = np.arange(49_004, dtype=np.uint8) % 10
+    for part, rows in (("train", slice(49_002)), ("t10k", slice(49_002, None))):
+        write_idx(tmp_path, f"{part}-images-idx3-ubyte.gz", images[rows])
+        write_idx(tmp_path, f"{part}-labels-idx1-ubyte.gz", classes[rows])
+    dataset, available = compare.load(settings("--data-dir", tmp_path))
+    assert (len(dataset.x), available) == (49_000, 49_004)
+    np.testing.assert_array_equal(dataset.x[-1], images[48_999].ravel())
+
+
+def test_limit_takes_the_first_samples():
+    dataset, available = compare.load(settings("--dataset", "digits", "--limit", 30))
+    every = load_dataset("digits")
+    assert available == 1797
+    np.testing.assert_array_equal(dataset.x, every.x[:30])
+    np.testing.assert_array_equal(dataset.labels, every.labels[:30])
+
+
+@pytest.mark.parametrize("named", ["Images/train", "."])
+def test_data_reads_the_article_s_files_in_gray(tmp_path, named):
+    article_files(tmp_path)
+    dataset, _ = compare.load(settings("--data", tmp_path / named))
+    assert dataset.image_shape == (4, 4, 1)
+    assert dataset.x[:, 0].tolist() == list(range(0, 200, 10))
+    assert dataset.labels.tolist() == [index % 3 for index in range(20)]
+
+
+def test_data_leaves_out_images_that_the_article_s_table_lacks(tmp_path):
+    images = article_files(tmp_path)
+    (tmp_path / "Images/test").mkdir()
+    shutil.copyfile(images / "0.png", tmp_path / "Images/test/20.png")
+    dataset, _ = compare.load(settings("--data", tmp_path))
+    assert len(dataset.x) == 20
+    assert "left out, having no row there: 1" in dataset.source
+
+
+# A run.
+
+
+def test_run_leaves_its_files_and_one_model_a_seed(finished):
+    assert finished.status == 0
+    folders = {f"seed-{seed}" for seed in SEEDS}
+    left = {path.name for path in finished.folder.iterdir()}
+    assert left == {"config.json", "summary.json", *folders}
+    files = {"results.json", "model.safetensors", "report.txt", "confusion.png"}
+    for name in folders:
+        assert {path.name for path in (finished.folder / name).iterdir()} == files
+
+
+def test_scores_of_dec_are_those_of_its_file_on_the_held_out_part(finished, digits):
+    for seed, results in zip(SEEDS, finished.results, strict=True):
+        held_out = compare.part(digits, compare.split(400, seed)[1])
+        saved = model.load(finished.folder / f"seed-{seed}/model.safetensors")
+        labels = model.predict(saved, held_out)
+        stage = results["stages"][2]
+        assert (stage["name"], len(labels)) == ("DEC", 120)
+        assert stage["acc"] == metrics.clustering_accuracy(held_out.labels, labels)
+        nmi = metrics.normalized_mutual_info(held_out.labels, labels)
+        assert stage["nmi"] == nmi
+        assert stage["ari"] == metrics.adjusted_rand_index(held_out.labels, labels)
+
+
+def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
+    fitted, held_out = (compare.part(digits, r) for r in compare.split(400, SEEDS[0]))
+    key = jax.random.split(jax.random.key(SEEDS[0]), 4)[0]
+    found = interrupt.best_k_means(
+        key, fitted.x, 10, n_init=20, title="again", stop=interrupt.Stop()
+    )
+    labels = compare.nearest(held_out.x, found.centroids)
+    stage = finished.results[0]["stages"][0]
+    assert stage["name"] == "k-means on pixels"
+    assert stage["acc"] == metrics.clustering_accuracy(held_out.labels, labels)
+
+
+def test_labels_choose_nothing(finished, digits, tmp_path):
+    rng = np.random.default_rng(0)
+    shuffled = dataclasses.replace(digits, labels=rng.permutation(digits.labels))
+    recipe = runner.recipe_of(settings(*SHORT), digits, 280, 10)
+    with interrupt.Stop() as stop, contextlib.redirect_stderr(io.StringIO()):
+        compare.run_seed(shuffled, recipe, 10, SEEDS[0], tmp_path, stop)
+    before = model.load(finished.folder / f"seed-{SEEDS[0]}/model.safetensors")
+    after = model.load(tmp_path / "model.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+
+
+def test_results_say_what_was_measured_and_where(finished):
+    results = finished.results[0]
+    assert (results["recipe"], results["method"]) == ("compare", "dec")
+    assert (results["dataset"], results["seed"]) == ("digits", SEEDS[0])
+    assert (results["n_samples"], results["n_fitted"]) == (400, 280)
+    assert {"device", "versions", "commit", "n_iter", "stop_reason"} <= set(results)
+    names = ["k-means on pixels", "k-means on z", "DEC"]
+    assert [stage["name"] for stage in results["stages"]] == names
+    phases = ["k-means on pixels", "pretraining", "k-means on z", "clustering"]
+    assert list(results["seconds"]) == [*phases, "total"]
+
+
+def test_summary_has_lists_over_the_seeds_and_their_spread(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert {"dataset", "recipe", "device", "versions", "commit"} <= set(summary)
+    assert (summary["recipe"], summary["seeds"]) == ("compare", list(SEEDS))
+    for index, stage in enumerate(summary["stages"].values()):
+        for name in ("acc", "nmi", "ari", "nmi_geometric"):
+            values = [results["stages"][index][name] for results in finished.results]
+            assert stage[name] == values
+            assert stage["spread"][name] == {
+                "mean": statistics.fmean(values),
+                "sd": statistics.stdev(values),
+                "min": min(values),
+                "max": max(values),
+            }
+    assert summary["acc"] == summary["stages"]["DEC"]["acc"]
+
+
+def test_report_has_the_classes_of_each_method(finished):
+    report = (finished.folder / f"seed-{SEEDS[0]}/report.txt").read_text()
+    assert report.count("precision") == 3
+    assert report.startswith("k-means on pixels\n\n")
+    assert "\nDEC\n\n" in report
+
+
+def test_run_prints_the_parts_and_a_table(finished):
+    lines = finished.out.splitlines()
+    assert lines[1].startswith("digits: 400 of 1,797 samples of 64 values")
+    assert lines[1].endswith("280 to fit to, 120 held out; 10 clusters, recipe dec")
+    assert lines[-4].split() == [
+        *("NMI,", "geometric", "mean", "sd", "min", "max", "article")
+    ]
+    # What is published is of other digits.
+    assert [line.split()[-1] for line in lines[-3:]] == ["-"] * 3
+
+
+def test_nmi_stands_beside_the_published_one():
+    stages = [
+        {"name": name, **dict.fromkeys(("acc", "nmi", "ari", "nmi_geometric"), 0.5)}
+        for name in ("k-means on pixels", "k-means on z", "DEC")
+    ]
+    facts = dict.fromkeys(
+        (
+            *("dataset", "recipe", "method", "device", "versions", "precision"),
+            *("commit", "n_samples"),
+        )
+    )
+    one = {**facts, "seed": 0, "stages": stages, "seconds": {"total": 1.0}}
+    summary = compare.summary([one], compare.PUBLISHED_NMI)
+    rows = compare.nmi_table(summary["stages"]).splitlines()[2:]
+    assert [row.split()[-1] for row in rows] == ["0.498", "0.744", "0.765"]
+    # One seed has a mean and no standard deviation.
+    assert rows[2].split() == ["DEC", "0.500", "-", "0.500", "0.500", "0.765"]
+
+
+# What the numbers are made of.
+
+
+def test_nearest_is_the_least_distance_of_all():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 6), dtype=np.uint8)
+    centroids = rng.uniform(0, 255, (5, 6)).astype(np.float32)
+    expected = [
+        min(range(5), key=lambda k: float(np.sum((row - centroids[k]) ** 2)))
+        for row in x.astype(np.float64)
+    ]
+    assert compare.nearest(x, jax.numpy.asarray(centroids)).tolist() == expected
+
+
+def test_scores_have_the_nmi_of_the_article_s_time():
+    rng = np.random.default_rng(0)
+    classes = np.arange(60) % 4
+    clusters = np.where(rng.random(60) < 0.7, classes, 0)
+    found = report.scores(classes, clusters, geometric=True)
+    for name, average in (("nmi", "arithmetic"), ("nmi_geometric", "geometric")):
+        expected = normalized_mutual_info_score(
+            classes, clusters, average_method=average
+        )
+        np.testing.assert_allclose(found[name], expected, rtol=1e-9)
+    assert found["nmi_geometric"] > found["nmi"]
+
+
+@pytest.mark.parametrize("recipe", ["dec", "dec-paper"])
+def test_epochs_and_intervals_are_those_of_the_command(digits, recipe):
+    options = settings("--recipe", recipe, "--epochs", 7, "--max-intervals", 9)
+    found = runner.recipe_of(options, digits, 280, 10)
+    pretrain = found.pretrain
+    stages = [pretrain] if recipe == "dec" else [pretrain.layer, pretrain.finetune]
+    assert {stage.epochs for stage in stages} == {7}
+    assert found.train.max_intervals == 9
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize("title", ["k-means on pixels", "pretraining", "clustering"])
+def test_ctrl_c_ends_in_one_line_and_leaves_no_results(tmp_path, monkeypatch, title):
+    bar_of = interrupt.bar_of
+
+    def watched(name, *arguments):
+        if name == title:
+            os.kill(os.getpid(), signal.SIGINT)
+        return bar_of(name, *arguments)
+
+    monkeypatch.setattr(interrupt, "bar_of", watched)
+    run = experiment(
+        "--dataset", "digits", "--seed", SEEDS[0], "--out", tmp_path / "out", *SHORT
+    )
+    assert run.status == 130
+    assert run.err.endswith("\nStopped; seeds that had ended keep their results.\n")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.json"]
+
+
+# Mistakes: one line, status 2, no folder.
+
+MISTAKES = {
+    "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
+    "dataset": (["--dataset", "digit"], "did you mean 'digits'?"),
+    "seeds": (["--seeds", "0"], "--seeds must be at least 1, got 0."),
+    "epochs": (["--epochs", "-1"], "--epochs must be at least 1, got -1."),
+    "limit": (["--limit", "1798"], "--limit must be at most 1,797, the samples"),
+    "few": (["--limit", "9"], "Cannot place 9 centroids on 6 samples"),
+    "data_dir": (["--data-dir", "nowhere"], "must name an existing folder"),
+    "folder": (["--data", "nowhere"], "The data folder nowhere/ does not exist."),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_run_rejects_an_option_in_one_line(tmp_path, mistake):
+    options, message = MISTAKES[mistake]
+    data = [] if {"--dataset", "--data"} & {*options} else ["--dataset", "digits"]
+    run = experiment(*data, "--out", tmp_path / "out", *options)
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_data_without_labels(tmp_path):
+    article_files(tmp_path)
+    (tmp_path / "train.csv").unlink()
+    run = experiment("--data", tmp_path, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert "error: The data have no labels to score by: image folder" in run.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_a_folder_that_is_not_empty(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    run = experiment("--dataset", "digits", "--out", tmp_path)
+    assert run.status == 2
+    assert f"--out {tmp_path} is not an empty folder" in run.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_run_rejects_two_sources_of_data(capsys):
+    with pytest.raises(SystemExit) as ended:
+        compare.main(["--dataset", "digits", "--data", "."])
+    assert ended.value.code == 2
+    assert "not allowed with argument --dataset" in capsys.readouterr().err
+
+
+def test_help_answers_without_loading_jax():
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['compare', '--help']\n"
+        "try: runpy.run_module('experiments.compare', run_name='__main__')\n"
+        "finally: print('loaded:', sorted({'jax', 'numpy', 'tqdm'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {compare.PROGRAM}")
+    assert done.stdout.endswith("loaded: []\n")

@@ -1,0 +1,403 @@
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dec_jax.networks.architecture import dense_architecture
+from dec_jax.networks.architecture_json import load_architecture
+from dec_jax.networks.autoencoder import encode, init_params, reconstruct
+from dec_jax.objectives import DCN, DEC, IDEC
+from dec_jax.objectives.reconstruction import MeanReconstruction
+from dec_jax.objectives.vade import VaDE
+from dec_jax.recipes.convolutional import learner_network
+from dec_jax.recipes.dense import RECIPES, DataShape, make_recipe
+from dec_jax.recipes.recipe import clustering_start
+from dec_jax.training.augmentation import Augmentation
+from dec_jax.training.cluster import train
+from dec_jax.training.layerwise import LayerwiseConfig
+from dec_jax.training.optimizer import Optimizer
+from dec_jax.training.pretrain import pretrain_end_to_end
+from dec_jax.training.state import init_state
+
+MNIST = DataShape(70_000, 784, (28, 28, 1), name="mnist")
+USPS = DataShape(9_298, 256, (16, 16, 1), input_scale=1.0, name="usps")
+KEY = jax.random.key(0)
+TABLE = DataShape(500, 12, input_scale=1.0, name="table")
+
+
+ALJALBOUT = ("kld-conv", "kmeans-conv")
+CONVOLUTIONAL = (*ALJALBOUT, "dec-da-conv")
+CASES = [
+    (name, shape)
+    for name in RECIPES
+    for shape in (MNIST, TABLE)
+    if shape is MNIST or name not in CONVOLUTIONAL
+]
+over_data = pytest.mark.parametrize(("name", "shape"), CASES)
+
+
+@over_data
+def test_recipe_fits_the_data(name, shape):
+    recipe = make_recipe(name, shape)
+    assert recipe.architecture.input_dim == shape.input_dim
+    # The published DEC multiplies bytes by 0.02.
+    scale = 0.02 if name == "dec-paper" and shape is MNIST else shape.input_scale
+    assert recipe.architecture.input_scale == scale
+    assert recipe.source and recipe.expected
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if name not in CONVOLUTIONAL]
+)
+def test_dense_recipes_have_the_papers_network(name):
+    layers = make_recipe(name, MNIST).architecture.layers
+    assert [layer.features for layer in layers] == [500, 500, 2000, 10]
+
+
+@over_data
+def test_recipe_hashes_by_value(name, shape):
+    first, second = make_recipe(name, shape), make_recipe(name, shape)
+    assert first == second
+    assert hash(first) == hash(second)
+
+
+@pytest.mark.parametrize("name", [name for name, shape in CASES if shape is TABLE])
+def test_a_table_is_never_moved(name):
+    # Trap P5: 784 columns of a table are not 28 x 28 pixels.
+    recipe = make_recipe(name, DataShape(500, 784, image_shape=None, name="mnist"))
+    phases = [recipe.train, recipe.pretrain]
+    if isinstance(recipe.pretrain, LayerwiseConfig):
+        phases[1:] = [recipe.pretrain.layer, recipe.pretrain.finetune]
+    for phase in phases:
+        assert not phase.augmentation.moves_pixels
+        assert phase.augmentation.image_shape is None
+
+
+def test_dec_moves_images_of_the_shape_it_was_given():
+    recipe = make_recipe("dec", DataShape(500, 12, (2, 3, 2)))
+    light = Augmentation((2, 3, 2), rotation=10, shift=0.1)
+    assert recipe.pretrain.augmentation == light
+    assert recipe.train.augmentation == light
+
+
+def test_best_moves_images_further_in_clustering_than_in_pretraining():
+    recipe = make_recipe("best", DataShape(500, 12, (2, 3, 2)))
+    assert recipe.pretrain.augmentation == Augmentation(
+        (2, 3, 2), rotation=10, shift=0.1
+    )
+    assert recipe.train.augmentation == Augmentation(
+        (2, 3, 2), rotation=15, shift=0.1, scale=0.1, shear=10
+    )
+    assert make_recipe("n2d", DataShape(500, 12, (2, 3, 2))).train.augmentation == (
+        recipe.pretrain.augmentation
+    )
+
+
+def test_best_has_a_learner_for_many_images_alone():
+    recipe = make_recipe("best", replace(USPS, n_clusters=7))
+    assert recipe.learner.input_shape == (16, 16, 1)
+    assert recipe.learner.input_scale == 1.0
+    assert recipe.learner.embedding_dim == 7
+    assert recipe.network == recipe.learner
+    assert recipe.objective == DEC()
+    # What else there is does not differ.
+    few = make_recipe("best", replace(USPS, n_samples=4_999))
+    table = make_recipe("best", DataShape(70_000, 784))
+    given = make_recipe("best", MNIST, dense_architecture(784, hidden=(9,)))
+    for other in (few, table, given):
+        assert other.learner is None
+        assert other.network == other.architecture
+        assert other.objective == IDEC()
+    assert few.pretrain == replace(recipe.pretrain, epochs=few.pretrain.epochs)
+    for name in ("frozen_target_intervals", "match_cluster_sizes", "augmentation"):
+        assert getattr(few.train, name) == getattr(recipe.train, name), name
+
+
+@pytest.mark.parametrize("n_samples", [5_000, 9_298, 70_000, 200_000])
+def test_a_learner_takes_enough_steps_on_small_data(n_samples):
+    train = make_recipe("best", replace(MNIST, n_samples=n_samples)).train
+    assert train.max_intervals * train.update_interval >= 3_000
+    # But not more epochs than it needs on large data.
+    epochs = train.max_intervals * train.update_interval / (n_samples / 256)
+    assert train.max_intervals >= 12 and (n_samples < 60_000 or epochs < 13)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "kernel", "step", "second"),
+    [
+        ((8, 8, 1), 5, 2, (2, 2, 64)),
+        ((28, 28, 1), 5, 2, (7, 7, 64)),
+        ((32, 32, 3), 5, 2, (8, 8, 64)),
+        ((33, 20, 3), 9, 4, (5, 3, 64)),
+        ((128, 128, 1), 17, 8, (8, 8, 64)),
+    ],
+)
+def test_learner_sees_larger_images_through_larger_filters(
+    image_shape, kernel, step, second
+):
+    network = learner_network(image_shape, 3)
+    first = network.layers[0]
+    assert (first.kernel_size, first.strides) == ((kernel,) * 2, (step,) * 2)
+    assert network.shapes[2:] == (second, (512,), (3,))
+
+
+def test_first_params_are_those_after_pretraining_or_of_a_learner():
+    best = make_recipe("best", USPS)
+    network = replace(best.architecture, layers=best.architecture.layers[-1:])
+    params, centroids = init_params(KEY, network), jnp.ones((10, 4))
+    dec = make_recipe("dec", USPS)
+    assert clustering_start(dec, KEY, params, centroids) == (params, centroids)
+    learner, first = clustering_start(best, KEY, params, centroids)
+    assert list(learner) == ["encoder"]
+    z = encode(learner, jnp.ones((2, 256)), architecture=best.learner)
+    assert z.shape == (2, 10)
+    apart = np.linalg.norm(first[:, None] - first[None], axis=-1)
+    np.testing.assert_allclose(apart, np.sqrt(32) * (1 - np.eye(10)), rtol=1e-6)
+    # The draws are neither those of shuffling nor of another seed.
+    other, _ = clustering_start(best, jax.random.key(5), params, centroids)
+    kernels = [one["encoder"]["dense_2"]["kernel"] for one in (learner, other)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_first_params_refuse_another_number_of_clusters():
+    best = make_recipe("best", USPS)
+    with pytest.raises(
+        ValueError, match="has a network for 10 clusters, .* there are 3"
+    ):
+        clustering_start(best, KEY, {}, jnp.ones((3, 10)))
+
+
+def test_dec_has_the_clustering_phase_of_the_paper():
+    recipe = make_recipe("dec", MNIST)
+    assert recipe.objective == DEC(alpha=1.0)
+    assert recipe.n_init == 20
+    assert recipe.train.update_interval == 140
+    assert recipe.train.batch_size == 256
+    assert recipe.train.tolerance == 0.001
+    assert recipe.train.optimizer.name == "sgd"
+    assert recipe.train.optimizer.learning_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "epochs"), [(70_000, 50), (1_797, 250), (90, 2_000)]
+)
+def test_dec_pretrains_small_data_for_2000_steps(n_samples, epochs):
+    recipe = make_recipe("dec", DataShape(n_samples, 64, (8, 8, 1)))
+    assert recipe.pretrain.epochs == epochs
+
+
+@pytest.mark.parametrize("name", ALJALBOUT)
+@pytest.mark.parametrize(
+    ("n_samples", "image_shape", "epochs"),
+    [(1_440, (128, 128, 1), 90), (70_000, (28, 28, 1), 15)],
+)
+def test_aljalbout_pretrains_few_images_for_longer(
+    name, n_samples, image_shape, epochs
+):
+    width = image_shape[0] * image_shape[1]
+    recipe = make_recipe(name, DataShape(n_samples, width, image_shape))
+    assert recipe.pretrain.epochs == epochs
+
+
+def test_dec_refreshes_the_target_of_small_data_each_epoch():
+    assert make_recipe("dec", DataShape(1_797, 64)).train.update_interval == 8
+
+
+def test_dec_keras_has_the_published_settings_of_mnist():
+    recipe = make_recipe("dec-keras", MNIST)
+    assert recipe.pretrain.optimizer == Optimizer("sgd", 1.0, momentum=0.9)
+    assert recipe.pretrain.epochs == 300
+    assert recipe.pretrain.batch_size == 256
+    assert recipe.pretrain.target == "clean"
+    assert recipe.pretrain.augmentation == Augmentation()
+    assert recipe.n_init == 20
+    assert recipe.train.optimizer == Optimizer("sgd", 0.01, momentum=0.9)
+    assert recipe.train.update_interval == 140
+    assert recipe.train.tolerance == 0.001
+    assert recipe.train.batch_size == 256
+    assert recipe.train.augmentation == Augmentation()
+    assert recipe.train.max_intervals == -(-20_000 // 140)
+
+
+def test_dec_keras_draws_mnist_uniformly_within_1_over_the_root_of_fan_in():
+    recipe = make_recipe("dec-keras", MNIST)
+    params = init_params(jax.random.key(0), recipe.architecture)
+    kernels = [np.asarray(leaf) for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
+    assert len(kernels) == 8
+    for kernel in kernels:
+        limit = 1 / np.sqrt(len(kernel))
+        assert 0.99 * limit < np.abs(kernel).max() <= limit
+        # The standard deviation of a uniform distribution over +-limit.
+        np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.02)
+
+
+def test_dec_keras_has_the_published_settings_of_usps():
+    recipe = make_recipe("dec-keras", USPS)
+    assert recipe.pretrain.optimizer == Optimizer("adam", 1e-3)
+    assert recipe.pretrain.epochs == 50
+    assert recipe.architecture.initializer == "glorot_uniform"
+    assert recipe.train.update_interval == 30
+    assert recipe.train.max_intervals == -(-20_000 // 30)
+
+
+def test_dec_paper_has_the_published_schedule():
+    # Traps P2 and P3: 50,000 iterations a layer, 100,000 for all, of 274 an epoch.
+    recipe = make_recipe("dec-paper", MNIST)
+    assert recipe.pretrain.corruption == 0.2
+    assert recipe.pretrain.layer.epochs == -(-50_000 // 274)
+    assert recipe.pretrain.finetune.epochs == -(-100_000 // 274)
+    for phase in (recipe.pretrain.layer, recipe.pretrain.finetune):
+        assert phase.optimizer.learning_rate == 0.05
+        assert (phase.optimizer.schedule, phase.optimizer.decay_every) == (
+            "step",
+            20_000,
+        )
+    assert recipe.architecture.initializer == "xie_normal"
+    assert recipe.train.update_interval == 160
+
+
+def test_idec_dcn_and_dec_share_one_pretraining():
+    recipes = [make_recipe(name, MNIST) for name in ("dec", "idec", "dcn")]
+    assert len({(recipe.architecture, recipe.pretrain) for recipe in recipes}) == 1
+    assert [recipe.objective for recipe in recipes] == [DEC(), IDEC(), DCN()]
+
+
+@pytest.mark.parametrize("name", ALJALBOUT)
+def test_convolutional_recipes_have_the_networks_of_their_sets(name):
+    coil20 = DataShape(1_440, 128 * 128, (128, 128, 1), name="coil20")
+    assert make_recipe(name, MNIST).architecture == load_architecture("mnist-conv-deep")
+    # The published one.
+    assert make_recipe(name, coil20).architecture.embedding_dim == 320
+    assert make_recipe(name, coil20).architecture.batch_norm
+
+
+def test_convolutional_recipes_move_images_but_not_before_k_means():
+    light = Augmentation((28, 28, 1), rotation=10, shift=0.1)
+    kld, kmeans = (make_recipe(name, MNIST) for name in ALJALBOUT)
+    assert kld.pretrain == kmeans.pretrain
+    assert kld.pretrain.augmentation == kld.train.augmentation == light
+    assert kld.pretrain.target == "distorted"
+    assert kmeans.train.augmentation == Augmentation()
+
+
+@pytest.mark.parametrize("name", ALJALBOUT)
+def test_convolutional_recipes_rejects_images_without_a_network(name):
+    with pytest.raises(ValueError, match=r"28 x 28 and.*got image_shape \(16, 16, 1\)"):
+        make_recipe(name, USPS)
+
+
+# ConvDEC-DA: Guo et al. (2018).
+
+
+def test_dec_da_conv_has_the_published_network_and_settings_of_mnist():
+    recipe = make_recipe("dec-da-conv", MNIST)
+    assert recipe.architecture == load_architecture("dec-conv")
+    sides = [shape[0] for shape in recipe.architecture.shapes]
+    assert sides == [28, 14, 7, 3, 10]
+    light = Augmentation((28, 28, 1), rotation=10, shift=0.1)
+    for phase in (recipe.pretrain, recipe.train):
+        assert phase.optimizer == Optimizer("adam", 1e-3)
+        assert (phase.batch_size, phase.augmentation) == (256, light)
+    assert (recipe.pretrain.epochs, recipe.pretrain.target) == (500, "distorted")
+    assert (recipe.objective, recipe.n_init) == (DEC(), 20)
+    assert (recipe.train.update_interval, recipe.train.tolerance) == (140, 0.001)
+    assert recipe.train.max_intervals == -(-20_000 // 140)
+    assert make_recipe("dec-da-conv", USPS).train.update_interval == 30
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "last"),
+    [
+        ((28, 28, 1), (3, 3)),
+        ((16, 16, 1), (2, 2)),
+        ((8, 8, 1), (1, 1)),
+        ((96, 96, 3), (12, 12)),
+        ((12, 12, 1), (1, 1)),
+        # Without zeros around it, nothing would be left of these.
+        ((7, 30, 1), (1, 4)),
+        ((1, 1, 2), (1, 1)),
+    ],
+)
+def test_dec_da_conv_takes_images_of_any_size(image_shape, last):
+    shape = DataShape(500, int(np.prod(image_shape)), image_shape)
+    network = make_recipe("dec-da-conv", shape).architecture
+    assert network.shapes[-2] == (*last, 128)
+    params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
+    x = jax.ShapeDtypeStruct((3, shape.input_dim), np.float32)
+    x_hat = jax.eval_shape(partial(reconstruct, architecture=network), params, x)
+    assert x_hat.shape == (3, shape.input_dim)
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_dec_da_conv_pretrains_and_trains(side):
+    shape = DataShape(40, side**2, (side, side, 1))
+    recipe = make_recipe("dec-da-conv", shape)
+    x = np.random.default_rng(0).integers(0, 256, (40, side**2), np.uint8)
+    network = recipe.architecture
+    params, history = pretrain_end_to_end(
+        jax.random.key(0),
+        x,
+        architecture=network,
+        config=replace(recipe.pretrain, epochs=3),
+    )
+    assert history.loss[-1] < history.loss[0]
+    z = encode(params, x, architecture=network)
+    config = replace(recipe.train, update_interval=2, max_intervals=2)
+    settings = {"objective": recipe.objective, "config": config}
+    labels = jnp.arange(40, dtype=jnp.int32) % 3
+    state = init_state(jax.random.key(1), params, z[:3], labels, **settings)
+    result = train(state, x, architecture=network, **settings)
+    assert result.n_steps == 4 and np.isfinite(result.q).all()
+
+
+def test_dec_da_conv_rejects_a_table():
+    with pytest.raises(ValueError, match="dec-da-conv needs images, got a table; take"):
+        make_recipe("dec-da-conv", TABLE)
+
+
+# VaDE: Jiang et al. (2017).
+
+
+def test_vade_has_the_published_settings_of_mnist():
+    recipe = make_recipe("vade", MNIST)
+    optimizer = recipe.train.optimizer
+    assert (optimizer.name, optimizer.learning_rate) == ("adam", 0.002)
+    assert (optimizer.schedule, optimizer.decay_every) == ("step", 10 * 700)
+    assert (optimizer.decay_rate, optimizer.least_rate) == (0.9, 2e-4)
+    assert optimizer.epsilon == 1e-4
+    assert (recipe.train.batch_size, recipe.train.update_interval) == (100, 700)
+    # Trap V3: nothing but the schedule ends it.
+    assert (recipe.train.max_intervals, recipe.train.tolerance) == (300, 0)
+    assert recipe.train.augmentation == Augmentation()
+    assert recipe.objective == VaDE()
+    assert recipe.pretrain.objective == MeanReconstruction()
+    assert recipe.start == "k-means"
+
+
+@pytest.mark.parametrize(("shape", "output"), [(MNIST, "sigmoid"), (TABLE, "linear")])
+def test_vade_takes_images_as_bernoulli_and_tables_as_gaussian(shape, output):
+    network = make_recipe("vade", shape).architecture
+    assert (network.variational, network.output_activation) == (True, output)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_make_recipe_takes_another_network(name):
+    network = dense_architecture(256, hidden=(30,), embedding_dim=5)
+    recipe = make_recipe(name, USPS, network)
+    assert recipe.architecture.layers == network.layers
+    assert recipe.architecture.input_scale == USPS.input_scale
+
+
+def test_make_recipe_rejects_a_network_for_other_samples():
+    message = "architecture must take 784 values, as the samples have, got one for 9"
+    with pytest.raises(ValueError, match=message):
+        make_recipe("dec", MNIST, dense_architecture(9))
+
+
+def test_make_recipe_rejects_an_unknown_name_with_the_nearest():
+    message = "Unknown recipe 'dec-kera'; did you mean 'dec-keras'"
+    with pytest.raises(ValueError, match=message):
+        make_recipe("dec-kera", MNIST)

@@ -1,0 +1,123 @@
+"""Several processes of one program, started on this machine: all of it takes minutes."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dec_jax.runs import devices
+from experiments import two_processes
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def start(arguments, number, count, port):
+    """One process of several, with the variables that say so."""
+    variables = {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_PROCESSES": str(count),
+        "JAX_PROCESS_ID": str(number),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.mnist_dec", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def start_two(arguments):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [start(arguments, number, 2, port) for number in (0, 1)]
+
+
+def clusters(folder):
+    with (folder / "labels.csv").open() as file:
+        return [int(row["cluster"]) for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, blobs):
+    """Arguments of a run of seconds, on 200 samples without classes."""
+    folder = tmp_path_factory.mktemp("data")
+    np.save(folder / "blobs.npy", blobs[0])
+    network = {
+        "name": "small",
+        "batch_size": 64,
+        "network_type": "AE",
+        "output_non_linearity": "linear",
+        "layers": [
+            {"type": "Input", "output_shape": [1, 1, 8]},
+            {"type": "Dense", "num_units": 16, "non_linearity": "rectify"},
+            {"type": "Dense", "num_units": 3, "non_linearity": "linear"},
+        ],
+    }
+    (folder / "small.json").write_text(json.dumps(network))
+    return (
+        *("--dataset", folder / "blobs.npy", "--architecture", folder / "small.json"),
+        *("--n-clusters", 4, "--epochs", 5, "--batch-size", 64, "--max-intervals", 3),
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(options, tmp_path_factory):
+    """The clusters that one process finds."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    process = start((*options, "--out", out), 0, 1, 1)
+    complained = process.communicate()[1]
+    assert process.returncode == 0, complained
+    return clusters(out)
+
+
+def test_two_processes_with_half_of_the_rows_each_find_the_labels_of_one(capfd):
+    assert two_processes.main([]) == 0
+    printed = capfd.readouterr().out
+    assert "first     898 rows on its device" in printed
+    assert "DEC: 0 and 0 of 1,796 labels differ" in printed
+
+
+def test_two_processes_run_as_one_and_the_second_is_quiet(options, alone, tmp_path):
+    both = start_two((*options, "--out", tmp_path / "run"))
+    (said, complained), (second, silent) = (one.communicate() for one in both)
+    assert [one.returncode for one in both] == [0, 0], complained + silent
+    assert "2 devices of 2 processes, 100 rows on each" in said
+    assert (second, silent) == ("", "")
+    assert clusters(tmp_path / "run") == alone
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["n_devices"], results["n_processes"]) == (2, 2)
+
+
+def test_a_peer_that_dies_ends_the_run_which_then_resumes(options, alone, tmp_path):
+    out = tmp_path / "run"
+    both = start_two((*options, "--out", out))
+    # The end of pretraining, before that, is saved whatever the time.
+    shown = ""
+    while "clustering" not in shown and (letter := both[0].stderr.read(1)):
+        shown += letter
+    both[1].send_signal(signal.SIGKILL)
+    complained = both[0].communicate()[1]
+    both[1].communicate()
+    # Whichever sees it first: the sum over both that fails, or jax's own watch.
+    assert both[0].returncode in (devices.PEER_ENDED, -signal.SIGABRT), complained
+    assert "another process of this run has ended" in complained or (
+        "another task died" in complained
+    )
+    assert not (out / "results.json").exists()
+
+    again = start_two(("--resume", out))
+    (said, complained), (_, silent) = (one.communicate() for one in again)
+    assert [one.returncode for one in again] == [0, 0], complained + silent
+    assert "resumed after 5 epochs" in said
+    assert clusters(out) == alone

@@ -1,0 +1,15 @@
+"""A training state as a checkpoint holds it."""
+
+import jax
+import jax.numpy as jnp
+
+
+def saved(state):
+    """What a checkpoint holds of a training state: NumPy arrays."""
+    return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
+
+
+def restored(state):
+    """The training state that `saved` took."""
+    state = jax.tree.map(jnp.asarray, state)
+    return state._replace(key=jax.random.wrap_key_data(state.key))
