@@ -1,20 +1,19 @@
 """Lists the architectures that come with the library, or draws some, layer by layer.
 
-python -m dec_jax.cli.architectures                       # the list
-python -m dec_jax.cli.architectures mnist-conv mine.json  # two drawings
+dec-jax architectures                        # the list
+dec-jax architectures mnist-conv mine.json   # two drawings
 """
 
 import argparse
-import sys
 
-PROGRAM = "python -m dec_jax.cli.architectures"
+from dec_jax.runs.errors import mistakes_of_use
+
+HELP = "list networks, or draw some"
+STOPPED_LINE = "Stopped."
 
 
-def main(arguments: list[str]) -> int:
-    """Prints what was asked for; returns the exit status: 0, or 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Lists the shipped architectures, or draws some."
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the names."""
     parser.add_argument(
         "names",
         metavar="ARCHITECTURE",
@@ -22,17 +21,17 @@ def main(arguments: list[str]) -> int:
         help="name of a shipped one, or a JSON file of the same format; every "
         "architecture in it is drawn (default: list the shipped ones)",
     )
-    names = parser.parse_args(arguments).names
-    try:
-        print("\n\n".join(map(drawing, names)) if names else listing())
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the list or the drawings."""
+    with mistakes_of_use():
+        drawings = [drawing(name) for name in options.names]
+    print("\n\n".join(drawings) or listing())
 
 
 def listing() -> str:
-    """One line for each shipped architecture."""
+    """Tables the shipped architectures."""
     # Here and below only now, because it loads jax.
     from dec_jax.networks.architecture_json import (
         load_architecture,
@@ -50,7 +49,7 @@ def listing() -> str:
 
 
 def drawing(name_or_path: str) -> str:
-    """Every architecture of that name or in that file, layer by layer."""
+    """Draws every architecture of that name or in that file."""
     from dec_jax.networks.architecture_json import named_architectures
     from dec_jax.networks.summary import draw, network_string
 
@@ -58,7 +57,3 @@ def drawing(name_or_path: str) -> str:
         f"{draw(named.architecture, named.name)}\n{network_string(named.architecture)}"
         for named in named_architectures(name_or_path)
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,22 +1,21 @@
-"""How many clusters the data have, asked of them without labels.
+"""Looks for the number of clusters, without labels.
 
 One autoencoder (of an earlier run, or pretrained here as the recipe `dec` does), one graph
-of the neighbors of z, and every k from 2 to --most on it: the eigengap of the graph, how
-much halves of the data agree, silhouette and modularity. Prints a table, the number that
-they point to and whether the data decide it; draws the four.
+of the neighbors of z, and every k from 2 to --most on it: the eigengap of the graph, the
+agreement of halves of the data, silhouette and modularity. Prints a table, the number that
+they point to, and whether the data decide it; draws the four.
 
-    python -m dec_jax.cli.choose_k --dataset mnist --pretrained runs/mnist-dec
-    python -m dec_jax.cli.choose_k --dataset table.csv --label-column species
+    dec-jax choose-k mnist --pretrained runs/mnist-best
+    dec-jax choose-k table.csv --label-column species
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dec_jax.cli.options import PRECISIONS
-from dec_jax.runs.compile_cache import keep_programs
-from dec_jax.runs.errors import UsageError, check_least, exit_status
+from dec_jax.cli.options import add_data_options
+from dec_jax.recipes.names import PRECISIONS
+from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,20 +23,16 @@ if TYPE_CHECKING:
     from dec_jax.data.dataset import Dataset
     from dec_jax.evaluation.n_clusters import Sweep
 
-PROGRAM = "python -m dec_jax.cli.choose_k"
+HELP = "look for the number of clusters"
+STOPPED_LINE = "Stopped before there was an answer."
 VIEWS = ("eigengap", "stability", "silhouette", "modularity")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    out = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Says how many clusters the data have, without labels.",
-    )
-    add = out.add_argument
-    what = "data set, file or folder of images (default mnist)"
-    add("--dataset", metavar="NAME", default="mnist", help=what)
-    add("--data-dir", metavar="DIR", help="of data sets (default $DEC_JAX_DATA)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    add = parser.add_argument
+    add("dataset", metavar="DATA", help="data set, file or folder")
+    add_data_options(parser)
     what = "column of a table with the classes, which is left out"
     add("--label-column", metavar="NAME", help=what)
     add("--image-size", metavar="N", type=int, help="crop and resize images to N x N")
@@ -46,36 +41,29 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
     what = "largest number of clusters (default 20)"
     add("--most", metavar="K", type=int, default=20, help=what)
-    add("--seed", metavar="S", type=int, default=0, help="of all draws (default 0)")
-    what = "of matrix products: float32 (default), or bfloat16"
-    add("--precision", choices=PRECISIONS, default="float32", help=what)
+    add("--seed", metavar="S", type=int, default=0, help="default 0")
+    what = "of matrix products (default: the one that is faster on this machine)"
+    add("--precision", choices=PRECISIONS, help=what)
     add("--out", metavar="DIR", help="folder (default runs/<data set>-choose-k)")
-    return out
 
 
-def main(arguments: list[str]) -> int:
-    """Sweeps; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
-    settings = vars(parser().parse_args(arguments))
-    return exit_status(lambda: run(settings), "Stopped before there was an answer.")
-
-
-def run(settings: dict[str, Any]) -> dict[str, Any]:
-    """Embeds, sweeps, draws; returns what results.json holds."""
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Embeds, sweeps, draws; returns the content of results.json."""
+    settings = vars(options)
     check_least(settings, most=2, epochs=1, image_size=1)
     # Here and below only now, because they load jax.
     import jax
 
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
+    from dec_jax.parallel.hardware import device_name
     from dec_jax.runs import folder as run_folder
     from dec_jax.runs import provenance
     from dec_jax.runs.progress import bar_of
 
     reading = {name: settings[name] for name in ("label_column", "image_size")}
-    try:
+    with mistakes_of_use("label_column", "image_size", "data_dir"):
         dataset = load_dataset(settings["dataset"], settings["data_dir"], **reading)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
     if settings["most"] >= len(dataset.x):
         raise UsageError(
             f"--most must be below the {len(dataset.x)} samples, got {settings['most']}."
@@ -83,7 +71,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     out = settings["out"] or f"runs/{dataset.name}-choose-k"
     folder = run_folder.prepare(Path(out), explicit=settings["out"] is not None)
     print(
-        f"dec_jax on {provenance.device()}, jax {jax.__version__}\n{dataset.name}: "
+        f"dec_jax on {device_name()}, jax {jax.__version__}\n{dataset.name}: "
         f"{len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})\nresults: {folder}"
     )
@@ -109,7 +97,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         "reasons": found.reasons,
         "n_classes": classes,
         **{name: column.tolist() for name, column in sweep._asdict().items()},
-        "device": provenance.device(),
+        "device": device_name(),
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
@@ -120,14 +108,12 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
-    """z of all samples, by the autoencoder of an earlier run or one pretrained here."""
-    import dataclasses
-
+    """Embeds all samples by the autoencoder of an earlier run or one pretrained here."""
     from dec_jax import model
     from dec_jax.model.file import ModelError
-    from dec_jax.recipes.dense import DataShape, make_recipe
+    from dec_jax.runs.fit import choose_recipe
     from dec_jax.runs.progress import bar_of
-    from dec_jax.runs.runner import autoencoder_file
+    from dec_jax.runs.seeds import autoencoder_file
     from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 
     path = autoencoder_file(settings["pretrained"], settings["seed"])
@@ -136,19 +122,15 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
             return model.transform(model.load(path), dataset)
         except (ModelError, ValueError) as error:
             raise UsageError(f"--pretrained {path}: {error}") from error
-    shape = DataShape(
-        n_samples=len(dataset.x),
-        input_dim=dataset.x.shape[1],
-        image_shape=dataset.image_shape,
-        input_scale=dataset.input_scale,
-        name=dataset.name,
+    recipe = choose_recipe(
+        "dec",
+        dataset,
+        dataset.n_classes or 10,
+        epochs=settings["epochs"],
+        precision=settings["precision"],
     )
-    recipe = make_recipe("dec", shape)
-    network = dataclasses.replace(recipe.architecture, precision=settings["precision"])
-    config = recipe.pretrain
+    network, config = recipe.architecture, recipe.pretrain
     assert isinstance(config, PretrainConfig)
-    if settings["epochs"] is not None:
-        config = dataclasses.replace(config, epochs=settings["epochs"])
     with bar_of("pretraining", config.epochs, 0, "epoch") as bar:
 
         def on_epoch(_: Any, row: Any) -> None:
@@ -162,7 +144,7 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
 
 
 def table(sweep: "Sweep") -> str:
-    """One line a k."""
+    """Tables the views, one line for each k."""
     lines = [f"{'k':>4}" + "".join(f"{view:>12}" for view in VIEWS)]
     for index, k in enumerate(sweep.n_clusters):
         numbers = (getattr(sweep, view)[index] for view in VIEWS)
@@ -171,7 +153,7 @@ def table(sweep: "Sweep") -> str:
 
 
 def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
-    """The four views over k, the recommended one marked."""
+    """Draws the four views over k, the recommended k marked."""
     from matplotlib.ticker import MaxNLocator
 
     from dec_jax.plots.embedding import COLORS, new_figure
@@ -183,8 +165,3 @@ def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
         panel.set(title=view, xlabel="number of clusters")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path)
-
-
-if __name__ == "__main__":
-    keep_programs()
-    sys.exit(main(sys.argv[1:]))

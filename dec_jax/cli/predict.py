@@ -1,90 +1,70 @@
-"""New data to clusters, by a model that a run has saved.
+"""Assigns new data to the clusters of a model that a run has saved.
 
-    python -m dec_jax.cli.predict runs/mnist-dec/model.safetensors --dataset mnist
-    python -m dec_jax.cli.predict model.safetensors --dataset my_images --out mine.csv
-
-Writes one line a sample, prints how large the clusters are and, where there are labels,
+Writes one line a sample, prints the size of each cluster and, where there are labels,
 ACC, NMI and ARI.
+
+    dec-jax predict runs/mnist-best mnist
+    dec-jax predict model.safetensors my_images --out mine.csv
 """
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dec_jax.runs.compile_cache import keep_programs
-from dec_jax.runs.errors import UsageError, exit_status
+from dec_jax.cli.options import add_data_options, add_image_options, add_table_options
+from dec_jax.runs.errors import UsageError, mistakes_of_use
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dec_jax.data.load import Dataset
-    from dec_jax.model.inference import Model
+    from dec_jax.data.dataset import Dataset
+    from dec_jax.model import Model
 
-PROGRAM = "python -m dec_jax.cli.predict"
+HELP = "assign new data to the clusters of a run"
+STOPPED_LINE = "Stopped; nothing was written."
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    out = argparse.ArgumentParser(
-        prog=PROGRAM, description="Assigns new data to the clusters of a saved model."
-    )
-    add = out.add_argument
-    add("model", metavar="MODEL", help="model.safetensors in the folder of a run")
-    add(
-        "--dataset",
-        metavar="NAME",
-        required=True,
-        help="data set, folder of images, table, or .npz or .npy file",
-    )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        help="folder with data sets (default $DEC_JAX_DATA)",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    add = parser.add_argument
+    add("model", metavar="RUN", help="folder of a run, or its model.safetensors")
+    add("dataset", metavar="DATA", help="data set, file or folder")
     add(
         "--out",
         metavar="FILE",
         default="labels.csv",
         help="table to write, one that does not exist yet (default labels.csv)",
     )
-    add("--labels-csv", metavar="FILE", help="of images: columns filename,label")
-    add(
-        "--folder-labels",
-        action="store_true",
-        help="of images: sub-folders are classes",
-    )
-    add("--skip-unreadable", action="store_true", help="leave out damaged images")
-    add("--label-column", metavar="NAME", help="of a table: its classes, for scoring")
-    return out
-
-
-def main(arguments: list[str]) -> int:
-    """Predicts; returns the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
-    options = parser().parse_args(arguments)
-    mistakes = UsageError, ValueError, TypeError, OSError, ImportError
-    stopped = "Stopped; nothing was written."
-    return exit_status(lambda: run(options), stopped, mistakes)
+    add_data_options(parser)
+    add_image_options(parser, sizes=False)
+    add_table_options(parser, standardize=False)
 
 
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
     check_out(out)
+    with mistakes_of_use("label_column", "labels_csv", "data_dir"):
+        _run(options, out)
+
+
+def _run(options: argparse.Namespace, out: Path) -> None:
     # Only now, because they load jax.
     from dec_jax import model
     from dec_jax.runs import folder
 
-    loaded = model.load(options.model)
-    print(described(options.model, loaded))
+    path = Path(options.model)
+    path = path / folder.MODEL if path.is_dir() else path
+    loaded = model.load(path)
+    print(model_line(path, loaded))
     dataset = load_like_training(loaded, options)
     print(
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})"
     )
     q = model.predict_proba(loaded, dataset)
-    # What model.predict gives, without passing through the network again.
+    # The labels of model.predict, without a second pass through the network.
     labels = q.argmax(axis=1)
     partial = out.with_name(f"{out.name}.partial")
     try:
@@ -106,8 +86,8 @@ def check_out(out: Path) -> None:
         raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
 
 
-def described(path: str, model: "Model") -> str:
-    """One line on where a model comes from."""
+def model_line(path: Path, model: "Model") -> str:
+    """One line on the origin of a model."""
     known = [
         f"{word} {model.metadata[name]}"
         for word, name in (("recipe", "recipe"), ("on", "dataset"), ("seed", "seed"))
@@ -118,7 +98,7 @@ def described(path: str, model: "Model") -> str:
 
 
 def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset":
-    """New data; images in the size and colors of training, tables in its scale."""
+    """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
     from dec_jax.data.load import DATASETS, load_dataset
     from dec_jax.data.tables import TABLE_SUFFIXES, load_table
@@ -129,7 +109,7 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
         columns = columns_from_json(model.metadata.get("columns"))
         if columns is None:
             raise UsageError(
-                f"--dataset {name}: the model was not trained on a table that dec_jax "
+                f"{name}: the model was not trained on a table that dec_jax "
                 "read, so it does not know the columns; give a .npy or .npz file."
             )
         return load_table(path, label_column=options.label_column, columns=columns)
@@ -143,7 +123,7 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
 
 
 def table(labels: "np.ndarray", q: "np.ndarray") -> str:
-    """Each cluster's samples, their share of all, and how sure the model is of them."""
+    """Tables each cluster's samples, their share of all, and their mean largest q."""
     confidence = q.max(axis=1)
     lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'mean q':>9}"]
     for cluster in range(q.shape[1]):
@@ -155,13 +135,8 @@ def table(labels: "np.ndarray", q: "np.ndarray") -> str:
 
 
 def scores(classes: "np.ndarray", labels: "np.ndarray") -> str:
-    """How well clusters and classes agree."""
-    from dec_jax.runs import summary as report
+    """Scores the agreement of clusters with classes, on one line."""
+    from dec_jax.evaluation.stage_scores import class_scores
 
-    found = report.scores(classes, labels)
+    found = class_scores(classes, labels)
     return ", ".join(f"{name.upper()} {value:.3f}" for name, value in found.items())
-
-
-if __name__ == "__main__":
-    keep_programs()
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The devices and processes of a run: which there are, who speaks, how they part."""
+"""The devices and processes of a run: finds them, and lets only the first process print."""
 
 import contextlib
 import os
@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
-from dec_jax.parallel import sharding
-from dec_jax.training.layerwise import pretraining_stages
-from dec_jax.recipes.dense import Recipe
+from dec_jax.parallel import processes, sharding
 from dec_jax.runs.errors import UsageError
 
 # A run of several processes, started by hand, by SLURM or by Open MPI.
-COUNTS = (sharding.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+COUNTS = (processes.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 PEER_ENDED = 3  # the exit status of a process whose peer is gone
 # What the errors of sums over processes speak of; they come in several types.
 TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
@@ -52,12 +48,12 @@ def joined(options: Mapping[str, Any]) -> Iterator[Here]:
     if "devices" in options:
         raise UsageError("--devices: a run of several processes takes all devices.")
     try:
-        sharding.initialize_distributed()
+        processes.initialize_distributed()
     except ValueError as error:
         raise UsageError(f"--distributed: {error}") from error
     mesh = sharding.data_mesh()
     try:
-        if sharding.is_first_process():
+        if processes.is_first_process():
             yield Here(mesh, None)
         else:
             with _silence(), tempfile.TemporaryDirectory(prefix="dec_jax-") as scratch:
@@ -100,9 +96,9 @@ def _leave(error: BaseException) -> None:
         status = PEER_ENDED
         reason = str(error).splitlines()[0]
         print(
-            f"error: process {number} cannot go on: another process of this run has "
-            f"ended ({reason}).\nStart all of them again with --resume: they go on from "
-            "the last checkpoint.",
+            f"error: process {number} cannot continue: another process of this run has "
+            f"ended ({reason}).\nStart all of them again with --resume: they continue "
+            "from the last checkpoint.",
             file=sys.stderr,
         )
     elif isinstance(error, UsageError):
@@ -115,34 +111,11 @@ def _leave(error: BaseException) -> None:
     os._exit(status)
 
 
-def place(x: np.ndarray, mesh: Mesh | None) -> jax.Array:
-    """The samples where the run computes: their rows spread over the devices.
-
-    All rows are on each device where the devices do not divide them.
-    """
-    if mesh is None:
-        return jnp.asarray(x)
-    if len(x) % mesh.size:
-        return sharding.replicate(jnp.asarray(x), mesh)
-    return sharding.shard_rows(x, mesh)
-
-
-def described(n_samples: int, mesh: Mesh) -> str:
-    """One line on who works on what."""
+def rows_on_devices(n_samples: int, mesh: Mesh) -> str:
+    """One line on the devices, and the rows that each has."""
     processes = jax.process_count()
     which = f" of {processes} processes" if processes > 1 else ""
     rows = f"{n_samples // mesh.size:,} rows on each"
     if n_samples % mesh.size:
         rows = "all rows on each, as they do not divide them"
     return f"{mesh.size} devices{which}, {rows}"
-
-
-def check_batches(recipe: Recipe, n_samples: int, mesh: Mesh) -> None:
-    """Raises UsageError unless the devices can share each batch of the recipe."""
-    stages = pretraining_stages(recipe.architecture, recipe.pretrain)
-    sizes = [stage.config.batch_size for stage in stages]
-    for batch_size in (*sizes, recipe.train.batch_size):
-        try:
-            sharding.check_divides("batch_size", min(batch_size, n_samples), mesh)
-        except ValueError as error:
-            raise UsageError(str(error).replace("batch_size", "--batch-size")) from None

@@ -1,26 +1,28 @@
-"""What a run leaves behind: config.json, results.json, tables of numbers, figures, model."""
+"""The files of a run: config.json, results.json, tables of numbers, figures, model."""
 
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from dec_jax.plots import curves
-from dec_jax.plots import images as image_plots
-from dec_jax import model
-from dec_jax.plots import embedding as plots
-from dec_jax.networks.autoencoder import decode
-from dec_jax.data.load import Dataset
+from dec_jax import model, plots
+from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.label_free import evenness
 from dec_jax.evaluation.metrics import classification_report
-from dec_jax.recipes.dense import Recipe
-from dec_jax.training.state import TrainResult
+from dec_jax.networks.autoencoder import decode
+from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
+from dec_jax.runs.fit import FitResult
+from dec_jax.validation import one_line
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 MODEL = "model.safetensors"  # after clustering
 
@@ -115,126 +117,121 @@ def write_labels(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_clustering(
+def write_tables(
     folder: Path,
     dataset: Dataset,
-    recipe: Recipe,
-    result: TrainResult,
-    *,
-    z_before: np.ndarray,
-    labels_before: np.ndarray,
-    z_after: np.ndarray,
-    progress: Mapping[str, Any],
+    result: FitResult,
+    record: Record,
     origin: Mapping[str, Any],
-) -> list[str]:
-    """Writes figures, tables and the model; returns the names of the figures.
+) -> None:
+    """Writes the model, the labels, the history, and the report where there are classes.
 
     Args:
       folder: of the run.
       dataset: what was clustered.
-      recipe: the settings.
-      result: of training.
-      z_before, labels_before: what training started from.
-      z_after: the embeddings of its end.
-      progress: "pretraining_loss" of each epoch by stage, and "history", its columns.
-      origin: what the model's file says of where it comes from.
+      result: of `fit`.
+      record: the numbers of the run.
+      origin: entries of the model file that tell where it comes from.
     """
-    params, centroids = result.state.params, jnp.asarray(result.centroids)
-    if "decoder" in params:
-        decoded = decode(params, centroids, architecture=recipe.network)
-        typical = np.asarray(decoded)
-    else:
-        typical = _mean_samples(dataset.x, result.labels, len(centroids))
-    losses, history = progress["pretraining_loss"], progress["history"]
-    figures = write_figures(
-        folder,
-        dataset,
-        z_before=z_before,
-        labels_before=labels_before,
-        z_after=z_after,
-        labels=result.labels,
-        q=result.q,
-        typical=typical,
-        pretraining=last_losses(losses),
-        rows=history,
-        tolerance=recipe.train.tolerance,
+    model.save(
+        folder / MODEL,
+        result.model.params,
+        architecture=result.model.architecture,
+        alpha=result.model.alpha,
+        metadata=origin,
     )
-    write_history(folder / "history.csv", losses, history)
     write_labels(
         folder / "labels.csv", result.labels, result.q, dataset.labels, dataset.names
     )
+    write_history(folder / "history.csv", record.pretraining_loss, record.history)
     if dataset.labels is not None:
         text = classification_report(dataset.labels, result.labels)
         (folder / "report.txt").write_text(f"{text}\n")
-    model.save(
-        folder / MODEL,
-        params,
-        architecture=recipe.network,
-        alpha=recipe.objective.alpha,
-        metadata=origin,
+
+
+def write_figures(
+    folder: Path, dataset: Dataset, result: FitResult, record: Record
+) -> list[str]:
+    """Draws what can be drawn for the data; a figure that fails costs one line.
+
+    Args:
+      folder: of the run.
+      dataset: what was clustered.
+      result: of `fit`.
+      record: the numbers of the run.
+
+    Returns:
+      The names of the files.
+    """
+    drawn = []
+    for name, draw in figures_of(dataset, result, record).items():
+        try:
+            draw().savefig(folder / name, dpi=120)
+        # The run is done and saved: whatever a drawing raises must not take it back.
+        except Exception as error:
+            print(f"warning: {name} was not drawn: {one_line(error)}", file=sys.stderr)
+            (folder / name).unlink(missing_ok=True)
+            continue
+        drawn.append(name)
+    return drawn
+
+
+def figures_of(
+    dataset: Dataset, result: FitResult, record: Record
+) -> dict[str, Callable[[], "matplotlib.figure.Figure"]]:
+    """Names the figures for these data, with a function that draws each."""
+    known = dataset.labels is not None
+    before = (
+        np.asarray(result.start.labels) if dataset.labels is None else dataset.labels
     )
+    after = result.labels if dataset.labels is None else dataset.labels
+    kind = "class" if known else "cluster"
+    figures: dict[str, Callable[[], Any]] = {
+        "latent.png": lambda: plots.latent_before_after(
+            np.asarray(result.start.z),
+            before,
+            result.z,
+            after,
+            titles=(f"After pretraining, by {kind}", f"After clustering, by {kind}"),
+        ),
+        "curves.png": lambda: plots.training_curves(
+            record.network_losses,
+            record.history["loss"],
+            record.history["label_change"],
+            tolerance=result.recipe.train.tolerance,
+            accuracy=record.history["acc"] if known else None,
+        ),
+    }
+    if dataset.labels is not None:
+        classes = dataset.labels
+        figures["confusion.png"] = lambda: plots.confusion_matrix(
+            classes, result.labels
+        )
+    if (shape := dataset.image_shape) is not None:
+        sizes = np.bincount(result.labels, minlength=result.q.shape[1])
+        figures["centroids.png"] = lambda: plots.decoded_centroids(
+            typical_samples(dataset.x, result).reshape(-1, *shape), sizes
+        )
+        figures["members.png"] = lambda: plots.cluster_members(
+            dataset.x, result.q, result.labels, shape
+        )
     return figures
 
 
-def _mean_samples(x: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+def typical_samples(x: np.ndarray, result: FitResult) -> np.ndarray:
+    """Decodes the centroids; without a decoder, averages each cluster's samples."""
+    network = result.model
+    if "decoder" in network.params:
+        centroids = jnp.asarray(result.centroids)
+        return np.asarray(
+            decode(network.params, centroids, architecture=network.architecture)
+        )
+    return mean_samples(x, result.labels, len(result.centroids))
+
+
+def mean_samples(x: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
     """The mean sample of each cluster; 0 for an empty one. A cluster at a time in floats."""
     means = np.zeros((n_clusters, x.shape[1]), np.float32)
     for cluster in np.unique(labels):
         means[cluster] = x[labels == cluster].mean(axis=0, dtype=np.float32)
     return means
-
-
-def last_losses(pretraining: dict[str, list[float]]) -> list[float]:
-    """The losses of the network that was clustered, not of a layer on its own."""
-    return next(reversed(pretraining.values()), [])
-
-
-def write_figures(
-    folder: Path,
-    dataset: Dataset,
-    *,
-    z_before: np.ndarray,
-    labels_before: np.ndarray,
-    z_after: np.ndarray,
-    labels: np.ndarray,
-    q: np.ndarray,
-    typical: np.ndarray,
-    pretraining: Sequence[float],
-    rows: Mapping[str, Sequence],
-    tolerance: float,
-) -> list[str]:
-    """Draws what can be drawn for the data; returns the names of the files."""
-    known = dataset.labels is not None
-    colors = dataset.labels if dataset.labels is not None else None
-    figures = {
-        "latent.png": plots.latent_before_after(
-            z_before,
-            labels_before if colors is None else colors,
-            z_after,
-            labels if colors is None else colors,
-            titles=(
-                f"After pretraining, by {'class' if known else 'cluster'}",
-                f"After clustering, by {'class' if known else 'cluster'}",
-            ),
-        ),
-        "curves.png": curves.training_curves(
-            pretraining,
-            rows["loss"],
-            rows["label_change"],
-            tolerance=tolerance,
-            accuracy=rows["acc"] if known else None,
-        ),
-    }
-    if dataset.labels is not None:
-        figures["confusion.png"] = plots.confusion_matrix(dataset.labels, labels)
-    if dataset.image_shape is not None:
-        sizes = np.bincount(labels, minlength=q.shape[1])
-        figures["centroids.png"] = image_plots.decoded_centroids(
-            typical.reshape(-1, *dataset.image_shape), sizes
-        )
-        figures["members.png"] = image_plots.cluster_members(
-            dataset.x, q, labels, dataset.image_shape
-        )
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=120)
-    return list(figures)

@@ -1,4 +1,4 @@
-"""What says without classes how good a seed is, and which of several to take."""
+"""Scores seeds without classes, and chooses one of several."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -7,52 +7,57 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.evaluation.run_selection import choose_run
 from dec_jax.evaluation.label_free import cluster_sizes, evenness, silhouette
+from dec_jax.evaluation.run_selection import choose_run
 from dec_jax.objectives import Objective
-from dec_jax.training.state import TrainResult
+from dec_jax.runs.fit import FitResult
 
 SCORES = ("reconstruction", "clustering", "silhouette", "max_q", "evenness")
 FEWEST = 3  # seeds to choose among
 
 
 def seed_scores(
-    z: np.ndarray,
-    result: TrainResult,
-    columns: Mapping[str, Sequence],
-    objective: Objective,
-    pretraining_loss: float | None,
+    result: FitResult, objective: Objective, pretraining_loss: float | None
 ) -> dict[str, float | None]:
-    """What one seed can say of itself; None where it has no such number."""
-    several = len(np.unique(result.labels)) > 1
-    # A decoder that is dropped fits no longer: what counts is how it was pretrained.
+    """Scores a seed without classes; None where it has no such number.
+
+    Args:
+      result: of `fit`.
+      objective: the method.
+      pretraining_loss: of the last epoch.
+
+    Returns:
+      The entries named by `SCORES`.
+    """
+    several = 1 < len(np.unique(result.labels)) < len(result.labels)
+    # A dropped decoder no longer fits the encoder: its pretraining counts.
     kept = "decoder" in objective.trained
     sizes = cluster_sizes(result.labels, result.q.shape[1])
     return {
-        "reconstruction": _last(columns["reconstruction"])
+        "reconstruction": _last(result.history.reconstruction)
         if kept
         else pretraining_loss,
-        "clustering": _last(columns["clustering"]),
-        "silhouette": silhouette(z, result.labels) if several else None,
+        "clustering": _last(result.history.clustering),
+        "silhouette": silhouette(result.z, result.labels) if several else None,
         "max_q": float(result.q.max(axis=1).mean()),
         "evenness": evenness(sizes),
     }
 
 
-def _last(column: Sequence[float]) -> float | None:
-    """The last number of an interval that took steps."""
-    numbers = [value for value in column if np.isfinite(value)]
+def _last(column: Any) -> float | None:
+    """Takes the last number of an interval that took steps."""
+    numbers = [float(value) for value in column if np.isfinite(value)]
     return numbers[-1] if numbers else None
 
 
 def read_clusters(path: Path) -> np.ndarray:
-    """The clusters in a run's labels.csv."""
+    """Reads the clusters of a run's labels.csv."""
     with path.open(newline="") as file:
         return np.array([int(row["cluster"]) for row in csv.DictReader(file)])
 
 
 def choose_seed(folder: Path, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What summary.json says of the choice among the seeds in a run's folder."""
+    """Chooses among the seeds in a run's folder, as summary.json reports it."""
     seeds = [result["seed"] for result in results]
     labelings = [read_clusters(folder / f"seed-{seed}/labels.csv") for seed in seeds]
     # A seed of an older version was finished without them.
@@ -69,7 +74,7 @@ def choose_seed(folder: Path, results: Sequence[Mapping[str, Any]]) -> dict[str,
 
 
 def choice_line(summary: Mapping[str, Any]) -> str:
-    """The chosen seed; where there are classes, how it did beside the mean."""
+    """Names the chosen seed and, where there are classes, its ACC next to the mean."""
     seeds = summary["seeds"]
     run = seeds.index(summary["chosen_seed"])
     agrees = summary["label_free"]["stability"][run]

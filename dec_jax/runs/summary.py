@@ -4,66 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.evaluation import metrics
-from dec_jax.evaluation.label_free import cluster_sizes, silhouette, size_entropy
-
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
 CHANGES = ("start", "normalize", "reseed_below")
 
 
-def scores(
-    classes: np.ndarray, labels: np.ndarray, *, geometric: bool = False
-) -> dict[str, float]:
-    """How well clusters and classes agree.
-
-    Args:
-      classes, labels: of each sample.
-      geometric: also NMI by the geometric mean of the entropies, as scikit-learn had it
-        until 2018, and what was published before then.
-    """
-    nmi = metrics.normalized_mutual_info
-    found = {
-        "acc": metrics.clustering_accuracy(classes, labels),
-        "nmi": nmi(classes, labels),
-        "ari": metrics.adjusted_rand_index(classes, labels),
-    }
-    if geometric:
-        found["nmi_geometric"] = nmi(classes, labels, average="geometric")
-    return found
-
-
-def stage(
-    classes: np.ndarray | None, labels: np.ndarray, z: Any, n_clusters: int
-) -> dict[str, Any]:
-    """The scores of a labeling: against the classes, or without them.
-
-    Args:
-      classes: of each sample, or None.
-      labels: of each sample.
-      z: what was clustered.
-      n_clusters: clusters that there can be.
-    """
-    if classes is not None:
-        return scores(classes, labels)
-    sizes = cluster_sizes(labels, n_clusters)
-    several = len(np.unique(labels)) > 1
-    return {
-        "smallest": int(sizes.min()),
-        "largest": int(sizes.max()),
-        "size_entropy": size_entropy(labels, n_clusters),
-        "silhouette": silhouette(np.asarray(z, np.float32), labels)
-        if several
-        else None,
-    }
-
-
 def table(results: dict[str, Any]) -> str:
     """The stages of one seed."""
     labeled = "acc" in results["stages"][0]
-    names = (
-        SCORES if labeled else ("smallest", "largest", "size_entropy", "silhouette")
-    )
+    names = SCORES if labeled else ("smallest", "largest", "evenness", "silhouette")
     lines = [" " * 18 + "".join(f"{name:>13}" for name in (*names, "seconds"))]
     if labeled:
         lines = [
@@ -126,8 +75,8 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     return summary
 
 
-def spread(results: list[dict[str, Any]]) -> str:
-    """Mean, standard deviation, least and most of each stage over the seeds."""
+def over_seeds(results: list[dict[str, Any]]) -> str:
+    """Tables mean, standard deviation, least and most of each stage over the seeds."""
     lines = [f"\n{len(results)} seeds{'':<20}{'mean':>8}{'sd':>8}{'min':>8}{'max':>8}"]
     for index, stage in enumerate(results[0]["stages"]):
         for name in SCORES:

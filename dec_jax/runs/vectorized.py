@@ -1,13 +1,14 @@
-"""All seeds of an experiment at once: pretraining and clustering are a program each.
+"""All seeds of a run at once: pretraining and clustering are one program each.
 
-What a seed leaves behind is what it leaves on its own, and so is what it draws from its
-key; k-means, which fills a device by its restarts, takes one seed after the other.
+Each seed leaves the files that it leaves on its own, and draws the same random numbers.
+k-means fills a device by its restarts, and takes one seed after the other.
 """
 
+import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,33 +18,48 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dec_jax.runs import checkpoint
-from dec_jax.training import many_seeds
 from dec_jax.networks.autoencoder import Params
-from dec_jax.training.pretrain import PretrainConfig, PretrainHistory, PretrainState
-from dec_jax.recipes.dense import Recipe
-from dec_jax.training.state import History, TrainResult, TrainState
-from dec_jax.runs import summary as report
+from dec_jax.recipes.recipe import Recipe
+from dec_jax.runs import checkpoint, summary
+from dec_jax.runs.callbacks import Record, Stopped
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.progress import Stop, Stopped, bar_of
-from dec_jax.runs.run import CHECKPOINTS, SAVE_SECONDS, Clustering, SeedRun
-from dec_jax.runs.health_watch import Watch
+from dec_jax.runs.fit import result_of
+from dec_jax.runs.health_watch import HealthWatch
+from dec_jax.runs.phases import Start
+from dec_jax.runs.progress import bar_of
+from dec_jax.runs.run import (
+    CHECKPOINTS,
+    SAVE_SECONDS,
+    BarsOnly,
+    SeedRun,
+    resumed_line,
+)
+from dec_jax.runs.signals import Stop
+from dec_jax.training import many_seeds
+from dec_jax.training.pretrain import PretrainConfig, PretrainHistory, PretrainState
+from dec_jax.training.state import History, TrainResult, TrainState
 
 
 def check_vectorized(
-    settings: Mapping[str, Any], recipe: Recipe, mesh: Mesh | None
+    pretrained: str | None, recipe: Recipe, name: str, mesh: Mesh | None
 ) -> None:
-    """Raises UsageError unless seeds can run at once."""
+    """Raises UsageError unless seeds can run at once.
+
+    Args:
+      pretrained: the value of --pretrained.
+      recipe: the settings.
+      name: of the recipe.
+      mesh: the devices of the run.
+    """
     if mesh is not None:
         raise UsageError(
             f"--vectorized needs one device, got {mesh.size}; give --devices 1, or leave "
             "--vectorized out."
         )
-    layerwise = not isinstance(recipe.pretrain, PretrainConfig)
-    if layerwise and settings["pretrained"] is None:
+    if not isinstance(recipe.pretrain, PretrainConfig) and pretrained is None:
         raise UsageError(
-            f"--vectorized needs pretraining end to end, and recipe {settings['recipe']} "
-            "pretrains layer by layer; give --pretrained, or leave --vectorized out."
+            f"--vectorized needs pretraining end to end, and recipe {name} pretrains "
+            "layer by layer; give --pretrained, or leave --vectorized out."
         )
 
 
@@ -55,24 +71,22 @@ class VectorizedRun:
     """
 
     def __init__(
-        self,
-        runs: Sequence[SeedRun],
-        folder: Path,
-        config: dict[str, Any],
-        stop: Stop,
+        self, runs: Sequence[SeedRun], folder: Path, config: dict[str, Any], stop: Stop
     ) -> None:
         self.runs, self.at_work = runs, list(runs)
         self.config, self.stop = config, stop
         self.checkpoints = folder / CHECKPOINTS
-        self.recipe, self.x = runs[0].recipe, runs[0].x
-        self.failed: dict[str, str] = {}  # why, by seed
+        self.recipe, self.x = runs[0].recipe, runs[0].phases.x
+        self.failed: dict[str, str] = {}  # the reason, by seed
         self.saved_at = self.clock = time.monotonic()
+        for run in runs:
+            run.phases.callbacks = BarsOnly(stop)
 
     def run(self) -> list[dict[str, Any]]:
-        """All phases; the results of each seed.
+        """Runs or resumes all phases; returns the results of each seed.
 
         Raises:
-          FloatingPointError: of some seeds; the others are finished then.
+          FloatingPointError: some seeds diverged; the others are finished then.
           Stopped: Ctrl-C was pressed.
         """
         results = self._finished_before()
@@ -80,8 +94,8 @@ class VectorizedRun:
         if self.at_work:
             results |= self._work()
         if self.failed:
-            said = [f"seed {seed}: {reason}" for seed, reason in self.failed.items()]
-            raise FloatingPointError(" ".join(said))
+            reasons = [f"seed {seed}: {reason}" for seed, reason in self.failed.items()]
+            raise FloatingPointError(" ".join(reasons))
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return [results[run.seed] for run in self.runs]
 
@@ -90,11 +104,11 @@ class VectorizedRun:
         for run in self.runs:
             if (found := run.finished_before()) is not None:
                 results[run.seed] = found
-                print(report.table(found))
+                print(summary.table(found))
         return results
 
     def _work(self) -> dict[int, dict[str, Any]]:
-        """The results of the seeds that are not finished yet."""
+        """Finishes the seeds that were not finished before."""
         for run in self.at_work:
             run.folder.mkdir(parents=True, exist_ok=True)
         saved = self._restored()
@@ -108,16 +122,12 @@ class VectorizedRun:
             networks = self._networks(saved)
             if not self.at_work:
                 return {}
-            starts = many_seeds.stack(
-                [
-                    run.place_centroids(params)
-                    for run, params in zip(self.at_work, networks, strict=True)
-                ]
-            )
+            pairs = zip(self.at_work, networks, strict=True)
+            starts = many_seeds.stack([run.phases.start(net) for run, net in pairs])
         return self._finish(self._train(starts), starts)
 
     def _restored(self) -> checkpoint.Checkpoint | None:
-        """Where an earlier run stopped, without the seeds that were finished since."""
+        """Restores where an earlier run stopped, without the seeds finished since."""
         templates: dict[str, Any] = {}
         for n in range(1, len(self.runs) + 1):
             templates[f"pretrain{n}"] = partial(self._blank, "pretrain", n)
@@ -133,24 +143,24 @@ class VectorizedRun:
         self.at_work = [run for run in self.at_work if run.seed in seeds]
         places = [seeds.index(run.seed) for run in self.at_work]
         for run, place in zip(self.at_work, places, strict=True):
-            run.progress = saved.progress["runs"][place]
+            run.phases.record = Record(**saved.progress["runs"][place])
         if not places:
             return None
-        epochs, intervals = (
-            max(map(len, columns))
-            for columns in (
-                [self._losses(run) for run in self.at_work],
-                [run.progress["history"]["loss"] for run in self.at_work],
-            )
+        longest = max(
+            (run.record for run in self.at_work),
+            key=lambda record: (
+                sum(map(len, record.pretraining_loss.values())),
+                len(record.history["loss"]),
+            ),
         )
-        print(f"resumed after {epochs} epochs, {intervals} intervals of clustering")
+        print(resumed_line(longest))
         return saved._replace(state=many_seeds.take(saved.state, places))
 
     def _networks(self, saved: checkpoint.Checkpoint | None) -> list[Params]:
-        """The pretrained autoencoder of each seed."""
+        """Pretrains or loads the autoencoder of each seed."""
         for run in self.at_work:
-            if not run.progress["stages"]:
-                run.baseline()
+            if not run.record.stages:
+                run.phases.baseline()
         if self.config["command"]["pretrained"] is None:
             return self._pretrain(None if saved is None else saved.state)
         return [
@@ -165,7 +175,7 @@ class VectorizedRun:
         assert isinstance(config, PretrainConfig)
         losses = [self._losses(run) for run in self.at_work]
         done = max(map(len, losses))
-        title = self.runs[0].stages[0].title
+        title = self.runs[0].phases.stages[0].title
         self.clock = time.monotonic()
 
         def on_epoch(states: PretrainState, rows: list[PretrainHistory | None]) -> bool:
@@ -180,7 +190,7 @@ class VectorizedRun:
 
         with bar_of(title, config.epochs, done, "epoch") as bar:
             stacked, _ = many_seeds.pretrain(
-                jnp.stack([run.pretrain_key for run in self.at_work]),
+                jnp.stack([run.phases.pretrain_key for run in self.at_work]),
                 self.x,
                 architecture=self.recipe.architecture,
                 config=config,
@@ -203,10 +213,10 @@ class VectorizedRun:
         self.at_work = [run for run in self.at_work if str(run.seed) not in self.failed]
         return networks
 
-    def _train(self, starts: Clustering) -> list[TrainResult]:
+    def _train(self, starts: Start) -> list[TrainResult]:
         config, objective = self.recipe.train, self.recipe.objective
         watches = [
-            Watch(run.progress["history"], self.recipe, f"seed {run.seed}, ")
+            HealthWatch(run.record, self.recipe, f"seed {run.seed}, ")
             for run in self.at_work
         ]
 
@@ -216,7 +226,7 @@ class VectorizedRun:
                 self.at_work, watches, labels, rows, strict=True
             ):
                 if row is not None:
-                    run.record(row, own)
+                    run.record.add_interval(row, own, run.dataset.labels)
                     watch.look(bar)
                     changes.append(row.label_change[-1])
             changed = f"labels changed {np.mean(changes):.2%}"
@@ -242,9 +252,9 @@ class VectorizedRun:
         return results
 
     def _finish(
-        self, results: Sequence[TrainResult], starts: Clustering
+        self, results: Sequence[TrainResult], starts: Start
     ) -> dict[int, dict[str, Any]]:
-        """Has each seed write what it found."""
+        """Lets each seed write its files."""
         finished = {}
         for place, (run, result) in enumerate(zip(self.at_work, results, strict=True)):
             self._leave_if_asked()
@@ -252,16 +262,17 @@ class VectorizedRun:
                 reason = f"Clustering failed: {result.stop_reason}."
                 self.failed[str(run.seed)] = reason
                 continue
-            run.beside = {"vectorized": len(self.at_work)}
+            run.together = {"vectorized": len(self.at_work)}
             print(f"\nseed {run.seed}")
-            finished[run.seed] = run.finish(result, many_seeds.take(starts, place))
-            print(report.table(finished[run.seed]))
+            found = result_of(run.phases, many_seeds.take(starts, place), result)
+            finished[run.seed] = run.finish(found)
+            print(summary.table(finished[run.seed]))
         return finished
 
     def _losses(self, run: SeedRun) -> list[float]:
         """The losses of pretraining that a seed has had."""
-        title = run.stages[0].title
-        return run.progress["pretraining_loss"].setdefault(title, [])
+        title = run.phases.stages[0].title
+        return run.record.pretraining_loss.setdefault(title, [])
 
     def _leave_if_asked(self) -> None:
         if self.stop.asked:
@@ -272,14 +283,14 @@ class VectorizedRun:
         now = time.monotonic()
         share = (now - self.clock) / len(self.at_work)
         for run in self.at_work:
-            seconds = run.progress["seconds"]
+            seconds = run.record.seconds
             seconds[phase] = seconds.get(phase, 0.0) + share
         self.clock = now
 
     def _tick(
         self, phase: str, states: Any, steps: jax.Array, *, finished: bool = False
     ) -> bool:
-        """Between two epochs or intervals: saves now and then; True if asked to stop."""
+        """Saves now and then between two epochs or intervals; True stops the run."""
         self._count("clustering" if phase == "train" else "pretraining")
         due = time.monotonic() - self.saved_at > SAVE_SECONDS
         if due or finished or self.stop.asked:
@@ -291,7 +302,7 @@ class VectorizedRun:
                 settings=self.config,
                 progress={
                     "seeds": [run.seed for run in self.at_work],
-                    "runs": [run.progress for run in self.at_work],
+                    "runs": [dataclasses.asdict(run.record) for run in self.at_work],
                     "failed": self.failed,
                 },
             )
@@ -300,7 +311,8 @@ class VectorizedRun:
         return self.stop.asked
 
     def _blank(self, phase: str, n: int) -> Any:
-        """States of n seeds as checkpoints hold them, of no meaning."""
-        run = self.runs[0]
-        one = run.blank_stage(0).state if phase == "pretrain" else run.blank_training()
-        return many_seeds.stack([one] * n)
+        """States of n seeds with the shapes of real ones."""
+        phases = self.runs[0].phases
+        if phase == "pretrain":
+            return many_seeds.stack([phases.blank_pretraining(0).state] * n)
+        return many_seeds.stack([phases.blank_start()] * n)

@@ -1,0 +1,144 @@
+"""Clusters a data set: pretrains an autoencoder, finds a start, and trains the clusters.
+
+The folder of a run holds the cluster of each sample (labels.csv), a model that assigns
+new data (model.safetensors), figures, and all numbers (results.json).
+"""
+
+import argparse
+
+from dec_jax.cli.options import add_data_options, add_image_options, add_table_options
+from dec_jax.data.named import DATASETS
+from dec_jax.recipes.names import PRECISIONS, RECIPES, STARTS
+
+HELP = "find the clusters of a data set"
+STOPPED_LINE = "Stopped before there was anything to resume."
+EPILOG = (
+    f"recipes: {', '.join(RECIPES)}\n"
+    f"data sets: {', '.join(DATASETS)};\n"
+    "  or the path of a folder of images, of a .csv, .tsv or .parquet table, or of a\n"
+    "  .npz or .npy file\n"
+    "Ctrl-C stops a run; --resume continues it."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options; one that is not given leaves no trace, so that --resume can tell."""
+    parser.argument_default = argparse.SUPPRESS
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "dataset",
+        metavar="DATA",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="data set, file or folder (default mnist, or digits where MNIST cannot be "
+        "had)",
+    )
+    add_run_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds all options but the data set."""
+    add = parser.add_argument
+    add(
+        "-k",
+        "--n-clusters",
+        metavar="K",
+        type=int,
+        help="number of clusters (default: of classes, where there are labels)",
+    )
+    add(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a published method (default: best for images, dec for "
+        "everything else); dec-jax recipes lists them",
+    )
+    add("--seeds", metavar="N", type=int, help="how many seeds to run (default 1)")
+    add("--seed", metavar="S", type=int, help="the first seed (default 0)")
+    add(
+        "--out",
+        metavar="DIR",
+        help="folder for the results (default runs/<data set>-<recipe>)",
+    )
+    add("--resume", metavar="DIR", help="continue the run in this folder")
+    add_data_options(parser)
+    add_image_options(parser)
+    add_table_options(parser)
+    change = parser.add_argument_group("changes of the recipe").add_argument
+    change("--epochs", metavar="N", type=int, help="pretrain for N epochs")
+    change(
+        "--max-intervals",
+        metavar="N",
+        type=int,
+        help="cluster for at most N intervals between target updates",
+    )
+    change("--batch-size", metavar="N", type=int, help="samples in a step")
+    change(
+        "--precision",
+        choices=PRECISIONS,
+        help="of matrix products (default: the one that is faster on this machine)",
+    )
+    change(
+        "--architecture",
+        metavar="NAME",
+        help="another network: a name that dec-jax architectures lists, or a JSON file",
+    )
+    change(
+        "--pretrained",
+        metavar="PATH",
+        help="take the autoencoder of an earlier run (its folder, or an "
+        "autoencoder.safetensors) instead of pretraining one",
+    )
+    change(
+        "--start",
+        choices=STARTS,
+        help="the labels of z that clustering starts from: k-means; spectral, the "
+        "clusters of the neighbor graph; or umap, a mixture on UMAP",
+    )
+    change(
+        "--normalize",
+        action="store_true",
+        help="scale each sample to a mean square of 1, so that brightness, or length, "
+        "does not count",
+    )
+    change(
+        "--reseed-below",
+        metavar="SHARE",
+        type=float,
+        help="restart a cluster, within the largest one, once it has fewer samples than "
+        "this share of the mean, 0.1 for instance (default: the recipe's, mostly never)",
+    )
+    many = parser.add_argument_group("many devices, many seeds").add_argument
+    many(
+        "--devices",
+        metavar="N",
+        type=int,
+        help="spread samples and batches over N devices (default: all accelerators, or "
+        "one CPU device)",
+    )
+    many(
+        "--distributed",
+        action="store_true",
+        help="this is one process of several, which JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or SLURM or Open MPI, number; where "
+        "these are set, the option is not needed",
+    )
+    many(
+        "--vectorized",
+        action="store_true",
+        help="train all seeds in one program, for an accelerator that one seed does not "
+        "fill",
+    )
+
+
+def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> None:
+    """Runs or resumes.
+
+    Args:
+      options: only those that were given.
+      program: the command as it is typed, for the line that resumes a run.
+    """
+    # Only now, because it loads jax.
+    from dec_jax.runs import seeds, settings
+
+    given = vars(options)
+    seeds.run(settings.resolve(given), given, program=program)

@@ -1,0 +1,94 @@
+"""Changes a few settings of a recipe, as the options of a run do."""
+
+import dataclasses
+from typing import Any
+
+from dec_jax.recipes.recipe import Recipe
+from dec_jax.training.layerwise import LayerwiseConfig
+from dec_jax.training.pretrain import PretrainConfig
+
+
+def adjust_recipe(
+    recipe: Recipe,
+    *,
+    epochs: int | None = None,
+    max_intervals: int | None = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    start: str | None = None,
+    normalize: bool = False,
+    reseed_below: float | None = None,
+) -> Recipe:
+    """Replaces settings of a recipe; None keeps the recipe's own.
+
+    Args:
+      recipe: from `make_recipe`.
+      epochs: of pretraining, of each of its stages.
+      max_intervals: the most intervals of clustering.
+      batch_size: samples in a step of both phases.
+      precision: "float32" or "bfloat16", of matrix products.
+      start: "k-means", "spectral" or "umap", the labels of z that clustering starts from.
+      normalize: brings each sample to a mean square of 1.
+      reseed_below: share of the mean cluster size below which a cluster starts again.
+
+    Returns:
+      The recipe with these settings.
+
+    Raises:
+      ValueError: a value is out of its range.
+
+    Example:
+      >>> from dec_jax.recipes.dense import DataShape, make_recipe
+      >>> recipe = make_recipe("dec", DataShape(n_samples=1000, input_dim=20))
+      >>> adjust_recipe(recipe, epochs=3).pretrain.epochs
+      3
+    """
+    frozen = recipe.train.frozen_target_intervals
+    if max_intervals is not None and 0 < max_intervals <= frozen:
+        raise ValueError(
+            f"max_intervals must be at least {frozen + 1} here, got {max_intervals}: the "
+            f"recipe spends the first {frozen} intervals on the labels that it starts from."
+        )
+    network: dict[str, Any] = {} if precision is None else {"precision": precision}
+    if normalize:
+        network["normalize"] = True
+    architecture = _replaced(recipe.architecture, network)
+    learner = recipe.learner and _replaced(recipe.learner, network)
+    pretrain = {"epochs": epochs, "batch_size": batch_size}
+    clustering = {
+        "max_intervals": max_intervals,
+        "batch_size": batch_size,
+        "reseed_below": reseed_below,
+    }
+    return dataclasses.replace(
+        recipe,
+        architecture=architecture,
+        learner=learner,
+        pretrain=_pretraining(recipe.pretrain, _given(pretrain)),
+        train=dataclasses.replace(recipe.train, **_given(clustering)),
+        start=start or recipe.start,
+    )
+
+
+def _replaced(network: Any, changes: dict[str, Any]) -> Any:
+    """Replaces what the network has a field for: a user's own network decides itself."""
+    fields = {field.name for field in dataclasses.fields(network)}
+    known = {name: value for name, value in changes.items() if name in fields}
+    return dataclasses.replace(network, **known) if known else network
+
+
+def _pretraining(
+    config: PretrainConfig | LayerwiseConfig, changes: dict[str, Any]
+) -> PretrainConfig | LayerwiseConfig:
+    """Replaces settings; layer-wise pretraining has them in every stage."""
+    if isinstance(config, PretrainConfig):
+        return dataclasses.replace(config, **changes)
+    return dataclasses.replace(
+        config,
+        layer=dataclasses.replace(config.layer, **changes),
+        finetune=dataclasses.replace(config.finetune, **changes),
+    )
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}

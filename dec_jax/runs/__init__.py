@@ -1,0 +1,1 @@
+"""Runs recipes from start to end: `fit`, runs with a folder, resume."""

@@ -1,0 +1,138 @@
+"""The events of a run, and the record that it keeps of itself."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dec_jax.evaluation.metrics import clustering_accuracy
+from dec_jax.training.state import History
+
+
+class Phase(NamedTuple):
+    """A long part of a run, such as pretraining.
+
+    Attributes:
+      title: the words for a progress bar, such as "pretraining".
+      unit: the word for one step of it: "restart", "epoch", "step" or "interval".
+      total: steps that it has at most.
+      done: steps that a resumed run had taken before.
+    """
+
+    title: str
+    unit: str
+    total: int
+    done: int = 0
+
+
+class Step(NamedTuple):
+    """One step of a phase: restarts of k-means, an epoch, an interval of clustering.
+
+    Attributes:
+      text: the number to watch, in words, such as "loss 0.01234".
+      taken: steps that this one stands for.
+      name: of the phase in a checkpoint: "pretrain0", "pretrain1", ..., "train"; empty
+        where the phase cannot be resumed.
+      state: the pytree of arrays that resumes the phase, or None. Its memory is reused
+        after the callback returns.
+      number: gradient steps of the phase so far.
+      last: no further step of this phase follows.
+    """
+
+    text: str
+    taken: int = 1
+    name: str = ""
+    state: Any = None
+    number: int = 0
+    last: bool = False
+
+
+class Stage(NamedTuple):
+    """Labels that a run went through, such as those of k-means on z.
+
+    Attributes:
+      name: of the method, such as "k-means on z".
+      labels: [n] int32.
+      centroids: [k, d] in the space that was clustered, or None.
+      seconds: that the method took.
+    """
+
+    name: str
+    labels: np.ndarray
+    centroids: np.ndarray | None
+    seconds: float
+
+
+class Callbacks:
+    """Receives the events of `fit`: subclass it, and override what you need.
+
+    No time that a callback takes is counted as time of the run.
+
+    Example:
+      >>> class Losses(Callbacks):
+      ...     def on_step(self, step):
+      ...         print(step.text)
+    """
+
+    def on_phase(self, phase: Phase) -> None:
+        """Is called before the first step of a phase."""
+
+    def on_step(self, step: Step) -> bool | None:
+        """Is called after each step; returning True stops the run.
+
+        `fit` then raises `Stopped`.
+        """
+
+    def on_phase_end(self) -> None:
+        """Is called after the last step of a phase, also when an error ends it."""
+
+    def on_pretrained(self, params: Any) -> None:
+        """Is called with the parameters of the pretrained autoencoder."""
+
+    def on_stage(self, stage: Stage) -> None:
+        """Is called with each labeling on the way."""
+
+
+class Stopped(Exception):
+    """A callback stopped the run, which can be resumed from its last checkpoint."""
+
+
+@dataclass
+class Record:
+    """The numbers that a run reports, as JSON values; a resumed run starts with them.
+
+    Attributes:
+      stages: the scores of each labeling: "name", "seconds", and "acc", "nmi", "ari"
+        where there are classes, else sizes and silhouette.
+      seconds: by phase.
+      pretraining_loss: the loss of each epoch, by the title of the pretraining stage.
+      history: the columns of `History`, one entry an interval, and "acc".
+    """
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    pretraining_loss: dict[str, list[float]] = field(default_factory=dict)
+    history: dict[str, list] = field(
+        default_factory=lambda: {name: [] for name in (*History._fields, "acc")}
+    )
+
+    def add_interval(
+        self, rows: History, labels: jax.Array | np.ndarray, classes: np.ndarray | None
+    ) -> None:
+        """Appends an interval, and its accuracy where the classes are known."""
+        for name, column in zip(History._fields, rows, strict=True):
+            self.history[name] += np.asarray(column).tolist()
+        acc = None
+        if classes is not None:
+            acc = clustering_accuracy(classes, np.asarray(labels))
+        self.history["acc"].append(acc)
+
+    def joined_history(self) -> History:
+        """All intervals as arrays, those before a resume included."""
+        return History(*(np.asarray(self.history[name]) for name in History._fields))
+
+    @property
+    def network_losses(self) -> list[float]:
+        """The losses of the whole network's pretraining, not of a layer's."""
+        return next(reversed(self.pretraining_loss.values()), [])

@@ -1,0 +1,75 @@
+"""Reports mistakes in one line, and ends a program with the right status."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+FAILED = 1  # the exit status of a run that could not come to its end
+WRONG_USE = 2  # that of a mistake in what was asked for
+STOPPED = 130  # that which a shell reports for a program ended by Ctrl-C
+# Errors of the library that a user's data or options cause.
+MISTAKES = (ValueError, TypeError, OSError, ImportError)
+
+
+class UsageError(Exception):
+    """A mistake in what was asked for, in one line for people."""
+
+
+class RunFailed(Exception):
+    """A run that could not come to its end, such as one that diverged."""
+
+
+def flag(name: str) -> str:
+    """Spells a setting as the option that sets it."""
+    return "--" + name.replace("_", "-")
+
+
+def check_least(settings: Mapping[str, Any], **least: int) -> None:
+    """Raises UsageError if an option that was given is below what it must at least be."""
+    for name, lowest in least.items():
+        given = settings.get(name)
+        if given is not None and given < lowest:
+            raise UsageError(f"{flag(name)} must be at least {lowest}, got {given}.")
+
+
+@contextmanager
+def mistakes_of_use(*names: str) -> Iterator[None]:
+    """Turns errors of the library into a `UsageError`.
+
+    Args:
+      *names: settings whose names in a message become those of their options.
+    """
+    try:
+        yield
+    except MISTAKES as error:
+        text = " ".join(str(error).split())
+        for name in names:
+            text = re.sub(rf"(?<![-\w.]){name}\b(?!=)", flag(name), text)
+        raise UsageError(text) from error
+
+
+def exit_status(run: Callable[[], object], stopped: str) -> int:
+    """Runs a program and reports how it ended.
+
+    Args:
+      run: the program.
+      stopped: the line for Ctrl-C.
+
+    Returns:
+      The exit status: 0, 1 for a run that failed, 2 for a mistake, 130 for Ctrl-C.
+    """
+    try:
+        run()
+    except UsageError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_USE
+    except RunFailed as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt as error:
+        # An interrupted run that can be resumed says how.
+        print(f"\n{error if error.args else stopped}", file=sys.stderr)
+        return STOPPED
+    return 0

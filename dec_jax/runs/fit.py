@@ -1,0 +1,322 @@
+"""`fit`: from samples to clusters, with a verdict, in one call."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Num
+
+from dec_jax import model as models
+from dec_jax.data.arrays import dataset_from_array
+from dec_jax.data.dataset import Dataset
+from dec_jax.data.load import load_dataset
+from dec_jax.evaluation.health import Health, health
+from dec_jax.networks.architecture import Architecture
+from dec_jax.objectives import DCN
+from dec_jax.parallel.hardware import faster_precision
+from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
+from dec_jax.recipes.adjust import adjust_recipe
+from dec_jax.recipes.dense import default_recipe, make_recipe
+from dec_jax.recipes.recipe import DataShape, Recipe
+from dec_jax.runs.callbacks import Callbacks, Record
+from dec_jax.runs.phases import Phases, Start
+from dec_jax.training.layerwise import StageState, pretraining_stages
+from dec_jax.training.state import History, TrainResult
+from dec_jax.validation import check_n_clusters
+
+Samples = Dataset | Num[Array | np.ndarray, "n ..."] | str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """The clusters that `fit` found; all arrays belong to the same parameters.
+
+    Attributes:
+      labels: [n] int32, the cluster of each sample, from 0 to k - 1.
+      q: [n, k] float32, the soft assignment of each sample; rows sum to 1.
+      z: [n, e] float32, the embedding of each sample.
+      centroids: [k, e] in the space of z.
+      stages: the scores of each labeling on the way, such as k-means on z: "name",
+        "seconds", and "acc", "nmi" and "ari" where there are classes, else "smallest",
+        "largest", "evenness" and "silhouette".
+      health: whether training was stable, and the numbers that this rests on.
+      history: one row an interval of clustering.
+      pretraining_loss: the loss of each epoch.
+      seconds: by phase.
+      n_steps: gradient steps of clustering.
+      stop_reason: the reason why training ended, in words.
+      recipe: the settings.
+      model: what `dec_jax.model.save` writes, and `predict` uses.
+      start: what clustering started from: its state, z and labels.
+    """
+
+    labels: Int[np.ndarray, " n"]
+    q: Float[np.ndarray, "n k"]
+    z: Float[np.ndarray, "n e"]
+    centroids: Float[np.ndarray, "k e"]
+    stages: list[dict[str, Any]]
+    health: Health
+    history: History
+    pretraining_loss: list[float]
+    seconds: dict[str, float]
+    n_steps: int
+    stop_reason: str
+    recipe: Recipe
+    model: models.Model
+    start: Start
+
+    def predict(self, x: Samples) -> Int[np.ndarray, " m"]:
+        """Assigns new samples, in the units of those of `fit`, to the clusters."""
+        return models.predict(self.model, _new_samples(x))
+
+    def predict_proba(self, x: Samples) -> Float[np.ndarray, "m k"]:
+        """Computes q of new samples, in the units of those of `fit`."""
+        return models.predict_proba(self.model, _new_samples(x))
+
+    def transform(self, x: Samples) -> Float[np.ndarray, "m e"]:
+        """Embeds new samples, in the units of those of `fit`."""
+        return models.transform(self.model, _new_samples(x))
+
+
+def fit(
+    x: Samples,
+    n_clusters: int | None = None,
+    *,
+    recipe: str | Recipe | None = None,
+    network: Architecture | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    max_intervals: int | None = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    standardize: bool = True,
+    baseline: bool = True,
+    mesh: Mesh | None = None,
+    callbacks: Callbacks | None = None,
+) -> FitResult:
+    """Clusters samples: pretrains an autoencoder, finds a start, and trains the clusters.
+
+    Writes no file and prints nothing. The same arguments give the same result on the
+    same machine, equal to a run of the `dec-jax cluster` command with the same seed.
+
+    Args:
+      x: the samples: an array [n, d], [n, h, w] or [n, h, w, c] of finite numbers, a
+        `Dataset`, or the name or path that `load_dataset` takes. Images of type uint8
+        are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
+        their columns' mean variance.
+      n_clusters: k, at least 1; None counts the classes of a data set that has labels.
+      recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
+        for images and `dec` for everything else.
+      network: takes the place of the recipe's own network.
+      seed: decides all random numbers, 0 or more.
+      epochs: of pretraining, in place of the recipe's own.
+      max_intervals: the most intervals of clustering, in place of the recipe's own.
+      batch_size: samples in a step, in place of the recipe's own.
+      precision: "float32" or "bfloat16", of matrix products; None takes the one that
+        these devices are faster in.
+      standardize: False leaves the numbers of an array as they are.
+      baseline: also clusters x by k-means, for comparison.
+      mesh: devices over which the rows are spread (`parallel.sharding.data_mesh`);
+        None computes on one device.
+      callbacks: told of each event, for a progress bar or a checkpoint.
+
+    Returns:
+      The clusters, and functions that assign new samples to them.
+
+    Raises:
+      TypeError, ValueError: an argument is out of its range, in one line.
+      FloatingPointError: a loss is no longer finite.
+      Stopped: a callback stopped the run.
+
+    Example:
+      >>> import numpy as np
+      >>> rng = np.random.default_rng(0)
+      >>> x = np.concatenate([rng.normal(0, 1, (50, 4)), rng.normal(9, 1, (50, 4))])
+      >>> result = fit(x, n_clusters=2, epochs=2, max_intervals=2)
+      >>> sorted(np.bincount(result.labels).tolist())
+      [50, 50]
+      >>> result.predict(x[:3]).shape
+      (3,)
+    """
+    dataset = as_dataset(x, standardize=standardize)
+    k = number_of_clusters(n_clusters, dataset)
+    settings = choose_recipe(
+        recipe,
+        dataset,
+        k,
+        network=network,
+        epochs=epochs,
+        max_intervals=max_intervals,
+        batch_size=batch_size,
+        precision=precision,
+    )
+    if mesh is not None:
+        check_batches(settings, len(dataset.x), mesh)
+    placed = place(dataset.x, mesh)
+    phases = Phases(dataset, placed, settings, k, seed, callbacks)
+    return run_phases(phases, baseline=baseline)
+
+
+def run_phases(
+    phases: Phases,
+    *,
+    baseline: bool = True,
+    params: Any = None,
+    resumed: tuple[int, StageState] | Start | None = None,
+) -> FitResult:
+    """Calls the phases one after the other, from the first or from a checkpoint.
+
+    Args:
+      phases: of a seed; its record holds what was done before a checkpoint.
+      baseline: also clusters x by k-means, unless the record has it.
+      params: of an autoencoder that was pretrained before, instead of pretraining one.
+      resumed: a stage of pretraining and the state in it, or a start of clustering.
+
+    Returns:
+      The result.
+    """
+    if isinstance(resumed, Start):
+        start = resumed
+    else:
+        if baseline and not phases.record.stages:
+            phases.baseline()
+        start = phases.start(phases.pretrain(resumed) if params is None else params)
+    return result_of(phases, start, phases.cluster(start))
+
+
+def result_of(phases: Phases, start: Start, trained: TrainResult) -> FitResult:
+    """Scores the end of a run and joins all that it found."""
+    z, recipe, record = phases.add_result(trained), phases.recipe, phases.record
+    return FitResult(
+        labels=trained.labels,
+        q=trained.q,
+        z=z,
+        centroids=trained.centroids,
+        stages=record.stages,
+        health=run_health(record, recipe, final_q=trained.q),
+        history=record.joined_history(),
+        pretraining_loss=record.network_losses,
+        seconds=record.seconds,
+        n_steps=trained.n_steps,
+        stop_reason=trained.stop_reason,
+        recipe=recipe,
+        model=models.Model(
+            trained.state.params,
+            recipe.network,
+            recipe.objective.alpha,
+            models.data_metadata(phases.dataset),
+        ),
+        start=start,
+    )
+
+
+def run_health(record: Record, recipe: Recipe, **options: Any) -> Health:
+    """Judges the stability of a recipe's training so far."""
+    return health(
+        record.joined_history(),
+        # A learner has learned nothing before the first interval.
+        first=0 if recipe.learner is None else 1,
+        trained_by_q=not isinstance(recipe.objective, DCN),
+        **options,
+    )
+
+
+def as_dataset(x: Samples, *, standardize: bool = True) -> Dataset:
+    """Makes a `Dataset` of samples, or loads the one of that name."""
+    if isinstance(x, Dataset):
+        return x
+    if isinstance(x, str | os.PathLike):
+        return load_dataset(x)
+    return dataset_from_array(x, standardize=standardize)
+
+
+def number_of_clusters(wanted: int | None, dataset: Dataset) -> int:
+    """Counts the classes where no number of clusters is given.
+
+    Raises:
+      ValueError: there are no classes, or more clusters than samples.
+    """
+    found = dataset.n_classes if wanted is None else wanted
+    if found is None:
+        raise ValueError(
+            f"n_clusters must be given for {dataset.name}, which has no labels to count "
+            "classes by; the command `dec-jax choose-k` helps to find it."
+        )
+    check_n_clusters(found, len(dataset.x))
+    return found
+
+
+def choose_recipe(
+    recipe: str | Recipe | None,
+    dataset: Dataset,
+    n_clusters: int,
+    *,
+    network: Architecture | None = None,
+    n_samples: int | None = None,
+    precision: str | None = None,
+    **changes: Any,
+) -> Recipe:
+    """Makes the settings of a run from a recipe's name and the data.
+
+    Args:
+      recipe: a name, settings, or None for the default of such data.
+      dataset: the samples.
+      n_clusters: k.
+      network: takes the place of the recipe's own.
+      n_samples: of training, if not all of the data set's.
+      precision: None takes the one that these devices are faster in.
+      **changes: as `adjust_recipe` takes them.
+    """
+    if not isinstance(recipe, Recipe):
+        shape = data_shape(dataset, n_clusters, n_samples)
+        recipe = make_recipe(recipe or default_recipe(shape), shape, network)
+        precision = precision or faster_precision()
+    elif network is not None:
+        raise ValueError(
+            "network cannot be given together with a recipe's settings; put it into "
+            "their `architecture`."
+        )
+    return adjust_recipe(recipe, precision=precision, **changes)
+
+
+def data_shape(
+    dataset: Dataset, n_clusters: int, n_samples: int | None = None
+) -> DataShape:
+    """Describes the data to a recipe."""
+    return DataShape(
+        n_samples=n_samples or len(dataset.x),
+        input_dim=dataset.x.shape[1],
+        image_shape=dataset.image_shape,
+        input_scale=dataset.input_scale,
+        n_clusters=n_clusters,
+        name=dataset.name,
+    )
+
+
+def place(x: np.ndarray, mesh: Mesh | None) -> jax.Array:
+    """Puts the samples on the device, or spreads their rows over those of a mesh.
+
+    Every device gets all rows where the devices do not divide them.
+    """
+    if mesh is None:
+        return jnp.asarray(x)
+    if len(x) % mesh.size:
+        return replicate(jnp.asarray(x), mesh)
+    return shard_rows(x, mesh)
+
+
+def check_batches(recipe: Recipe, n_samples: int, mesh: Mesh) -> None:
+    """Raises ValueError unless the devices can share each batch of the recipe."""
+    stages = pretraining_stages(recipe.architecture, recipe.pretrain)
+    sizes = [stage.config.batch_size for stage in stages]
+    for batch_size in (*sizes, recipe.train.batch_size):
+        check_divides("batch_size", min(batch_size, n_samples), mesh)
+
+
+def _new_samples(x: Samples) -> Dataset:
+    """New samples as a `Dataset`, so that their units are known."""
+    return as_dataset(x, standardize=False)

@@ -1,0 +1,347 @@
+"""The phases of a run: k-means on x, pretraining, the start of clustering, clustering.
+
+`fit` calls them one after the other. Runs of many seeds call the same phases, with the
+training of all seeds in one program between them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dec_jax.clustering.kmeans import KMeansResult, k_means
+from dec_jax.clustering.spectral import cluster_means, spectral_clustering
+from dec_jax.clustering.umap_mixture import umap_mixture
+from dec_jax.data.dataset import Dataset
+from dec_jax.evaluation.stage_scores import stage_scores
+from dec_jax.networks.architecture import Architecture
+from dec_jax.networks.autoencoder import Params, embed, init_params
+from dec_jax.parallel.processes import from_first
+from dec_jax.parallel.sharding import shard_like
+from dec_jax.recipes.recipe import Recipe, clustering_start
+from dec_jax.runs.callbacks import Callbacks, Phase, Record, Stage, Step, Stopped
+from dec_jax.training.cluster import train
+from dec_jax.training.layerwise import (
+    StageState,
+    init_stage,
+    pretrain_layerwise,
+    pretraining_stages,
+)
+from dec_jax.training.pretrain import PretrainHistory
+from dec_jax.training.state import History, TrainResult, TrainState, init_state
+
+RESTARTS_AT_ONCE = 5  # of k-means, between two events
+# The comparison with k-means on x must not cost more than a few seconds: it takes 20
+# restarts where the samples have fewer values than this together, else fewer, at least 3.
+BASELINE_VALUES = 150_000_000
+START_TITLES = {"spectral": "spectral on z", "umap": "UMAP, mixture"}
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _embed(params: Params, x: jax.Array, *, architecture: Architecture) -> jax.Array:
+    """Embeds all samples; every device gets all of z."""
+    return shard_like(embed(params, x, architecture=architecture), x, axis=None)
+
+
+class Start(NamedTuple):
+    """The start of the clustering phase, which a checkpoint of that phase holds as well."""
+
+    state: TrainState
+    z: jax.Array  # [n, d] of the pretrained autoencoder
+    labels: jax.Array  # [n] that clustering starts from
+
+
+class Phases:
+    """One seed's phases, which share data, recipe, random keys, callbacks and record.
+
+    Attributes:
+      dataset: the samples and what is known of them.
+      x: [n, d] the samples on the device or devices.
+      recipe: the settings.
+      n_clusters: k.
+      seed: from which all random keys come.
+      callbacks: told of each event.
+      record: the numbers so far.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        x: jax.Array,
+        recipe: Recipe,
+        n_clusters: int,
+        seed: int = 0,
+        callbacks: Callbacks | None = None,
+        record: Record | None = None,
+    ) -> None:
+        self.dataset, self.x, self.recipe = dataset, x, recipe
+        self.n_clusters, self.seed = n_clusters, seed
+        self.callbacks = callbacks or Callbacks()
+        self.record = record or Record()
+        keys = jax.random.split(jax.random.key(seed), 4)
+        self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
+        self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
+        self.clock = time.monotonic()
+
+    @property
+    def baseline_title(self) -> str:
+        """The name of the comparison: k-means on the samples as they are."""
+        images = self.dataset.image_shape is not None
+        return "k-means on pixels" if images else "k-means on the data"
+
+    def baseline(self) -> None:
+        """Clusters the samples as they are by k-means, for comparison only."""
+        restarts = max(3, min(20, BASELINE_VALUES // self.x.size))
+        start = time.monotonic()
+        found = self._k_means(
+            self.baseline_key, self.x, self.baseline_title, n_init=restarts
+        )
+        seconds = time.monotonic() - start
+        self._stage(
+            self.baseline_title, found.labels, found.centroids, self.dataset.x, seconds
+        )
+
+    def pretrain(self, resumed: tuple[int, StageState] | None = None) -> Params:
+        """Pretrains the autoencoder, end to end or layer by layer.
+
+        Args:
+          resumed: the number of a stage and the state in it, from a checkpoint.
+
+        Returns:
+          The parameters.
+        """
+        losses, current = self.record.pretraining_loss, None
+        self.clock = time.monotonic()
+
+        def on_epoch(index: int, state: StageState, row: PretrainHistory) -> bool:
+            nonlocal current
+            title, _, config = self.stages[index]
+            done = losses.setdefault(title, [])
+            if current != index:
+                if current is not None:
+                    self.callbacks.on_phase_end()
+                current = index
+                self.callbacks.on_phase(Phase(title, "epoch", config.epochs, len(done)))
+            done.append(float(row.loss))
+            last = len(done) == config.epochs
+            number = int(state.state.step)
+            return self._step(
+                "pretraining",
+                Step(
+                    f"loss {row.loss:.5f}",
+                    name=f"pretrain{index}",
+                    state=state,
+                    number=number,
+                    last=last,
+                ),
+            )
+
+        self.stopped = False
+        try:
+            params, _ = pretrain_layerwise(
+                self.pretrain_key,
+                self.x,
+                architecture=self.recipe.architecture,
+                config=self.recipe.pretrain,
+                start=resumed,
+                on_epoch=on_epoch,
+            )
+        finally:
+            self.callbacks.on_phase_end()
+        self._leave_if_stopped()
+        self.callbacks.on_pretrained(params)
+        return params
+
+    def start(self, params: Params) -> Start:
+        """Finds the clusters that training starts from.
+
+        Args:
+          params: of the pretrained autoencoder.
+
+        Returns:
+          The state before the first refresh, z, and its labels.
+        """
+        begin = time.monotonic()
+        z = self.embed(params, self.recipe.architecture)
+        found = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
+        centroids, labels = found.centroids, found.labels
+        seconds = time.monotonic() - begin
+        self._stage("k-means on z", labels, centroids, z, seconds)
+        if self.recipe.start != "k-means":
+            begin = self.clock = time.monotonic()
+            title = START_TITLES[self.recipe.start]
+            labels = self._start_labels(title, z)
+            centroids = cluster_means(z, labels, self.n_clusters)
+            self._count(title)
+            self._stage(title, labels, centroids, z, time.monotonic() - begin)
+        state = init_state(
+            self.train_key,
+            *clustering_start(self.recipe, self.train_key, params, centroids),
+            labels,
+            objective=self.recipe.objective,
+            config=self.recipe.train,
+        )
+        return Start(state, z, labels)
+
+    def cluster(self, start: Start) -> TrainResult:
+        """Trains network and clusters until labels stop changing.
+
+        Args:
+          start: from `start`, or from a checkpoint.
+
+        Returns:
+          The result of `dec_jax.train`.
+
+        Raises:
+          FloatingPointError: q is no longer finite.
+        """
+        config = self.recipe.train
+
+        def on_interval(state: TrainState, rows: History) -> bool:
+            self.record.add_interval(rows, state.labels, self.dataset.labels)
+            text = f"labels changed {rows.label_change[-1]:.2%}"
+            saved = start._replace(state=state)
+            step = Step(text, name="train", state=saved, number=int(state.step))
+            return self._step("clustering", step)
+
+        self.stopped = False
+        self.clock = time.monotonic()
+        done = int(start.state.step) // config.update_interval
+        with self._phase(Phase("clustering", "interval", config.max_intervals, done)):
+            result = train(
+                start.state,
+                self.x,
+                architecture=self.recipe.network,
+                objective=self.recipe.objective,
+                config=config,
+                on_interval=on_interval,
+            )
+        self._count("clustering")
+        if result.stop_reason.startswith("stopped"):
+            self._leave_if_stopped()
+        if not np.isfinite(result.q).all():
+            raise FloatingPointError(f"Clustering failed: {result.stop_reason}.")
+        return result
+
+    def add_result(self, result: TrainResult) -> np.ndarray:
+        """Scores the labels of the end, and embeds the samples.
+
+        Args:
+          result: of the clustering phase.
+
+        Returns:
+          z, [n, e], of the final parameters.
+        """
+        z = np.asarray(self.embed(result.state.params, self.recipe.network))
+        name = type(self.recipe.objective).__name__
+        seconds = self.record.seconds.get("clustering", 0.0)
+        self._stage(name, result.labels, result.centroids, z, seconds)
+        return z
+
+    def embed(self, params: Params, network: Architecture) -> jax.Array:
+        """Embeds all samples."""
+        return _embed(params, self.x, architecture=network)
+
+    def blank_pretraining(self, index: int) -> StageState:
+        """A state of a pretraining stage with the shapes of a real one."""
+        return init_stage(
+            self.pretrain_key,
+            index,
+            architecture=self.recipe.architecture,
+            config=self.recipe.pretrain,
+            n_samples=len(self.x),
+        )
+
+    def blank_start(self) -> Start:
+        """A start of clustering with the shapes of a real one."""
+        n, width = len(self.x), self.recipe.architecture.embedding_dim
+        params = init_params(self.pretrain_key, self.recipe.architecture)
+        centroids = jnp.zeros((self.n_clusters, width))
+        state = init_state(
+            self.train_key,
+            *clustering_start(self.recipe, self.train_key, params, centroids),
+            jnp.zeros(n, jnp.int32),
+            objective=self.recipe.objective,
+            config=self.recipe.train,
+        )
+        return Start(state, jnp.zeros((n, width)), jnp.zeros(n, jnp.int32))
+
+    def _k_means(
+        self, key: jax.Array, x: jax.Array, title: str, *, n_init: int
+    ) -> KMeansResult:
+        """Runs k-means some restarts at a time; the best of all by inertia."""
+        self.clock, found = time.monotonic(), []
+        with self._phase(Phase(title, "restart", n_init)):
+            for first in range(0, n_init, RESTARTS_AT_ONCE):
+                count = min(RESTARTS_AT_ONCE, n_init - first)
+                part = jax.random.fold_in(key, first)
+                found.append(k_means(part, x, self.n_clusters, n_init=count))
+                best = min(found, key=lambda result: float(result.inertia))
+                text = f"inertia {float(best.inertia):.4g}"
+                self._step(title, Step(text, count, last=first + count == n_init))
+                self._leave_if_stopped()
+        return best
+
+    def _start_labels(self, title: str, z: jax.Array) -> jax.Array:
+        """Labels z by the recipe's start, on one device of the first process."""
+        key = jax.random.fold_in(self.z_key, 1)
+        # On one device of each process, so that many find what one does.
+        alone = np.asarray(z)
+        spectral = self.recipe.start == "spectral"
+        with self._phase(Phase(title, "step", 3 if spectral else 1)):
+
+            def step() -> None:
+                self._step(title, Step("", last=not spectral))
+                self._leave_if_stopped()
+
+            if spectral:
+                labels = spectral_clustering(
+                    key, alone, self.n_clusters, on_step=step
+                ).labels
+            else:
+                seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+                labels = umap_mixture(alone, self.n_clusters, seed=seed)
+                step()
+        return jnp.asarray(from_first(labels))
+
+    def _stage(
+        self, name: str, labels: Any, centroids: Any, z: Any, seconds: float
+    ) -> None:
+        """Scores a labeling, and tells of it."""
+        labels = np.asarray(labels)
+        scored = stage_scores(self.dataset.labels, labels, z, self.n_clusters)
+        self.record.stages.append({"name": name, **scored, "seconds": seconds})
+        self.callbacks.on_stage(Stage(name, labels, np.asarray(centroids), seconds))
+
+    @contextmanager
+    def _phase(self, phase: Phase) -> Iterator[None]:
+        self.stopped = False
+        self.callbacks.on_phase(phase)
+        try:
+            yield
+        finally:
+            self.callbacks.on_phase_end()
+
+    def _step(self, seconds_of: str, step: Step) -> bool:
+        """Counts the time of a step and tells of it; True stops the run."""
+        self._count(seconds_of)
+        self.stopped = bool(self.callbacks.on_step(step))
+        # What a callback does, such as saving, is no time of the method.
+        self.clock = time.monotonic()
+        return self.stopped
+
+    def _leave_if_stopped(self) -> None:
+        if self.stopped:
+            raise Stopped
+
+    def _count(self, phase: str) -> None:
+        """Adds the time since the phase began, or was last counted."""
+        now = time.monotonic()
+        seconds = self.record.seconds
+        seconds[phase] = seconds.get(phase, 0.0) + now - self.clock
+        self.clock = now

@@ -1,0 +1,248 @@
+"""A run with a folder: loads the data, runs each seed, and sums them up."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from dec_jax.clustering.umap_mixture import check_umap
+from dec_jax.data.dataset import Dataset
+from dec_jax.data.load import load_dataset, load_default_dataset
+from dec_jax.model.file import ModelError
+from dec_jax.networks.architecture_json import architecture_to_json, load_architecture
+from dec_jax.parallel.hardware import device_name
+from dec_jax.recipes.dense import default_recipe
+from dec_jax.recipes.recipe import Recipe
+from dec_jax.runs import checkpoint, devices, folder, seed_choice, summary
+from dec_jax.runs.callbacks import Stopped
+from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
+from dec_jax.runs.fit import (
+    check_batches,
+    choose_recipe,
+    data_shape,
+    number_of_clusters,
+    place,
+)
+from dec_jax.runs.progress import bar_of
+from dec_jax.runs.run import AUTOENCODER, SeedRun
+from dec_jax.runs.settings import Settings, read_config
+from dec_jax.runs.signals import Stop
+from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
+
+# Settings that the library's messages name, and that are options here.
+NAMES = tuple(field.name for field in dataclasses.fields(Settings) if "_" in field.name)
+
+
+def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None:
+    """Runs all seeds.
+
+    Args:
+      settings: from `resolve`.
+      options: those that were given, among them "out", "resume", "data_dir", "devices"
+        and "distributed", which are no settings of the result.
+      program: the command as it is typed, for the line that resumes it.
+
+    Raises:
+      UsageError: a mistake in what was asked for.
+      RunFailed: the run diverged, or its checkpoints are damaged.
+      KeyboardInterrupt: Ctrl-C; `RunStopped` says how to resume.
+    """
+    with devices.joined(options) as here:
+        _run(settings, options, here, program=program)
+
+
+class RunStopped(KeyboardInterrupt):
+    """Ctrl-C stopped a run that can be resumed; its text says how."""
+
+
+def _run(
+    settings: Settings,
+    options: Mapping[str, Any],
+    here: devices.Here,
+    *,
+    program: str,
+) -> None:
+    mesh = here.mesh
+    resumed = Path(options["resume"]) if "resume" in options else None
+    note = None if resumed is None else read_config(resumed).get("note")
+    with mistakes_of_use(*NAMES):
+        if resumed is None and settings.dataset is None:
+            dataset, note = load_default_dataset(options.get("data_dir"))
+        else:
+            dataset = _load(settings, options)
+        k = number_of_clusters(settings.n_clusters, dataset)
+        network = settings.architecture and load_architecture(settings.architecture)
+        name = settings.recipe or default_recipe(data_shape(dataset, k))
+        recipe = choose_recipe(
+            name, dataset, k, network=network or None, **settings.changes
+        )
+        if recipe.start == "umap":
+            check_umap()
+        if mesh is not None:
+            check_batches(recipe, len(dataset.x), mesh)
+    if settings.vectorized:
+        check_vectorized(settings.pretrained, recipe, name, mesh)
+    # A resumed run has the data, the recipe and the precision that were chosen here.
+    settings = dataclasses.replace(
+        settings,
+        dataset=settings.dataset or dataset.name,
+        recipe=name,
+        precision=recipe.architecture.precision,
+    )
+    identity = _identity(recipe, dataset, k)
+    config = {"command": settings.as_json(), "note": note, **identity}
+    if resumed is not None:
+        _check_same_run(resumed, identity)
+    if note:
+        print(note)
+    if here.scratch is not None:
+        out = here.scratch
+    elif resumed is not None:
+        out = resumed
+    else:
+        wanted = Path(options.get("out", f"runs/{dataset.name}-{name}"))
+        out = folder.prepare(wanted, explicit="out" in options, resumable=True)
+        folder.write_json(out / "config.json", config)
+    _print_head(dataset, recipe, name, k, out)
+    if mesh is not None:
+        print(devices.rows_on_devices(len(dataset.x), mesh))
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    x = place(dataset.x, mesh)
+    with Stop() as stop:
+
+        def one(seed: int) -> SeedRun:
+            inner = out if len(seeds) == 1 else out / f"seed-{seed}"
+            # In its own folder a seed is a run of one, in whose company it may have run.
+            alone = dataclasses.replace(settings, seeds=1, seed=seed, vectorized=False)
+            own = {**config, "command": alone.as_json()}
+            file = autoencoder_file(settings.pretrained, seed)
+            return SeedRun(dataset, x, recipe, k, inner, own, stop, file)
+
+        try:
+            if settings.vectorized:
+                runs = [one(seed) for seed in seeds]
+                results = VectorizedRun(runs, out, config, stop).run()
+            else:
+                results = [_alone(one(seed)) for seed in seeds]
+        except (Stopped, KeyboardInterrupt):
+            raise RunStopped(_resume_line(out, options, program)) from None
+        except checkpoint.CheckpointError as error:
+            raise UsageError(f"{error} Start a new run instead.") from error
+        except ModelError as error:
+            raise UsageError(str(error)) from error
+        except FloatingPointError as error:
+            raise RunFailed(str(error)) from error
+    # Only the first process has the folders of seeds that a resumed run finds done.
+    if len(seeds) > 1 and here.scratch is None:
+        _sum_up(results, out)
+
+
+def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
+    """Loads the data, with a bar where there are images to read."""
+    bars: list[tqdm] = []
+
+    def progress(done: int, total: int) -> None:
+        # Only a folder of images takes long enough for a bar.
+        if not bars:
+            bars.append(bar_of("reading images", total, 0, "file"))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        return load_dataset(
+            settings.dataset or "mnist",
+            options.get("data_dir"),
+            **settings.reading,
+            progress=progress,
+        )
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _print_head(dataset: Dataset, recipe: Recipe, name: str, k: int, out: Path) -> None:
+    """Prints where the run computes, on what, and where it writes."""
+    print(
+        f"dec_jax on {device_name()}, jax {jax.__version__}, "
+        f"{recipe.architecture.precision}\n"
+        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+        f"({dataset.source}); {k} cluster{'s' * (k > 1)}, recipe {name}\n"
+        f"results: {out}"
+    )
+    if dataset.deviation != 1:
+        print(f"numbers are divided by {dataset.deviation:.4g} (see --no-standardize)")
+
+
+def _alone(one: SeedRun) -> dict[str, Any]:
+    """Runs one seed on its own, and prints its table."""
+    print(f"\nseed {one.seed}")
+    results = one.run()
+    print(summary.table(results))
+    return results
+
+
+def _sum_up(results: list[dict[str, Any]], out: Path) -> None:
+    """Writes and prints the numbers of several seeds together."""
+    summed = summary.summary(results)
+    if len(results) >= seed_choice.FEWEST:
+        summed |= seed_choice.choose_seed(out, results)
+    folder.write_json(out / "summary.json", summed)
+    print(summary.over_seeds(results))
+    if "chosen_seed" in summed:
+        print(seed_choice.choice_line(summed))
+
+
+def _resume_line(out: Path, options: Mapping[str, Any], program: str) -> str:
+    """The lines that tell how to resume a run that was stopped."""
+    again = ["--resume", str(out)]
+    for name in ("data_dir", "devices"):
+        if name in options:
+            again += [flag(name), str(options[name])]
+    return f"Stopped. Resume it with:\n  {program} {shlex.join(again)}"
+
+
+def autoencoder_file(path: str | None, seed: int) -> Path | None:
+    """Finds the file that --pretrained means: itself, or that of a seed in a run's folder.
+
+    Raises:
+      UsageError: there is none.
+    """
+    if path is None:
+        return None
+    given = Path(path)
+    tried = [given, given / f"seed-{seed}" / AUTOENCODER, given / AUTOENCODER]
+    for file in tried:
+        if file.is_file():
+            return file
+    raise UsageError(
+        f"--pretrained {path}: no {AUTOENCODER} there for seed {seed}; give that file, "
+        "or the folder of a run that wrote one."
+    )
+
+
+def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, Any]:
+    """The entries that two runs must share for one to resume the other."""
+    settings = dataclasses.asdict(recipe)
+    # Words about the settings may change without the settings.
+    del settings["source"], settings["expected"]
+    settings["objective"]["name"] = type(recipe.objective).__name__
+    settings["architecture"] = architecture_to_json(recipe.architecture)
+    if recipe.learner is not None:
+        settings["learner"] = architecture_to_json(recipe.learner)
+    return {
+        "n_clusters": n_clusters,
+        "dataset": {"name": dataset.name, "sha256": dataset.sha256},
+        "recipe": settings,
+    }
+
+
+def _check_same_run(resumed: Path, identity: dict[str, Any]) -> None:
+    """Raises UsageError unless the run in the folder had these data and settings."""
+    stored = read_config(resumed)
+    # The command was compared when it was read, the seed stands in it.
+    found = {name: stored.get(name) for name in identity}
+    if difference := checkpoint.first_difference(found, identity):
+        raise UsageError(f"--resume {resumed}: that is another run: {difference}")

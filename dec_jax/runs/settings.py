@@ -1,0 +1,151 @@
+"""The settings of a run, as its command and its config.json hold them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dec_jax.runs.errors import UsageError, check_least, flag
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a run that decide its result; None stands for "not given".
+
+    Attributes:
+      dataset: a name or path that `load_dataset` takes; None is MNIST, or the digits
+        where MNIST cannot be had.
+      recipe: a name; None is the default for such data.
+      n_clusters: k; None counts the classes.
+      seeds: how many seeds.
+      seed: the first one.
+      vectorized: all seeds in one program.
+      epochs, max_intervals, batch_size, precision, start, normalize, reseed_below: as
+        `adjust_recipe` takes them; a precision of None is the faster one here.
+      architecture: a name or a JSON file, in place of the recipe's network.
+      pretrained: a path of an earlier run's autoencoder.
+      image_size, image_mode, labels_csv, folder_labels, skip_unreadable, label_column:
+        as `load_dataset` takes them.
+      no_standardize: takes numbers as they are.
+    """
+
+    dataset: str | None = None
+    recipe: str | None = None
+    n_clusters: int | None = None
+    seeds: int = 1
+    seed: int = 0
+    vectorized: bool = False
+    epochs: int | None = None
+    max_intervals: int | None = None
+    batch_size: int | None = None
+    architecture: str | None = None
+    precision: str | None = None
+    pretrained: str | None = None
+    start: str | None = None
+    normalize: bool = False
+    reseed_below: float | None = None
+    image_size: int | None = None
+    image_mode: str | None = None
+    labels_csv: str | None = None
+    folder_labels: bool = False
+    skip_unreadable: bool = False
+    label_column: str | None = None
+    no_standardize: bool = False
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `load_dataset`."""
+        names = (
+            "image_size",
+            "image_mode",
+            "labels_csv",
+            "folder_labels",
+            "skip_unreadable",
+            "label_column",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "standardize": not self.no_standardize,
+        }
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Arguments of `choose_recipe` that change the recipe."""
+        names = (
+            "epochs",
+            "max_intervals",
+            "batch_size",
+            "precision",
+            "start",
+            "normalize",
+            "reseed_below",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry "command" of config.json."""
+        return dataclasses.asdict(self)
+
+
+def resolve(options: Mapping[str, Any]) -> Settings:
+    """Joins the options that were given with those of a resumed run, or with defaults.
+
+    Args:
+      options: only those that were given.
+
+    Returns:
+      The settings.
+
+    Raises:
+      UsageError: options contradict each other, or the run to be resumed.
+    """
+    names = {field.name for field in dataclasses.fields(Settings)}
+    given = {name: value for name, value in options.items() if name in names}
+    if "resume" in options:
+        return _resumed(Path(options["resume"]), given, "out" in options)
+    numbers = ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters")
+    check_least(given, **dict.fromkeys(numbers, 1), seed=0)
+    settings = Settings(**given)
+    if settings.vectorized and settings.seeds < 2:
+        raise UsageError(
+            f"--vectorized needs --seeds of 2 or more, got {settings.seeds}."
+        )
+    if settings.seed + settings.seeds > 2**32:
+        raise UsageError(f"--seed must be below 2^32, got {settings.seed}.")
+    return settings
+
+
+def _resumed(folder: Path, given: dict[str, Any], names_out: bool) -> Settings:
+    """The settings of an earlier run, which those given now must equal."""
+    if names_out:
+        raise UsageError("--out and --resume name two folders; give only --resume.")
+    stored = Settings(**read_config(folder)["command"])
+    for name, value in given.items():
+        before = getattr(stored, name)
+        if value != before:
+            raise UsageError(
+                f"--resume {folder}: that run has {flag(name)} {before}, not {value}; "
+                "leave the option out, or start a new run."
+            )
+    return stored
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads the config.json of a run.
+
+    Raises:
+      UsageError: there is none, or it is damaged.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        Settings(**config["command"])
+    except OSError:
+        raise UsageError(
+            f"--resume {folder}: there is no config.json in it, so it is not the folder "
+            "of a run."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--resume {folder}: config.json is damaged.") from error
+    return config
