@@ -70,6 +70,23 @@ from .objectives.reconstruction import (
 from .objectives.vade import (
     VaDE,
 )
+from .recipes.adjust import (
+    adjust_recipe,
+)
+from .recipes.dense import (
+    make_recipe,
+)
+from .recipes.recipe import (
+    DataShape,
+    Recipe,
+)
+from .runs.callbacks import (
+    Callbacks,
+)
+from .runs.fit import (
+    FitResult,
+    fit,
+)
 from .training.augmentation import (
     Augmentation,
     augment,
@@ -102,6 +119,13 @@ from .training.state import (
 __version__: str
 
 __all__ = [
+    "fit",
+    "FitResult",
+    "Callbacks",
+    "Recipe",
+    "DataShape",
+    "make_recipe",
+    "adjust_recipe",
     "Dataset",
     "load_dataset",
     "Architecture",
