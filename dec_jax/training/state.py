@@ -42,7 +42,7 @@ class TrainConfig:
       reseed_below: at each refresh, a cluster with fewer samples than this share of
         n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
         A true cluster that small is moved too.
-      match_cluster_sizes: whether the clusters keep, in p, the sizes that they have when p is
+      keep_cluster_sizes: whether the clusters keep, in p, the sizes that they have when p is
         first made of q (`assignment.match_cluster_sizes`): for a labeling to start from whose
         sizes can be trusted.
     """

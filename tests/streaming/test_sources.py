@@ -302,8 +302,8 @@ def test_image_folder_source_rejects_what_it_cannot_read(tmp_path):
         ImageFolderSource(tmp_path / "none", size=4, mode="gray")
     with pytest.raises(ValueError, match="holds no images"):
         ImageFolderSource(tmp_path, size=4, mode="gray")
-    with pytest.raises(ValueError, match="Unknown mode 'gray'; did you mean 'gray'"):
-        ImageFolderSource(tmp_path, size=4, mode="gray")
+    with pytest.raises(ValueError, match="Unknown mode 'grey'; did you mean 'gray'"):
+        ImageFolderSource(tmp_path, size=4, mode="grey")
     (tmp_path / "a.png").write_bytes(b"no image")
     source = ImageFolderSource(tmp_path, size=4, mode="gray")
     with pytest.raises(
