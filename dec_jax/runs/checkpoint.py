@@ -19,7 +19,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dec_jax.parallel.sharding import from_first, is_first_process, text_from_first, to_save
+from dec_jax.parallel.processes import (
+    from_first,
+    is_first_process,
+    text_from_first,
+    to_save,
+)
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
 _NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")

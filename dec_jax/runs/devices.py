@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dec_jax.parallel import sharding
+from dec_jax.parallel import processes, sharding
 from dec_jax.training.layerwise import pretraining_stages
 from dec_jax.recipes.dense import Recipe
 from dec_jax.runs.errors import UsageError
 
 # A run of several processes, started by hand, by SLURM or by Open MPI.
-COUNTS = (sharding.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+COUNTS = (processes.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 PEER_ENDED = 3  # the exit status of a process whose peer is gone
 # What the errors of sums over processes speak of; they come in several types.
 TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
@@ -52,12 +52,12 @@ def joined(options: Mapping[str, Any]) -> Iterator[Here]:
     if "devices" in options:
         raise UsageError("--devices: a run of several processes takes all devices.")
     try:
-        sharding.initialize_distributed()
+        processes.initialize_distributed()
     except ValueError as error:
         raise UsageError(f"--distributed: {error}") from error
     mesh = sharding.data_mesh()
     try:
-        if sharding.is_first_process():
+        if processes.is_first_process():
             yield Here(mesh, None)
         else:
             with _silence(), tempfile.TemporaryDirectory(prefix="dec_jax-") as scratch:

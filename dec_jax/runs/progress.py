@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from dec_jax.clustering.kmeans import KMeansResult, k_means
 from dec_jax.clustering.spectral import spectral_clustering
-from dec_jax.parallel.sharding import any_process
+from dec_jax.parallel.processes import any_process
 from dec_jax.clustering.umap_mixture import umap_mixture
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two ticks of its bar

@@ -32,7 +32,8 @@ from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.training.pretrain import PretrainHistory
 from dec_jax.recipes.recipe import clustering_start
 from dec_jax.recipes.dense import Recipe
-from dec_jax.parallel.sharding import any_process, from_first, shard_like, text_from_first
+from dec_jax.parallel.processes import any_process, from_first, text_from_first
+from dec_jax.parallel.sharding import shard_like
 from dec_jax.training.cluster import train
 from dec_jax.training.state import History, TrainResult, TrainState, init_state
 from dec_jax.runs import provenance
