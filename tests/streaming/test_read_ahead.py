@@ -204,7 +204,7 @@ def test_batches_bring_the_rows_that_go_with_the_samples(tmp_path):
     np.save(tmp_path / "q.npy", np.arange(46, dtype=np.float32).reshape(23, 2))
     q = NpySource(tmp_path / "q.npy")._rows
     ((x, _, beside),) = batches(
-        *(ArraySource(X), KEY, 0, 5, 5), reading=Reading(), check=accept, beside=q
+        *(ArraySource(X), KEY, 0, 5, 5), reading=Reading(), check=accept, alongside=q
     )
     assert beside.shape == (5, 5, 2)
     # Row i of X starts with 3 i, row i of q with 2 i.
@@ -271,7 +271,7 @@ class Liar:
 def test_blocks_rejects_a_source_that_gives_something_else():
     with pytest.raises(
         ValueError,
-        match=r"liar: read must give an array of shape \(9, 3\) and type uint8, got "
+        match=r"liar: read must return an array of shape \(9, 3\) and type uint8, got "
         r"\(2, 3\) and float32",
     ):
         list(blocks(lambda x: x, Liar(), reading=Reading(), multiple=1))
