@@ -46,13 +46,12 @@ from dec_jax.streaming.read_ahead import Reading, batches, run_blocks
 from dec_jax.streaming.sources import Source, source_of
 from dec_jax.training import state as train_state
 from dec_jax.training.cluster import train_step
-from dec_jax.training.loop import result_of, stop_reason
+from dec_jax.training.loop import check_pretraining, result_of, stop_reason
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.pretrain import (
     PretrainConfig,
     PretrainHistory,
     PretrainState,
-    check_pretraining,
     init_pretraining,
     pretrain_step,
     run_epochs,
@@ -106,7 +105,7 @@ def pretrain(
     """
     source = source_of(source)
     check_width(source, architecture)
-    check_pretraining(None, validation, architecture, config)
+    check_pretraining(None, validation, architecture, config.objective)
     n = source.shape[0]
     if state is None:
         settings: Any = {"architecture": architecture, "config": config}
@@ -116,7 +115,7 @@ def pretrain(
     epoch_steps = steps_per_epoch(n, config.batch_size)
 
     def check(x: np.ndarray) -> None:
-        check_pretraining(x, None, architecture, config)
+        check_pretraining(x, None, architecture, config.objective)
 
     def epoch(state: PretrainState, **settings: Any) -> tuple[PretrainState, Array]:
         key, first = jax.random.fold_in(state.key, 0), int(state.step)

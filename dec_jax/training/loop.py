@@ -9,6 +9,7 @@ from jaxtyping import Array, Num
 
 from dec_jax.networks.architecture import Architecture
 from dec_jax.objectives import Objective
+from dec_jax.objectives.reconstruction import PretrainObjective, check_range
 from dec_jax.training.state import (
     AnyArray,
     History,
@@ -17,6 +18,28 @@ from dec_jax.training.state import (
     TrainState,
 )
 from dec_jax.validation import check_magnitude, check_samples
+
+
+def check_pretraining(
+    x: AnyArray | None,
+    validation: AnyArray | None,
+    architecture: Architecture,
+    objective: PretrainObjective,
+) -> None:
+    """Checks the data of pretraining; None skips the checks of that array."""
+    objective.check(architecture)
+    for name, samples in {"x": x, "validation": validation}.items():
+        if samples is None:
+            continue
+        check_samples(samples, name)
+        if samples.shape[1] != architecture.input_dim:
+            raise ValueError(
+                f"{name} must have {architecture.input_dim} columns, the architecture's "
+                f"input, got shape {tuple(samples.shape)}."
+            )
+        bernoulli = architecture.output_activation == "sigmoid"
+        if architecture.variational and bernoulli:
+            check_range(samples, architecture, name)
 
 
 def check_training(

@@ -28,13 +28,18 @@ from dec_jax.networks.autoencoder import Params
 from dec_jax.objectives import DEC, Objective
 from dec_jax.parallel.sharding import mesh_of, replicate_like
 from dec_jax.training.cluster import assign, train_interval
-from dec_jax.training.loop import check_training, kept_rows, result_of, stop_reason
+from dec_jax.training.loop import (
+    check_pretraining,
+    check_training,
+    kept_rows,
+    result_of,
+    stop_reason,
+)
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.pretrain import (
     PretrainConfig,
     PretrainHistory,
     PretrainState,
-    check_pretraining,
     final_params,
     init_pretraining,
     join_epochs,
@@ -113,7 +118,7 @@ def pretrain(
       >>> count(params), len(histories)
       (3, 3)
     """
-    check_pretraining(x, None, architecture, config)
+    check_pretraining(x, None, architecture, config.objective)
     x = _on_one_device(x)
     at_once = _checked(at_once, len(keys))
     settings: dict[str, Any] = {"architecture": architecture, "config": config}

@@ -14,11 +14,7 @@ from jaxtyping import Array, Float, Num
 
 from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params, scale_input
-from dec_jax.objectives.reconstruction import (
-    PretrainObjective,
-    Reconstruction,
-    check_range,
-)
+from dec_jax.objectives.reconstruction import PretrainObjective, Reconstruction
 from dec_jax.parallel.sharding import (
     check_batch_size,
     replicate_like,
@@ -26,13 +22,14 @@ from dec_jax.parallel.sharding import (
     take_rows,
 )
 from dec_jax.training.augmentation import Augmentation, corrupt, random_affine
+from dec_jax.training.loop import check_pretraining
 from dec_jax.training.minibatches import (
     minibatch_plan,
     scan_minibatches,
     steps_per_epoch,
 )
 from dec_jax.training.optimizer import Optimizer
-from dec_jax.validation import check_choice, check_positive_int, check_samples
+from dec_jax.validation import check_choice, check_positive_int
 
 # Parameters trained by gradients; running averages of batch normalization are not.
 TRAINED = ("encoder", "decoder")
@@ -56,10 +53,6 @@ class PretrainConfig:
         returns the parameters of the lowest loss. The loss is that of the validation data
         if there are any, else the mean of the epoch. None trains for all epochs and returns
         the last parameters.
-
-    Example:
-      >>> PretrainConfig(epochs=10).batch_size
-      256
     """
 
     epochs: int = 30
@@ -351,7 +344,7 @@ def pretrain_end_to_end(
       >>> sorted(params), history.loss.shape
       (['decoder', 'encoder'], (2,))
     """
-    check_pretraining(x, validation, architecture, config)
+    check_pretraining(x, validation, architecture, config.objective)
     x = jnp.asarray(x)
     check_batch_size(config.batch_size, x)
     validation = None if validation is None else jnp.asarray(validation)
@@ -424,25 +417,3 @@ def final_params(state: PretrainState, config: PretrainConfig) -> Params:
 
 def _is_stale(state: PretrainState, config: PretrainConfig) -> bool:
     return config.patience is not None and int(state.stale) >= config.patience
-
-
-def check_pretraining(
-    x: jax.Array | np.ndarray | None,
-    validation: jax.Array | np.ndarray | None,
-    architecture: Architecture,
-    config: PretrainConfig,
-) -> None:
-    """Checks the data of `pretrain_end_to_end`; None skips the checks of that array."""
-    config.objective.check(architecture)
-    for name, samples in {"x": x, "validation": validation}.items():
-        if samples is None:
-            continue
-        check_samples(samples, name)
-        if samples.shape[1] != architecture.input_dim:
-            raise ValueError(
-                f"{name} must have {architecture.input_dim} columns, the architecture's "
-                f"input, got shape {tuple(samples.shape)}."
-            )
-        bernoulli = architecture.output_activation == "sigmoid"
-        if architecture.variational and bernoulli:
-            check_range(samples, architecture, name)
