@@ -382,7 +382,9 @@ def _row(state: TrainState, seen: Look) -> History:
     """Builds the history's row of an interval, whose losses are not known yet."""
     nan = np.full(1, np.nan, np.float32)
     return History(
-        *(nan, nan, nan),
+        loss=nan,
+        clustering=nan,
+        reconstruction=nan,
         label_change=np.array([float(state.label_change)], np.float32),
         cluster_sizes=seen.sizes[None],
         converged=np.array([bool(state.converged)]),

@@ -110,15 +110,9 @@ def join_history(rows: list[History], n_clusters: int) -> History:
     """Joins the rows of all calls into one history, with empty columns if there are none."""
     if not rows:
         column = np.zeros(0, np.float32)
-        none = History(
-            loss=column,
-            clustering=column,
-            reconstruction=column,
-            label_change=column,
+        none = History(*[column] * len(History._fields))._replace(
             cluster_sizes=np.zeros((0, n_clusters), np.int32),
             converged=np.zeros(0, bool),
-            max_q=column,
-            q_entropy=column,
             reseeded=np.zeros(0, np.int32),
         )
         rows = [none]

@@ -226,7 +226,7 @@ def test_clustering_over_devices_equals_one_device(
 
     def run(rows):
         state = init_state(
-            *(KEY, params, centroids, labels[:n]), objective=objective, config=config
+            KEY, params, centroids, labels[:n], objective=objective, config=config
         )
         return train(state, rows, **settings)
 
@@ -267,13 +267,15 @@ def programs(x, start):
     """Compiled: an epoch of pretraining, k-means, an interval of clustering."""
     state = init_pretraining(KEY, architecture=TINY, config=PRETRAIN, n_samples=len(x))
     yield _pretrain_epochs.lower(
-        *(sharding.replicate_like(state, x), x),
+        sharding.replicate_like(state, x),
+        x,
         **{"architecture": TINY, "config": PRETRAIN, "num_epochs": 1},
     )
     yield kmeans._k_means.lower(KEY, x, 4, 2, 300, 1e-4, 2, 16)
     state = init_state(KEY, *start, config=CONFIG)
     yield _train_intervals.lower(
-        *(sharding.replicate_like(state, x), x),
+        sharding.replicate_like(state, x),
+        x,
         **{"architecture": TINY, "objective": DEC(), "config": CONFIG},
         num_intervals=1,
     )
