@@ -1,6 +1,7 @@
 """What a public function checks before anything is compiled: one clear line for each."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 import jax
@@ -78,6 +79,40 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
         raise ValueError(
             f"{name} must be finite: column {columns[0]}{others} "
             f"holds NaN or infinity ({count} of {len(x)} rows in column {columns[0]})."
+        )
+
+
+# A squared distance is at most 4 times the largest squared norm; its terms are of that size.
+LARGEST_SUM = float(jnp.finfo(jnp.float32).max) / 16
+
+
+def check_magnitude(x: jax.Array | np.ndarray, name: str = "x") -> None:
+    """Checks that sums of squared distances between the rows of `x` fit float32.
+
+    Larger distances would be infinite, q, which is computed from them, NaN, and labels 0.
+
+    Args:
+      x: rows that `check_samples` accepts.
+      name: what the message calls it.
+
+    Raises:
+      ValueError: the norm of a row is too large; the message names the first such row.
+    """
+    if is_traced(x) or not jnp.issubdtype(x.dtype, jnp.inexact):
+        return
+    n, d = x.shape
+    # Two reductions settle usual values; others take an array of the size of x.
+    largest = max(float(x.max()), -float(x.min()))
+    if n * d * largest**2 <= LARGEST_SUM:
+        return
+    norms = np.linalg.norm(np.asarray(x, np.float64), axis=1)
+    limit = math.sqrt(LARGEST_SUM / n)
+    if norms.max() > limit:
+        row = int((norms > limit).argmax())
+        raise ValueError(
+            f"{name} must have rows of a norm of at most {limit:.1e}, so that sums of their "
+            f"squared distances fit float32, got {norms[row]:.1e} in row {row}; scale "
+            f"{name} down, such as by {name} / abs({name}).max()."
         )
 
 

@@ -74,13 +74,13 @@ def cluster(file: Path) -> int:
 
     import dec_jax as dj
     from dec_jax.networks.autoencoder import embed
-    from dec_jax.parallel import sharding
+    from dec_jax.parallel import processes, sharding
 
     if int(os.environ["JAX_NUM_PROCESSES"]) > 1:
-        sharding.initialize_distributed()
+        processes.initialize_distributed()
     mesh = sharding.data_mesh()
-    mine = sharding.rows_of_process(N_SAMPLES, mesh)
-    x = sharding.join_rows(dj.load_dataset("digits").x[mine], mesh)
+    mine = processes.rows_of_process(N_SAMPLES, mesh)
+    x = processes.join_rows(dj.load_dataset("digits").x[mine], mesh)
 
     net = dj.dense_architecture(64, hidden=(64,), embedding_dim=10)
     keys = jax.random.split(jax.random.key(0), 3)

@@ -5,6 +5,7 @@ import pytest
 
 from dec_jax.validation import (
     check_choice,
+    check_magnitude,
     check_n_clusters,
     check_positive_int,
     check_samples,
@@ -157,3 +158,23 @@ def test_check_choice_rejects_a_far_name_with_all_names():
 
 def test_check_choice_takes_a_name():
     check_choice("fruit", "pear", ("apple", "pear"))
+
+
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_check_magnitude_rejects_the_first_row_that_is_too_large(array):
+    x = array(with_value(-1e19, (3, 1), (4, 0)))
+    message = (
+        r"z must have rows of a norm of at most 2.1e\+18, .* got 1.0e\+19 in row 3;"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_magnitude(x, "z")
+
+
+def test_check_magnitude_accepts_large_values_in_few_columns():
+    # The bound of all values is exceeded, the norm of every row is not.
+    check_magnitude(with_value(2e18, (3, 1)))
+
+
+def test_check_magnitude_accepts_integers_and_traced_values():
+    check_magnitude(np.full((3, 2), 2**31 - 1))
+    jax.jit(lambda x: check_magnitude(x) or x)(jnp.full((3, 2), 1e30))

@@ -1,4 +1,4 @@
-"""Soft assignment q, target distribution p and hard labels: the maths of section 3.1.
+"""Soft assignment q, target distribution p and hard labels, of section 3.1 of the paper.
 
 Xie, Girshick and Farhadi, `Unsupervised Deep Embedding for Clustering Analysis
 <https://arxiv.org/abs/1511.06335>`_, ICML 2016.
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# When `keep_cluster_sizes` has scaled columns and rows enough.
+# Largest number of scalings in `match_cluster_sizes`, and the error at which it stops.
 SINKHORN_TURNS = 200
 SINKHORN_ERROR = 1e-4
 
@@ -18,28 +18,34 @@ SINKHORN_ERROR = 1e-4
 def squared_distances(
     z: Float[Array, "n d"], centroids: Float[Array, "k d"]
 ) -> Float[Array, "n k"]:
-    """Squared Euclidean distance of each embedding to every centroid.
+    """Computes the squared Euclidean distance of each embedding to every centroid.
 
-    ||z||^2 + ||mu||^2 - 2 z.mu, around the mean of the centroids, so that neither an
-    n x k x d array nor a large common offset costs memory or digits. Always float32
-    products, and never below 0.
+    ||z||^2 + ||mu||^2 - 2 z.mu, relative to the mean of the centroids. This form needs no
+    array of shape [n, k, d], and a large common offset does not cost digits. Products are
+    float32, and rounding never gives a negative distance.
 
     Args:
-      z: embeddings.
+      z: embeddings. Their norms must stay below about 1e19: larger squares overflow
+        float32 to infinity.
       centroids: cluster centroids, in the space of `z`.
 
     Returns:
-      Distances in float32, at least 0.
+      Squared distances in float32, at least 0.
 
     Raises:
-      ValueError: the widths of `z` and `centroids` differ.
+      ValueError: `z` and `centroids` are not matrices of the same width.
+
+    Example:
+      >>> z, centroids = jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.zeros((1, 2))
+      >>> squared_distances(z, centroids).tolist()
+      [[0.0], [25.0]]
     """
     if z.ndim != 2 or centroids.ndim != 2 or z.shape[1] != centroids.shape[1]:
         raise ValueError(
             "z and centroids must be matrices of the same width, got z of shape "
             f"{tuple(z.shape)} and centroids of shape {tuple(centroids.shape)}."
         )
-    # Short floats would lose digits in the subtraction, before the products.
+    # float16 and bfloat16 would lose digits in the subtraction, before the products.
     z, centroids = (
         a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (z, centroids)
     )
@@ -58,18 +64,23 @@ def log_soft_assignment(
     *,
     alpha: float | jax.Array = 1.0,
 ) -> Float[Array, "n k"]:
-    """log q, the logarithm of `soft_assignment`, with no loss far from all centroids.
+    """Computes log q, the logarithm of `soft_assignment`, without underflow.
 
     Args:
       z: embeddings.
       centroids: cluster centroids, in the space of `z`.
-      alpha: degrees of freedom of the Student's t kernel, above 0.
+      alpha: degrees of freedom of the Student's t kernel, finite and above 0.
 
     Returns:
       log q, whose rows exponentiate to distributions over the clusters.
 
     Raises:
       ValueError: the widths differ, or `alpha` is not finite and above 0.
+
+    Example:
+      >>> log_q = log_soft_assignment(jnp.zeros((1, 2)), jnp.zeros((4, 2)))
+      >>> jnp.exp(log_q).tolist()
+      [[0.25, 0.25, 0.25, 0.25]]
     """
     if not isinstance(alpha, jax.Array) and not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be finite and above 0, got {alpha}.")
@@ -91,13 +102,20 @@ def soft_assignment(
     Args:
       z: embeddings.
       centroids: cluster centroids, in the space of `z`.
-      alpha: degrees of freedom of the kernel, above 0; the paper fixes it to 1.
+      alpha: degrees of freedom of the kernel, finite and above 0; the paper fixes it to 1.
 
     Returns:
       q, whose row i is the distribution of sample i over the clusters.
 
     Raises:
       ValueError: the widths differ, or `alpha` is not finite and above 0.
+
+    Example:
+      >>> z, centroids = jnp.array([[0.0], [4.0]]), jnp.array([[0.0], [4.0]])
+      >>> for row in soft_assignment(z, centroids):
+      ...     print(f"{row[0]:.2f} {row[1]:.2f}")
+      0.94 0.06
+      0.06 0.94
     """
     return jnp.exp(log_soft_assignment(z, centroids, alpha=alpha))
 
@@ -105,19 +123,27 @@ def soft_assignment(
 def target_distribution(
     q: Float[Array, "n k"], *, axis_name: str | None = None
 ) -> Float[Array, "n k"]:
-    """Sharpens q into the target p that training pulls it to.
+    """Sharpens q into the target distribution p of training.
 
     Equation 3 of Xie et al. (2016): p_ij is proportional to q_ij^2 / f_j with
-    f_j = sum_i q_ij over *all* samples. A cluster that nobody belongs to gets no
-    weight, and no NaN. No gradient flows through p: it is held fixed.
+    f_j = sum_i q_ij over *all* samples. A cluster with f_j = 0 gets no weight, and causes
+    no NaN. No gradient flows through p.
 
     Args:
-      q: soft assignments of all samples (with `axis_name`: of this device's share).
-      axis_name: mapped axis over which the samples are spread (`pmap`, `shard_map`);
-        f is then summed over it.
+      q: soft assignments of all samples (with `axis_name`, of this device's samples).
+      axis_name: mapped axis over which the samples are sharded (`pmap`, `shard_map`); f
+        is then summed over it.
 
     Returns:
       p, whose rows are distributions over the clusters.
+
+    Example:
+      >>> q = jnp.array([[0.6, 0.4], [0.5, 0.5], [0.1, 0.9]])
+      >>> for row in target_distribution(q):
+      ...     print(f"{row[0]:.2f} {row[1]:.2f}")
+      0.77 0.23
+      0.60 0.40
+      0.02 0.98
     """
     frequency = q.sum(axis=0)
     if axis_name is not None:
@@ -128,43 +154,48 @@ def target_distribution(
 def sharpen(
     q: Float[Array, "n k"], frequency: Float[Array, " k"]
 ) -> Float[Array, "n k"]:
-    """p of some samples, given f of all: the rest of equation 3.
+    """Computes p of some samples by equation 3, given f of all samples.
 
     Args:
-      q: soft assignments.
+      q: soft assignments of some samples.
       frequency: f_j, the sum of q_ij over all samples.
 
     Returns:
       p, whose rows are distributions over the clusters.
     """
-    # Dividing before squaring: q^2 alone would underflow where q < 1e-19.
+    # Divided before it is squared: q^2 alone would underflow for q < 1e-19.
     weight = q * (q / jnp.maximum(frequency, jnp.finfo(q.dtype).tiny)[None, :])
     return jax.lax.stop_gradient(_distributions(weight))
 
 
 def _distributions(p: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Rows scaled to sums of 1."""
+    """Scales rows to sums of 1."""
     return p / p.sum(axis=1, keepdims=True)
 
 
 def match_cluster_sizes(
     p: Float[Array, "n k"], shares: Float[Array, " k"]
 ) -> Float[Array, "n k"]:
-    """The distributions nearest to p in which each cluster holds a given share.
+    """Finds the distributions nearest to p in which each cluster has a given share.
 
-    Nearest in KL(result || p), summed over the samples. Squaring q lets large clusters
-    grow a little at each refresh; here they cannot. This is optimal transport, as in
-    `Asano, Rupprecht and Vedaldi <https://arxiv.org/abs/1911.05371>`_ (ICLR 2020), who
-    keep all clusters equal. Columns and rows are scaled in turn (Sinkhorn and Knopp,
-    1967), 200 times at most.
+    They minimize KL(result || p), summed over the samples. Squaring q in equation 3 lets
+    large clusters grow a little at each refresh, which this prevents. It is optimal
+    transport, as in `Asano, Rupprecht and Vedaldi <https://arxiv.org/abs/1911.05371>`_
+    (ICLR 2020), where all clusters have equal shares. Columns and rows are scaled in turn
+    (Sinkhorn and Knopp, 1967), at most 200 times.
 
     Args:
       p: target distribution of all samples.
-      shares: of the clusters in the mean of p, all above 0, summing to 1.
+      shares: share of each cluster in the mean of p, all above 0, summing to 1.
 
     Returns:
-      p, whose rows are distributions, and whose mean is the shares to within 0.0001
-      where the scaling has converged.
+      p, whose rows are distributions. Once the scaling has converged, the mean of the rows
+      differs from the shares by at most 0.0001.
+
+    Example:
+      >>> p = jnp.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
+      >>> match_cluster_sizes(p, jnp.array([0.5, 0.5])).mean(axis=0).round(3).tolist()
+      [0.5, 0.5]
     """
 
     def off(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -182,10 +213,10 @@ def match_cluster_sizes(
 
 
 def shares_of(labels: Int[Array, " n"], n_clusters: int) -> Float[Array, " k"]:
-    """The share of the samples in each cluster, as `keep_cluster_sizes` takes it.
+    """Computes the share of the samples in each cluster, for `match_cluster_sizes`.
 
-    No row of p could sum to 1 if all of its weight were on a cluster that gets none, so
-    an empty cluster counts as one of a single sample.
+    An empty cluster counts as one with a single sample: a share of 0 would leave no weight
+    to a row of p that has all its weight there.
 
     Args:
       labels: the cluster of each sample, in [0, n_clusters).
@@ -199,16 +230,20 @@ def shares_of(labels: Int[Array, " n"], n_clusters: int) -> Float[Array, " k"]:
 
 
 def equidistant_centroids(n_clusters: int) -> Float[Array, "k k"]:
-    """First centroids for a network that has learned nothing: none is nearer than others.
+    """Builds initial centroids for an untrained network, at equal distances of each other.
 
-    4 e_j, each 5.7 from every other one: a sample on its centroid has 0.79 of q there,
+    They are 4 e_j, at a distance of 5.7. A sample on a centroid then has q = 0.79 there,
     for 10 clusters and one degree of freedom.
 
     Args:
       n_clusters: number of clusters k.
 
     Returns:
-      The centroids, in as many dimensions as there are clusters.
+      The centroids, in k dimensions.
+
+    Example:
+      >>> equidistant_centroids(2).tolist()
+      [[4.0, 0.0], [0.0, 4.0]]
     """
     return 4.0 * jnp.eye(n_clusters)
 
@@ -216,18 +251,18 @@ def equidistant_centroids(n_clusters: int) -> Float[Array, "k k"]:
 def confidence(
     q: Float[Array, "n k"], *, axis_name: str | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """How sure q is, on average: its largest share, and its entropy.
+    """Measures the confidence of q: the means of its largest value and of its entropy.
 
     Args:
-      q: soft assignments of all samples (with `axis_name`: of this device's share).
-      axis_name: mapped axis over which the samples are spread.
+      q: soft assignments of all samples (with `axis_name`, of this device's samples).
+      axis_name: mapped axis over which the samples are sharded.
 
     Returns:
-      The mean over the samples of the largest q, in [1 / k, 1], and of the entropy of q
-      as a share of its largest value log k, in [0, 1]; 0 for k = 1.
+      The mean over the samples of the largest q, in [1 / k, 1]; and the mean entropy of q
+      as a share of its maximum log k, in [0, 1], or 0 for k = 1.
     """
     largest = q.max(axis=1).mean()
-    # The entropy of a single cluster is 0, and so is log k.
+    # For a single cluster the entropy and log k are both 0.
     scale = math.log(q.shape[1]) or 1.0
     entropy = jax.scipy.special.entr(q).sum(axis=1).mean() / scale
     if axis_name is None:
@@ -236,7 +271,14 @@ def confidence(
 
 
 def hard_assignment(q: Float[Array, "n k"]) -> Int[Array, " n"]:
-    """The cluster of largest q of each sample, int32; the lowest index where they tie."""
+    """Computes the cluster of largest q of each sample, int32; ties take the lowest index.
+
+    A row with NaN gets the index of its first NaN.
+
+    Example:
+      >>> hard_assignment(jnp.array([[0.2, 0.8], [0.5, 0.5]])).tolist()
+      [1, 0]
+    """
     return q.argmax(axis=1).astype(jnp.int32)
 
 
@@ -246,9 +288,16 @@ def label_change(
     *,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Fraction of samples whose label differs from the previous one, in [0, 1].
+    """Computes the fraction of samples whose label has changed, in [0, 1].
 
-    With `axis_name`, over the samples of all devices on that mapped axis.
+    Args:
+      labels: cluster of each sample.
+      previous: cluster of each sample before.
+      axis_name: mapped axis over which the samples are sharded.
+
+    Example:
+      >>> float(label_change(jnp.array([0, 1, 1, 1]), jnp.array([0, 0, 1, 1])))
+      0.25
     """
     change = (labels != previous).mean(dtype=jnp.float32)
     return change if axis_name is None else jax.lax.pmean(change, axis_name)

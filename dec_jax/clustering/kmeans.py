@@ -1,7 +1,8 @@
-"""k-means on the device: greedy k-means++ seeding, Lloyd's iterations, many restarts at once.
+"""k-means on the device: greedy k-means++ seeding, Lloyd's iterations, parallel restarts.
 
 The distances of a block of samples to the centroids of several restarts are one matrix
-product, and so are the sums of the samples of few clusters; nothing of size n k d exists.
+product. With few clusters, so are the sums of the samples of each cluster. No array of shape
+[n, k, d] exists.
 """
 
 import math
@@ -26,31 +27,30 @@ from dec_jax.parallel.row_blocks import (
 )
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.validation import (
+    check_magnitude,
     check_n_clusters,
     check_positive_int,
     check_samples,
     is_traced,
 )
 
-# Clusters from which on a CPU adds sample after sample sooner than it multiplies by a
-# matrix of who belongs where (benchmarks/kmeans.py).
+# From this number of clusters on, a CPU adds up the samples of each cluster one by one faster
+# than by a product with the matrix of memberships (benchmarks/kmeans.py).
 ADDED_FROM = 32
 _EPS = float(jnp.finfo(jnp.float32).eps)
 
 
 class KMeansResult(NamedTuple):
-    """What `k_means` found: each label is the nearest of the returned centroids."""
+    """Result of `k_means`; each label is the nearest of the returned centroids."""
 
     centroids: Float[Array, "k d"]  # [k, d] float32
     labels: Int[Array, " n"]  # [n] int32
-    inertia: Float[
-        Array, ""
-    ]  # [] float32, sum of squared distances to the nearest centroid
+    inertia: Float[Array, ""]  # [] float32, sum of squared distances to the centroids
     n_iter: Int[Array, ""]  # [] int32, Lloyd iterations of the best restart
 
 
 class _LloydState(NamedTuple):
-    """All restarts, finished or not; centroids are relative to the mean of the samples."""
+    """State of all restarts; centroids are relative to the mean of the samples."""
 
     centroids: Float[Array, "r k d"]
     n_iter: Int[Array, " r"]
@@ -64,29 +64,37 @@ def kmeans_plus_plus(
     *,
     n_local_trials: int | None = None,
 ) -> Float[Array, "k d"]:
-    """Draws initial centroids among the samples, far from one another.
+    """Draws initial centroids from the samples, far from one another.
 
-    Each centroid is drawn with probability proportional to the squared distance to
-    the nearest one drawn before; of several draws the one that lowers the inertia
-    most is kept (the greedy variant, as in scikit-learn).
+    Each candidate is drawn with a probability proportional to the squared distance to the
+    nearest centroid so far. Of several candidates, the one with the lowest inertia is kept
+    (the greedy variant, as in scikit-learn).
 
     Args:
-      key: random key.
-      z: samples; integers are converted block by block.
-      n_clusters: number of centroids, at most n.
-      n_local_trials: draws per centroid; by default 2 + log k.
+      key: a `jax.random.key`.
+      z: samples, [n, d] of any numeric dtype.
+      n_clusters: number of centroids, from 1 to n.
+      n_local_trials: candidates for each centroid; by default 2 + log k.
 
     Returns:
-      Initial centroids, each of them a sample.
+      Initial centroids, [k, d] float32, each of them a sample.
 
     Raises:
-      TypeError, ValueError: `z` is not a finite numeric matrix, or a count is out of range.
+      TypeError: `z` is not an array of numbers.
+      ValueError: `z` is not a finite matrix, its squared distances overflow float32, or a
+        count is out of range.
 
     References:
       Arthur and Vassilvitskii, `k-means++: The Advantages of Careful Seeding
       <https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf>`_, SODA 2007.
+
+    Example:
+      >>> z = np.array([[0.0, 0.0], [0.0, 0.0], [9.0, 9.0]], np.float32)
+      >>> sorted(kmeans_plus_plus(jax.random.key(0), z, 2).tolist())
+      [[0.0, 0.0], [9.0, 9.0]]
     """
     check_samples(z, "z")
+    check_magnitude(z, "z")
     check_n_clusters(n_clusters, len(z))
     n_trials = _default_trials(n_clusters) if n_local_trials is None else n_local_trials
     check_positive_int("n_local_trials", n_trials)
@@ -103,28 +111,37 @@ def k_means(
     max_iter: int = 300,
     tolerance: float = 1e-4,
 ) -> KMeansResult:
-    """Clusters samples by Lloyd's algorithm, the best of `n_init` restarts.
+    """Clusters samples by Lloyd's algorithm, and returns the best of `n_init` restarts.
 
-    Section 3.1.3 of Xie et al. (2016) initializes the centroids of DEC this way,
-    with 20 restarts. A cluster left empty takes the sample farthest from its centroid.
+    Section 3.1.3 of Xie et al. (2016) initializes the centroids of DEC this way, with 20
+    restarts. An empty cluster takes the sample that is farthest from its centroid.
 
     Args:
-      key: random key; restart i depends on it and on i only.
-      z: samples; uint8 pixels stay uint8 on the device.
-      n_clusters: number of clusters, at most n.
-      n_init: restarts, each from its own k-means++ draw.
-      max_iter: Lloyd iterations allowed to each restart.
-      tolerance: a restart has converged when the squared displacement of its
-        centroids is at most this, in units of the mean variance of a column.
+      key: a `jax.random.key`; restart i depends only on the key and on i.
+      z: samples, [n, d] of any numeric dtype; uint8 stays uint8 on the device.
+      n_clusters: number of clusters, from 1 to n.
+      n_init: number of restarts, each from its own k-means++ centroids.
+      max_iter: largest number of Lloyd iterations of a restart.
+      tolerance: a restart has converged once the squared displacement of its centroids is
+        at most this, in units of the mean variance of a column; at least 0.
 
     Returns:
-      Centroids, labels, inertia and number of iterations of the restart with the
-      lowest inertia.
+      Centroids, labels, inertia and number of iterations of the restart with the lowest
+      inertia.
 
     Raises:
-      TypeError, ValueError: `z` is not a finite numeric matrix, or a count is out of range.
+      TypeError: `z` is not an array of numbers.
+      ValueError: `z` is not a finite matrix, its squared distances overflow float32, or a
+        count or the tolerance is out of range.
+
+    Example:
+      >>> z = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0]], np.float32)
+      >>> result = k_means(jax.random.key(0), z, 2, n_init=2)
+      >>> sorted(result.centroids.tolist()), float(result.inertia)
+      ([[0.0, 0.5], [9.0, 9.0]], 0.5)
     """
     check_samples(z, "z")
+    check_magnitude(z, "z")
     check_n_clusters(n_clusters, len(z))
     check_positive_int("n_init", n_init)
     check_positive_int("max_iter", max_iter)
@@ -136,14 +153,14 @@ def k_means(
 
 
 def _default_trials(n_clusters: int) -> int:
-    """Draws per centroid of greedy k-means++, as scikit-learn sets them."""
+    """Returns the candidates for each centroid of greedy k-means++, as in scikit-learn."""
     return 2 + int(math.log(n_clusters))
 
 
 def _batching(n_clusters: int, n_init: int) -> tuple[int, int]:
-    """Restarts run at once, and rows of a block, for the device at hand."""
-    # benchmarks/kmeans.py: a few restarts fill the matrix product of a CPU, and the
-    # fewer run together, the fewer wait for the last; an accelerator takes them all.
+    """Chooses the number of parallel restarts and of rows of a block, for the device."""
+    # A few restarts already use all cores of a CPU, and small groups wait less for their
+    # slowest restart; an accelerator runs all of them at once (benchmarks/kmeans.py).
     on_cpu = jax.default_backend() == "cpu"
     at_once = min(n_init, 5) if on_cpu else n_init
     rows, entries = (4096, 2**20) if on_cpu else (65536, 2**26)
@@ -174,7 +191,7 @@ def _k_means(
     seed = partial(_seed, samples, n_clusters, _default_trials(n_clusters))
     initial = lax.map(seed, keys, batch_size=at_once)
     state = _lloyd(samples, initial, max_iter, tolerance, at_once)
-    # Rounded here, so that labels and inertia are those of the centroids returned.
+    # Rounded to the returned centroids first, so that labels and inertia belong to them.
     centroids = state.centroids + samples.mean[None, None, :]
     relative = centroids - samples.mean[None, None, :]
     inertias = lax.map(partial(_inertia, samples), relative)
@@ -188,7 +205,7 @@ def _k_means(
 def _scores(
     centroids: Float[Array, "k d"], x: Float[Array, "b d"]
 ) -> Float[Array, "k b"]:
-    """Squared distances less the square of x, a cluster a row: so reduced faster."""
+    """Computes squared distances less ||x||^2, with a row for each cluster."""
     products = jnp.einsum("kd,bd->kb", centroids, x, precision=lax.Precision.HIGHEST)
     return (centroids**2).sum(axis=1)[:, None] - 2 * products
 
@@ -200,14 +217,15 @@ def _squared_distances(
 
 
 def _nearest(scores: Float[Array, "k b"]) -> Int[Array, " b"]:
-    """The first of the lowest scores of each sample.
+    """Finds the first of the lowest scores of each sample.
 
-    Two plain minima: on a CPU, XLA's argmin takes 16 times as long (benchmarks/kmeans.py).
+    It takes two minima, because XLA's argmin is 16 times slower on a CPU
+    (benchmarks/kmeans.py).
     """
     k = len(scores)
     lowest = scores == scores.min(axis=0, keepdims=True)
     clusters = jnp.arange(k, dtype=jnp.int32)[:, None]
-    # A sample without a lowest score (overflow) goes to the last cluster.
+    # A sample whose scores are NaN (overflow within a traced call) gets the last cluster.
     return jnp.minimum(jnp.where(lowest, clusters, k).min(axis=0), k - 1)
 
 
@@ -220,13 +238,13 @@ def _inertia(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, "
 
 
 def _block_inertia(centroids: Array, x: Array, real: Array) -> Float[Array, ""]:
-    """The inertia from differences: the expanded square would cancel digits."""
+    """Computes the inertia from differences, because the expanded square loses digits."""
     differences = x - centroids[_nearest(_scores(centroids, x))]
     return jnp.where(real[:, None], differences**2, 0).sum()
 
 
 def _closest(samples: Samples, centroids: Float[Array, "k d"]) -> Float[Array, "m b"]:
-    """Squared distance of each sample to its nearest centroid; 0 on the padding."""
+    """Computes the squared distance to the nearest centroid; 0 for the padding."""
     block_closest = partial(_block_closest, samples.mean, centroids)
     return lax.map(block_closest, (samples.rows, samples.real))
 
@@ -240,7 +258,8 @@ def _block_closest(mean: Array, centroids: Array, block: Any) -> Float[Array, " 
 def _seed(
     samples: Samples, n_clusters: int, n_trials: int, key: Array
 ) -> Float[Array, "k d"]:
-    """Greedy k-means++ for one restart, relative to the mean of the samples."""
+    """Draws the centroids of one restart, relative to the mean of the samples."""
+    # In (0, 1], for the block and the row of each candidate.
     levels = 1 - jax.random.uniform(key, (n_clusters, 2, n_trials))
     uniform = samples.real.astype(jnp.float32)
     first = draw(samples, levels[0, :, :1], uniform)
@@ -252,7 +271,7 @@ def _seed(
 def _add_centroid(
     samples: Samples, closest: Float[Array, "m b"], levels: Float[Array, "2 t"]
 ) -> tuple[Float[Array, "m b"], Float[Array, " d"]]:
-    """Draws candidates, and keeps the one that leaves the lowest inertia."""
+    """Draws candidates, and keeps the one with the lowest inertia."""
     candidates = draw(samples, levels, closest)
     zero = jnp.zeros(len(candidates))
     inertias = partial(_block_inertias, candidates)
@@ -264,7 +283,7 @@ def _add_centroid(
 def _block_inertias(
     candidates: Array, x: Array, real: Array, closest: Array
 ) -> Float[Array, " t"]:
-    """Inertia with each candidate as one more centroid; `closest` masks the padding."""
+    """Computes the inertia with each candidate added; `closest` is 0 for the padding."""
     distances = _squared_distances(candidates, x)
     return jnp.minimum(closest[None, :], distances).sum(axis=1)
 
@@ -276,7 +295,7 @@ def _lloyd(
     tolerance: Array | float,
     at_once: int,
 ) -> _LloydState:
-    """Lloyd's iterations from given centroids, on `at_once` restarts at a time."""
+    """Runs Lloyd's iterations from given centroids, on `at_once` restarts at a time."""
     r, _, d = centroids.shape
     variance = _inertia(samples, jnp.zeros((1, d))) / (samples.real.sum() * d)
     state = _LloydState(centroids, jnp.zeros(r, jnp.int32), jnp.zeros(r, bool))
@@ -295,14 +314,15 @@ def _lloyd_step(
     at_once: int,
     state: _LloydState,
 ) -> _LloydState:
-    """Moves the first `at_once` restarts still to finish; a finished one is frozen."""
+    """Iterates the first `at_once` unfinished restarts; a finished one does not change."""
     finished = state.converged | (state.n_iter >= max_iter)
+    # A stable sort puts unfinished restarts first; finished ones may fill up the group.
     chosen = jnp.argsort(finished)[:at_once]
     frozen = finished[chosen]
     old = state.centroids[chosen]
     new = jnp.where(frozen[:, None, None], old, _moved(samples, old))
     shift = ((new - old) ** 2).sum(axis=(1, 2))
-    # Compiled, a mean may be rounded in two ways: standing still is not always shift 0.
+    # Compiled code may round the same mean in two ways: the shift need not reach 0.
     rounding = (4 * _EPS) ** 2 * (new**2).sum(axis=(1, 2))
     still = shift <= jnp.maximum(threshold, rounding)
     return _LloydState(
@@ -313,7 +333,7 @@ def _lloyd_step(
 
 
 def _moved(samples: Samples, centroids: Float[Array, "r k d"]) -> Float[Array, "r k d"]:
-    """The mean of the samples nearest to each centroid."""
+    """Computes the mean of the samples nearest to each centroid."""
     zero = jnp.zeros_like(centroids), jnp.zeros(centroids.shape[:2], jnp.int32)
     block_sums = jax.vmap(_block_sums, in_axes=(0, None, None))
     sums, counts = sum_over_blocks(samples, zero, partial(block_sums, centroids))
@@ -326,7 +346,7 @@ def _moved(samples: Samples, centroids: Float[Array, "r k d"]) -> Float[Array, "
 
 
 def _block_sums(centroids: Array, x: Array, real: Array) -> tuple[Array, Array]:
-    """Sum [k, d] and number [k] of the samples of each cluster."""
+    """Computes sum [k, d] and number [k] of the samples of each cluster."""
     labels = _nearest(_scores(centroids, x))
     if jax.default_backend() == "cpu" and len(centroids) >= ADDED_FROM:
         counts = jnp.zeros(len(centroids), jnp.int32).at[labels].add(real)
@@ -349,12 +369,14 @@ def _relocate_empty(
     empty = counts == 0
     closest = in_order(samples, _closest(samples, centroids))
     farthest = lax.top_k(closest, len(centroids))[1]
+    # The i-th empty cluster gets the i-th farthest sample; other entries are unused.
     index = farthest[jnp.cumsum(empty) - 1]
     x = samples_at(samples, index)
     donors = _nearest(_scores(centroids, x))
-    # float32 cannot tell a nearer one from its centroid: duplicates fill no cluster.
+    # A duplicate of its centroid differs from it by rounding only, and fills no cluster.
     apart = ((x - centroids[donors]) ** 2).sum(axis=1) > _EPS * (x**2).sum(axis=1)
     takes = empty & apart
     taken = jnp.where(takes[:, None], x, 0)
+    # Moved samples are subtracted from their donors; .add also sums over equal donors.
     sums = sums.at[donors].add(-taken) + taken
     return sums, counts.at[donors].add(-takes.astype(jnp.int32)) + takes

@@ -1,8 +1,8 @@
-"""Gaussian mixtures with diagonal covariances: the posterior, and the fit by EM.
+"""Gaussian mixtures with diagonal covariances: posterior, and fit by EM.
 
 Dempster, Laird and Rubin, `Maximum Likelihood from Incomplete Data via the EM Algorithm
-<https://doi.org/10.1111/j.2517-6161.1977.tb01600.x>`_, 1977. Everything in log space, on
-the device.
+<https://doi.org/10.1111/j.2517-6161.1977.tb01600.x>`_, 1977. Densities are
+computed in log space.
 """
 
 import math
@@ -14,40 +14,41 @@ from jaxtyping import Array, Float, Int
 
 from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
 
-# In deviations: what is farther off than that is as far off from every cluster.
+# Largest number of standard deviations: beyond it, all clusters count as equally far.
 FARTHEST = 1e12
-# Added to every variance, as scikit-learn does: samples that are equal have none.
+# Added to every variance, as in scikit-learn: equal samples have a variance of 0.
 LEAST_VARIANCE = 1e-6
-# Samples that every cluster has beside its own, spread as all are: one may have none.
+# Number of samples, distributed like all samples, added to every cluster: some are empty.
 PSEUDO_COUNT = 1e-6
 
 
 class Mixture(NamedTuple):
     """A mixture of k Gaussians in d dimensions."""
 
-    log_weights: jax.Array  # [k], whose exponentials sum to 1
+    log_weights: jax.Array  # [k], the exponentials sum to 1
     means: jax.Array  # [k, d]
     log_variances: jax.Array  # [k, d] of each coordinate
 
 
 class _Fit(NamedTuple):
-    """What an iteration of EM hands on."""
+    """State between two iterations of EM."""
 
     mixture: Mixture
     likelihood: jax.Array  # [] mean log-likelihood a sample, before the last step
-    gain: jax.Array  # [] of it, in that step
+    gain: jax.Array  # [] change of the likelihood in that step
     iteration: jax.Array  # [] int32
 
 
 def deviations(z: Float[Array, "n d"], mixture: Mixture) -> Float[Array, "n k d"]:
-    """How many standard deviations each embedding is from each mean, up to `FARTHEST`.
+    """Computes the offset of each embedding from each mean, in standard deviations.
 
     Args:
       z: embeddings.
-      mixture: in the space of `z`.
+      mixture: a mixture in the space of `z`.
 
     Returns:
-      Signed numbers. What sums them over d fuses with them: they take no memory.
+      Signed numbers, clipped to +-`FARTHEST`. XLA fuses them into a sum over d, so that the
+      array takes no memory.
     """
     scales = jnp.exp(-0.5 * mixture.log_variances)
     offsets = (z[:, None, :] - mixture.means[None, :, :]) * scales[None, :, :]
@@ -55,11 +56,11 @@ def deviations(z: Float[Array, "n d"], mixture: Mixture) -> Float[Array, "n k d"
 
 
 def log_joint(z: Float[Array, "n d"], mixture: Mixture) -> Float[Array, "n k"]:
-    """log p(z, c): the logarithm of each cluster's weight times its density.
+    """Computes log p(z, c), the logarithm of each cluster's weight times its density.
 
     Args:
       z: embeddings.
-      mixture: in the space of `z`.
+      mixture: a mixture in the space of `z`.
 
     Returns:
       Finite numbers, in nats.
@@ -70,11 +71,11 @@ def log_joint(z: Float[Array, "n d"], mixture: Mixture) -> Float[Array, "n k"]:
 
 
 def log_posterior(z: Float[Array, "n d"], mixture: Mixture) -> Float[Array, "n k"]:
-    """log p(c | z), finite however far an embedding is from all clusters.
+    """Computes log p(c | z), which is finite at any distance from the clusters.
 
     Args:
       z: embeddings.
-      mixture: in the space of `z`.
+      mixture: a mixture in the space of `z`.
 
     Returns:
       Rows that exponentiate to distributions over the clusters.
@@ -90,26 +91,32 @@ def fit_mixture(
     max_iter: int = 100,
     tolerance: float = 1e-3,
 ) -> Mixture:
-    """Fits a mixture by expectation and maximization, from labels to start with.
+    """Fits a mixture by expectation and maximization (EM), starting from labels.
 
-    The same start gives the mixture of scikit-learn's `GaussianMixture` with
-    `covariance_type="diag"`. A cluster without a sample starts with all samples' mean
-    and variance, and next to no weight.
+    From the same start, scikit-learn's `GaussianMixture` with `covariance_type="diag"` gives
+    the same mixture. An empty cluster starts with the mean and variance of all samples, and
+    almost no weight.
 
     Args:
-      z: embeddings.
-      labels: the cluster that each starts in, from 0 to k - 1.
-      n_clusters: k.
-      max_iter: most iterations, at least 1.
-      tolerance: EM stops once an iteration gains less than this of the mean
-        log-likelihood a sample.
+      z: embeddings, [n, d] float32.
+      labels: initial cluster of each embedding, from 0 to k - 1.
+      n_clusters: number of clusters k, from 1 to n.
+      max_iter: largest number of iterations, at least 1.
+      tolerance: EM stops once the mean log-likelihood of a sample, in nats, changes by less
+        than this in an iteration.
 
     Returns:
       The mixture after the last iteration.
 
     Raises:
-      TypeError, ValueError: `z` is not finite numbers of shape [n, d], `labels` not one
-        for each, or k or `max_iter` is out of range.
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], the shape of `labels`
+        is not [n], or k or `max_iter` is out of range.
+
+    Example:
+      >>> z = jnp.array([[0.0], [2.0], [9.0], [11.0]])
+      >>> mixture = fit_mixture(z, jnp.array([0, 0, 1, 1]), 2)
+      >>> mixture.means.round(1).tolist()
+      [[1.0], [10.0]]
     """
     check_samples(z, "z")
     check_n_clusters(n_clusters, len(z))
@@ -119,7 +126,7 @@ def fit_mixture(
             f"labels must have shape {(len(z),)}, one for each row of z, got "
             f"{tuple(labels.shape)}."
         )
-    # Sums of squares far from the origin would lose digits.
+    # Far from the origin, sums of squares would lose digits.
     origin = z.mean(axis=0)
     centered = z - origin[None, :]
     infinity = jnp.full((), jnp.inf, z.dtype)
@@ -144,7 +151,7 @@ def fit_mixture(
 
 
 def _maximized(z: Float[Array, "n d"], shares: Float[Array, "n k"]) -> Mixture:
-    """The likeliest mixture, where cluster c has its share in each sample; z is centered."""
+    """Computes the most likely mixture, given the clusters' shares in each centered sample."""
     sizes = shares.sum(axis=0) + PSEUDO_COUNT
     means = jnp.matmul(shares.T, z, precision="highest") / sizes[:, None]
 

@@ -1,6 +1,6 @@
-"""Exact nearest neighbors on the device, and the graph that they make.
+"""Exact nearest neighbors on the device, and their graph.
 
-In matrix products, and without an n x n array.
+Distances are matrix products of blocks of samples; no array of shape [n, n] exists.
 """
 
 from functools import partial
@@ -13,11 +13,11 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.validation import check_positive_int, check_samples
 
-# Distances that may be in memory at once: 134 MB.
+# Largest number of distances in memory at a time, 134 MB.
 DISTANCES_AT_ONCE = 2**25
-# Samples whose least distance stands for all of theirs in the first of two rounds.
+# Number of samples in a group, of which the first of two searches sees only the nearest.
 GROUP_SIZE = 64
-# Least weight of an edge: a copy of a far sample must not fall off the graph.
+# Smallest weight of an edge: isolated samples with duplicates must stay connected.
 LEAST_WEIGHT = 1e-6
 
 
@@ -33,21 +33,27 @@ def nearest_neighbors(
 ) -> Neighbors:
     """Finds the nearest other samples of each sample, by comparing all with all.
 
-    Blocks of rows meet all samples in a matrix product. Sorting so many distances would
-    cost far more than the product: the least of each group of samples is looked at
-    first, and only the groups with the lowest of those can hold a neighbor.
+    The distances of a block of rows to all samples are one matrix product. Sorting all of
+    them would take much longer than the product. Samples are therefore in groups of 64:
+    only the m groups with the smallest minima can hold the m nearest neighbors.
 
     Args:
-      x: samples.
-      n_neighbors: m, from 1 to n - 1.
+      x: samples, [n, d] of any numeric dtype.
+      n_neighbors: number of neighbors m, from 1 to n - 1.
 
     Returns:
-      Indices and Euclidean distances. A sample is not its own neighbor, a copy of it
-      is. Which of several samples at the same distance are taken is not said.
+      Indices and Euclidean distances. A sample is not its own neighbor, but a duplicate of
+      it is. The order of neighbors at equal distances is arbitrary.
 
     Raises:
-      TypeError, ValueError: `x` is not finite numbers of shape [n, d], or there are not
-        so many neighbors.
+      TypeError, ValueError: `x` is not finite numbers of shape [n, d], or `n_neighbors` is
+        out of range.
+
+    Example:
+      >>> x = np.array([[0.0], [1.0], [5.0], [7.0]], np.float32)
+      >>> neighbors = nearest_neighbors(x, 1)
+      >>> neighbors.indices[:, 0].tolist(), neighbors.distances[:, 0].tolist()
+      ([1, 0, 3, 2], [1.0, 1.0, 2.0, 2.0])
     """
     check_samples(x)
     check_positive_int("n_neighbors", n_neighbors)
@@ -62,10 +68,10 @@ def nearest_neighbors(
 @partial(jax.jit, static_argnames="n_neighbors")
 def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
     n = len(x)
-    # Small numbers leave the differences of squares below more exact.
+    # Centered, because differences of large squares would lose digits below.
     x = x.astype(jnp.float32)
     x = x - x.mean(axis=0, keepdims=True)
-    # With few groups, a sample is a group of its own.
+    # If groups would be few, each sample is a group.
     size = GROUP_SIZE if n >= 4 * GROUP_SIZE * n_neighbors else 1
     others = jnp.pad(x, ((0, -n % size), (0, 0)))
     squares = (others**2).sum(axis=1)
@@ -78,7 +84,7 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
         # Rows past the end repeat the last one and are dropped.
         row = jnp.minimum(row, n - 1)
         own = x[row]
-        # |own - other|^2 without |own|^2, which does not change the order.
+        # ||own - other||^2 without ||own||^2, which does not change the order.
         products = jnp.matmul(own, others.T, precision="highest")
         distances = squares[None, :] - 2 * products
         itself = row[:, None] == jnp.arange(len(others))[None, :]
@@ -86,10 +92,11 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
         groups = distances.reshape(block_size, -1, size)
         _, nearest = jax.lax.top_k(-groups.min(axis=2), n_neighbors)
         candidates = jnp.take_along_axis(groups, nearest[:, :, None], axis=1)
+        # `place` counts within the m candidate groups, `indices` over all samples.
         _, place = jax.lax.top_k(-candidates.reshape(block_size, -1), n_neighbors)
         group = jnp.take_along_axis(nearest, place // size, axis=1)
         indices = group * size + place % size
-        # Once more and exactly, for the few that are kept.
+        # Distances of the kept few are computed again without cancellation.
         apart = own[:, None, :] - x[indices]
         return Neighbors(indices, jnp.sqrt((apart**2).sum(axis=2)))
 
@@ -98,30 +105,35 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
 
 
 class Graph(NamedTuple):
-    """A symmetric graph W = A + A^T, with the edges of A in the order of `Neighbors`."""
+    """Symmetric graph W = A + A^T, with the edges of A in the order of `Neighbors`."""
 
     neighbors: Int[Array, "n m"]
-    weights: Float[Array, "n m"]  # half an edge's weight where both ends list it
+    weights: Float[Array, "n m"]  # half the edge's weight if both ends list it
 
 
 def neighbor_graph(neighbors: Neighbors, *, scale_neighbor: int = 7) -> Graph:
-    """Ties samples to their neighbors, as strongly as their own surroundings say.
+    """Connects samples to their neighbors, with weights relative to the local scale.
 
-    w_ij = exp(-d_ij^2 / (s_i s_j)) where one of the two is among the other's nearest,
-    with s_i the distance of i to its seventh neighbor: Zelnik-Manor and Perona,
+    w_ij = exp(-d_ij^2 / (s_i s_j)) if i or j is among the nearest neighbors of the other,
+    where s_i is the distance of i to its seventh neighbor: Zelnik-Manor and Perona,
     `Self-Tuning Spectral Clustering
     <https://papers.nips.cc/paper/2619-self-tuning-spectral-clustering>`_, 2004.
 
     Args:
-      neighbors: from `nearest_neighbors`.
-      scale_neighbor: which neighbor gives the scale, counted from 1; the last one
-        where there are fewer.
+      neighbors: result of `nearest_neighbors`.
+      scale_neighbor: number of the neighbor whose distance is the scale, from 1; the last
+        neighbor if there are fewer.
 
     Returns:
       The graph.
 
     Raises:
       ValueError: `scale_neighbor` is below 1.
+
+    Example:
+      >>> x = np.array([[0.0], [1.0], [5.0], [7.0]], np.float32)
+      >>> neighbor_graph(nearest_neighbors(x, 2)).weights.shape
+      (4, 2)
     """
     check_positive_int("scale_neighbor", scale_neighbor)
     return _neighbor_graph(neighbors, scale_neighbor)
@@ -132,11 +144,12 @@ def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
     indices, distances = neighbors
     n, m = indices.shape
     scale = distances[:, min(scale_neighbor, m) - 1]
-    # Of a sample with many copies it is 0.
+    # The scale of a sample with many duplicates is 0; `tiny` keeps the quotient finite.
     scale = jnp.maximum(scale, jnp.finfo(jnp.float32).tiny ** 0.5)
     similar = jnp.exp(-(distances**2) / (scale[:, None] * scale[indices]))
     weights = jnp.maximum(similar, LEAST_WEIGHT)
 
+    # An edge that both ends list appears twice in A + A^T: each gets half its weight.
     def mutual(column: Int[Array, " n"]) -> Array:
         return (indices[column] == jnp.arange(n)[:, None]).any(axis=1)
 
@@ -145,14 +158,14 @@ def _neighbor_graph(neighbors: Neighbors, scale_neighbor: int) -> Graph:
 
 
 def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c"]:
-    """W v, the sum over each node's edges.
+    """Computes W v, the weighted sum over each node's edges.
 
     Args:
       graph: W, from `neighbor_graph`.
-      v: some vectors, as columns, with a value for each node.
+      v: c vectors as columns, with a value for each node.
 
     Returns:
-      W v, the vectors in the order of `v`.
+      W v.
     """
 
     def add(total: Array, column: tuple[Array, Array]) -> tuple[Array, None]:
@@ -165,5 +178,5 @@ def adjacency_product(graph: Graph, v: Float[Array, "n c"]) -> Float[Array, "n c
 
 
 def node_degrees(graph: Graph) -> Float[Array, " n"]:
-    """D, the sum of each node's edges."""
+    """Computes D, the sum of the weights of each node's edges."""
     return adjacency_product(graph, jnp.ones((len(graph.neighbors), 1)))[:, 0]

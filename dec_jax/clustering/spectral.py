@@ -1,12 +1,13 @@
-"""The manifold step: clusters as parts of a graph of neighbors, not as balls around means.
+"""Spectral clustering: cuts a graph of nearest neighbors into parts.
 
-    neighbors              z -> a graph that ties each sample to its nearest neighbors
-    leading_eigenvectors   graph -> spectrum: its slowest diffusions
-    partition              graph, spectrum -> labels, by their modularity
-    spectral_clustering    all three, over graphs of few and of more neighbors
+    neighbors              z -> a graph that connects each sample to its nearest neighbors
+    leading_eigenvectors   graph -> the leading eigenvectors of its adjacency matrix
+    partition              graph, eigenvectors -> labels, of the highest modularity
+    spectral_clustering    all three, over graphs of few and of many neighbors
 
-Nothing of the size n x n is held, and all of it runs on the device. A labeling of the
-training data is all that it gives: what is trained from it (`train`) predicts new data.
+It finds curved clusters, which k-means would split. No array of shape [n, n] exists, and all
+computations run on the device. The result is a labeling of the training data; a network that
+is trained from it (`train`) predicts new data.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,35 +30,37 @@ from dec_jax.clustering.neighbors import (
 )
 from dec_jax.validation import check_n_clusters, check_positive_int
 
-# Directions beside those asked for, which let the last of them converge.
+# Number of extra eigenvectors, without which the last requested one converges slowly.
 SPARE = 4
-# Products with the graph between two looks at the spectrum.
+# Degree of the polynomial, which is the number of products with the graph per iteration.
 DEGREE = 20
 
 
 class Spectrum(NamedTuple):
-    """The leading eigenvectors of a graph's normalized adjacency, largest first."""
+    """Leading eigenvectors of a graph's normalized adjacency matrix, largest first."""
 
-    eigenvalues: Float[Array, " e"]  # at most 1; as many ones as parts that are apart
+    eigenvalues: Float[
+        Array, " e"
+    ]  # at most 1; one eigenvalue of 1 for each connected part
     eigenvectors: Float[Array, "n e"]
 
 
 class _Ritz(NamedTuple):
-    """A subspace, its eigenvalues and eigenvectors, and S times those."""
+    """Eigenvalues and eigenvectors of S = D^-1/2 W D^-1/2 on a subspace, and S times these."""
 
     values: Float[Array, " e"]
     vectors: Float[Array, "n e"]
     images: Float[Array, "n e"]
-    rounds: Int[Array, ""]  # polynomials applied
+    rounds: Int[Array, ""]  # number of polynomials applied
 
 
 class Partition(NamedTuple):
-    """A graph cut into clusters."""
+    """Labels of a graph's nodes, and their quality."""
 
     labels: Int[np.ndarray, " n"]  # int32
     normalized_cut: float  # in [0, k], lower is better
     modularity: float  # below 1, higher is better
-    n_eigenvectors: int  # whose rows gave these labels
+    n_eigenvectors: int  # number of eigenvectors that the labels come from
 
 
 def leading_eigenvectors(
@@ -68,26 +71,26 @@ def leading_eigenvectors(
     tolerance: float = 1e-3,
     max_iter: int = 50,
 ) -> Spectrum:
-    """The largest eigenvalues of D^-1/2 W D^-1/2 and their eigenvectors.
+    """Computes the largest eigenvalues of S = D^-1/2 W D^-1/2 and their eigenvectors.
 
-    Subspace iteration with a Chebyshev polynomial of W in the place of W, which damps
-    what lies between -1 and the least eigenvalue of the subspace: Zhou, Saad, Tiago and
-    Chelikowsky, `Self-consistent-field calculations using Chebyshev-filtered subspace
+    Subspace iteration with a Chebyshev polynomial of S in place of S. The polynomial damps
+    eigenvectors whose eigenvalues are between -1 and the smallest one of the subspace:
+    Zhou, Saad, Tiago and Chelikowsky, `Self-consistent-field calculations using Chebyshev-filtered subspace
     iteration <https://doi.org/10.1016/j.jcp.2006.03.017>`_, 2006.
 
     Args:
-      key: a `jax.random.key`, of the first subspace.
-      graph: from `neighbor_graph`.
-      n_components: how many, from 1 to n.
-      tolerance: largest norm of S u - lambda u; the error of lambda is at most that,
-        and in practice its square.
-      max_iter: most polynomials.
+      key: a `jax.random.key`, which draws the first subspace.
+      graph: W, from `neighbor_graph`.
+      n_components: number of eigenvectors, from 1 to n.
+      tolerance: largest norm of S u - lambda u. It bounds the error of lambda, which in
+        practice is the square of the norm.
+      max_iter: largest number of polynomials, at least 1.
 
     Returns:
       Eigenvalues and orthonormal eigenvectors.
 
     Raises:
-      ValueError: `n_components` or `max_iter` are out of their range.
+      ValueError: `n_components` or `max_iter` is out of range.
     """
     check_positive_int("n_components", n_components)
     check_positive_int("max_iter", max_iter)
@@ -111,6 +114,7 @@ def _leading_eigenvectors(
     def apply(v: Float[Array, "n c"]) -> Float[Array, "n c"]:
         return adjacency_product(graph, v / root) / root
 
+    # Rayleigh-Ritz: the eigenvectors of S that are best within the span of v.
     def within(v: Float[Array, "n c"], rounds: Int[Array, ""]) -> _Ritz:
         image = apply(v)
         small = jnp.matmul(v.T, image, precision="highest")
@@ -125,17 +129,19 @@ def _leading_eigenvectors(
 
     def filtered(ritz: _Ritz) -> _Ritz:
         values, v, image, rounds = ritz
-        # The polynomial is small on [-1, cut] and grows beyond.
+        # Chebyshev polynomials are in [-1, 1] on [-1, 1], and grow fast beyond. Mapping
+        # [-1, cut] to [-1, 1] therefore amplifies only eigenvectors above the cut.
         cut = jnp.maximum(values[-1], -0.9)
         middle, half = (cut - 1) / 2, (cut + 1) / 2
 
+        # The recurrence T_j+1(t) = 2 t T_j(t) - T_j-1(t), with t = (S - middle) / half.
         def next_degree(_: Array, pair: tuple[Array, Array]) -> tuple[Array, Array]:
             before, last = pair
             return last, 2 * (apply(last) - middle * last) / half - before
 
         first = v, (image - middle * v) / half
         _, v = jax.lax.fori_loop(1, DEGREE, next_degree, first)
-        # Of one length, for float32: the first directions have grown by far the most.
+        # Scaled to length 1 for float32, because the leading columns have grown by far most.
         v, _ = jnp.linalg.qr(v / jnp.linalg.norm(v, axis=0, keepdims=True))
         return within(v, rounds + 1)
 
@@ -154,26 +160,25 @@ def partition(
     *,
     n_init: int = 10,
 ) -> Partition:
-    """Cuts a graph into clusters, through k-means on the rows of its eigenvectors.
+    """Cuts a graph into clusters by k-means on the rows of its eigenvectors.
 
-    Rows of length 1, as of Ng, Jordan and Weiss (2002). How many eigenvectors tell the
-    clusters apart is not known beforehand, k or some more: each number from k to 2 k
-    that the spectrum has is tried (eleven of them at most). Each partition is refined by
-    moving nodes as long as that lowers its normalized cut (Shi and Malik, 2000; Dhillon,
-    Guan and Kulis, 2007), and the one of the highest modularity is taken (Newman and
-    Girvan, 2004). The lowest cut would not do: one small piece torn off and two clusters
-    left together often cut less.
+    Rows are scaled to length 1, as in Ng, Jordan and Weiss (2002). The best number of
+    eigenvectors is not known beforehand. Up to eleven numbers from k to 2 k are tried, as
+    far as the spectrum has them. Each partition is refined by moving nodes as long as that
+    lowers its normalized cut (Shi and Malik, 2000; Dhillon, Guan and Kulis, 2007). The
+    partition of the highest modularity is returned (Newman and Girvan, 2004). The lowest cut
+    is a worse criterion: it often splits off a small piece, and leaves two clusters merged.
 
     Args:
-      key: a `jax.random.key`, of k-means.
-      graph: from `neighbor_graph`; cuts and modularities are those in it.
-      spectrum: from `leading_eigenvectors`, of k components or more, of this graph or
-        of another one of the same samples.
-      n_clusters: k.
-      n_init: restarts of each k-means.
+      key: a `jax.random.key` for k-means.
+      graph: graph from `neighbor_graph`, in which cuts and modularities are measured.
+      spectrum: at least k components from `leading_eigenvectors`, of this graph or of
+        another graph of the same samples.
+      n_clusters: number of clusters k.
+      n_init: number of restarts of each k-means.
 
     Returns:
-      The labels and how good a cut they are.
+      The labels and their quality.
 
     Raises:
       ValueError: the spectrum has fewer than k components, or k is out of range.
@@ -189,7 +194,7 @@ def partition(
     most = min(2 * n_clusters, vectors.shape[1])
     found: list[Partition] = []
     for count in np.unique(np.linspace(n_clusters, most, 11).round().astype(int)):
-        # Columns of zeros, so that all numbers are one compiled program.
+        # Unused columns become 0, so that one compiled program fits all numbers.
         kept = jnp.arange(most)[None] < count
         rows = unit_rows(jnp.where(kept, vectors[:, :most], 0))
         labels = k_means(key, rows, n_clusters, n_init=n_init).labels
@@ -201,17 +206,17 @@ def partition(
 
 
 def unit_rows(vectors: Float[Array, "n e"]) -> Float[Array, "n e"]:
-    """Each row scaled to length 1; a row of zeros stays one."""
+    """Scales each row to length 1; a row of zeros stays as it is."""
     length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / jnp.maximum(length, jnp.finfo(jnp.float32).tiny)
 
 
 class _Volumes(NamedTuple):
-    """What the edges say of a labeling."""
+    """Total weights of edges, by the labels of their ends."""
 
-    toward: Float[Array, "n k"]  # of each node, into each cluster
-    inside: Float[Array, " k"]  # of each cluster, into itself
-    total: Float[Array, " k"]  # of each cluster, anywhere
+    toward: Float[Array, "n k"]  # from each node into each cluster
+    inside: Float[Array, " k"]  # from each cluster into itself
+    total: Float[Array, " k"]  # from each cluster to all nodes
 
 
 def _volumes(
@@ -224,26 +229,26 @@ def _volumes(
 
 
 def _normalized_cut(volumes: _Volumes) -> Float[Array, ""]:
-    """The share of its edges that leaves each cluster, summed; an empty one counts 1."""
+    """Sums the share of edges that leave each cluster; an empty cluster counts as 1."""
     total = jnp.maximum(volumes.total, jnp.finfo(jnp.float32).tiny)
     return (1 - volumes.inside / total).sum()
 
 
 class _Refinement(NamedTuple):
-    """A labeling that is being refined."""
+    """State of the refinement of a labeling."""
 
     labels: Int[Array, " n"]
     volumes: _Volumes
     cut: Float[Array, ""]
-    gain: Float[Array, ""]  # of the last move
-    moves: Int[Array, ""]
+    gain: Float[Array, ""]  # decrease of the cut by the last move
+    moves: Int[Array, ""]  # number of moves
 
 
 @partial(jax.jit, static_argnames="k")
 def _refined(
     graph: Graph, labels: Int[Array, " n"], degrees: Float[Array, " n"], k: int
 ) -> tuple[Int[Array, " n"], Float[Array, ""], Float[Array, ""]]:
-    """Moves nodes to the nearest cluster of weighted kernel k-means, while it helps."""
+    """Moves nodes to the nearest cluster of weighted kernel k-means, as long as it helps."""
 
     def moved(volumes: _Volumes) -> Int[Array, " n"]:
         total = jnp.maximum(volumes.total, jnp.finfo(jnp.float32).tiny)
@@ -262,7 +267,7 @@ def _refined(
     def step(now: _Refinement) -> _Refinement:
         proposed = moved(now.volumes)
         volumes, cut = measured(proposed)
-        # An empty cluster would cut less than one of a single sample.
+        # A cluster must not become empty, even if that lowers the cut.
         better = (cut < now.cut) & (volumes.total.min() > 0)
         labels, volumes, lower = jax.tree.map(
             partial(jnp.where, better),
@@ -285,15 +290,19 @@ def cluster_means(
     labels: Int[Array | np.ndarray, " n"],
     n_clusters: int,
 ) -> Float[Array, "k d"]:
-    """The mean of each cluster: where a labeling puts the centroids.
+    """Computes the mean of each cluster, the centroids of a labeling.
 
     Args:
       z: embeddings.
-      labels: cluster of each, from 0 to k - 1.
-      n_clusters: k.
+      labels: cluster of each embedding, from 0 to k - 1.
+      n_clusters: number of clusters k.
 
     Returns:
       The means; 0 for an empty cluster.
+
+    Example:
+      >>> cluster_means(np.array([[1.0], [3.0], [7.0]]), np.array([0, 0, 1]), 2).tolist()
+      [[2.0], [7.0]]
     """
     members = jax.nn.one_hot(labels, n_clusters)
     sums = jnp.matmul(members.T, jnp.asarray(z), precision="highest")
@@ -308,26 +317,34 @@ def spectral_clustering(
     n_neighbors: Sequence[int] = (5, 10, 20),
     on_step: Callable[[], object] | None = None,
 ) -> Partition:
-    """Clusters embeddings by graphs of their neighbors.
+    """Clusters embeddings by graphs of their nearest neighbors.
 
-    Each graph proposes partitions, and the one of the fewest neighbors judges them: it
-    has the fewest edges between clusters, but its eigenvectors are easily led astray
-    where there are many samples.
+    Each graph proposes partitions, and the graph of the fewest neighbors judges them. That
+    graph has the fewest edges between clusters. Its eigenvectors alone are not enough,
+    because they separate small pieces of large data in place of clusters.
 
     Args:
       key: a `jax.random.key`.
-      z: embeddings.
-      n_clusters: k.
-      n_neighbors: edges of a sample in each graph, below n; the fewer of it and n - 1
-        are taken.
-      on_step: called once graphs, spectra and partitions are there, after each.
+      z: embeddings, [n, d] of any numeric dtype.
+      n_clusters: number of clusters k, from 1 to n.
+      n_neighbors: number of neighbors of a sample, for each graph. Numbers of n or more are
+        reduced to n - 1.
+      on_step: called three times: when the graphs, the eigenvectors and the partitions are
+        computed.
 
     Returns:
-      The labels, and how good a cut they are.
+      The labels and their quality.
 
     Raises:
-      TypeError, ValueError: `z` is not finite numbers of shape [n, d], k or a number of
-        neighbors is out of range, or there is no such number.
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], `n_neighbors` is
+        empty, or k or a number of neighbors is out of range.
+
+    Example:
+      >>> z = np.arange(12, dtype=np.float32)[:, None]
+      >>> z[6:] += 100
+      >>> found = spectral_clustering(jax.random.key(0), z, 2, n_neighbors=[3])
+      >>> sorted(np.bincount(found.labels).tolist())
+      [6, 6]
     """
     check_n_clusters(n_clusters, len(z))
     if not n_neighbors:
@@ -336,7 +353,7 @@ def spectral_clustering(
         check_positive_int("n_neighbors", size)
     sizes = sorted({min(size, len(z) - 1) for size in n_neighbors})
     step = on_step or (lambda: None)
-    # Nearest first: what fewer neighbors would be is in front.
+    # Neighbors are sorted: a graph of fewer neighbors takes the first columns.
     neighbors = nearest_neighbors(z, sizes[-1])
     graphs = [
         neighbor_graph(Neighbors(*(part[:, :size] for part in neighbors)))

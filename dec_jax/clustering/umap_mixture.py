@@ -1,9 +1,9 @@
-"""The manifold step by well-kept libraries: UMAP of the embedding and a Gaussian mixture.
+"""Clustering of embeddings by UMAP and a Gaussian mixture, with umap-learn and scikit-learn.
 
 McConville, Santos-Rodriguez, Piechocki and Craddock, `N2D: (Not Too) Deep Clustering via
 Clustering the Local Manifold of an Autoencoded Embedding
-<https://arxiv.org/abs/1908.05968>`_, ICPR 2020. Needs the extra `umap`; `manifold` does
-the like on the device, without it and faster.
+<https://arxiv.org/abs/1908.05968>`_, ICPR 2020. It needs the extra `umap`.
+`spectral` serves the same purpose on the device, faster and without further packages.
 """
 
 import warnings
@@ -23,17 +23,17 @@ def umap_mixture(
 
     Args:
       z: embeddings, shape [n, d].
-      n_clusters: k, of the mixture and of the dimensions of the UMAP.
-      seed: of both.
-      n_neighbors: of the UMAP; the fewer of it and n - 1 are taken. It has `min_dist` 0.
+      n_clusters: number of clusters k, also the number of dimensions of the UMAP.
+      seed: random seed of both.
+      n_neighbors: number of neighbors of UMAP, reduced to n - 1 if n is smaller.
 
     Returns:
-      int32 labels.
+      Labels, [n] int32.
 
     Raises:
       ImportError: umap-learn is not installed.
-      TypeError, ValueError: `z` is not finite numbers of shape [n, d], or k or the
-        neighbors are out of range.
+      TypeError, ValueError: `z` is not finite numbers of shape [n, d], or k or
+        `n_neighbors` is out of range.
     """
     values = np.asarray(z)
     check_samples(values, "z")
@@ -44,11 +44,11 @@ def umap_mixture(
 
 
 def check_umap() -> None:
-    """Raises ImportError unless umap-learn is installed; for callers with work ahead."""
+    """Raises ImportError unless umap-learn is installed; callers check before long work."""
     if find_spec("umap") is None:
         raise ImportError(
-            "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or take "
-            "manifold.spectral_clustering."
+            "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or use "
+            "dec_jax.clustering.spectral.spectral_clustering."
         )
 
 
@@ -56,7 +56,7 @@ def _umap(
     z: np.ndarray, n_components: int, seed: int, n_neighbors: int
 ) -> Float[np.ndarray, "n k"]:
     with warnings.catch_warnings():
-        # Of libraries beneath it, about themselves.
+        # Packages that UMAP imports warn about themselves.
         warnings.simplefilter("ignore")
         import umap
 
@@ -65,9 +65,9 @@ def _umap(
             n_components=n_components,
             min_dist=0.0,
             random_state=seed,
-            # A seed allows no more than one.
+            # UMAP with a seed runs a single job.
             n_jobs=1,
-            # Its spectral start needs more samples than that.
+            # UMAP's spectral initialization fails with few samples.
             init="spectral" if len(z) > 4 * n_components else "random",
         )
         return np.asarray(model.fit_transform(z.astype(np.float32)))

@@ -1,7 +1,7 @@
-"""Rows in blocks, one of them in memory at a time; over devices, the next rows of each.
+"""Rows in blocks, of which one is computed with at a time.
 
-Rows that are spread over devices stay where they are: a block holds as many rows of
-each device, so that all of them work on it.
+Rows that are sharded over devices stay on them: a block holds the same number of rows of each
+device, so that all devices work on it.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, Real, Shaped
 
 from dec_jax.parallel.sharding import mesh_size, shard_like
 
-# Rows that are embedded at once where all of the data pass through the network.
+# Rows that are embedded at once when all data pass through the network.
 BLOCK_SIZE = 2048
 
 
@@ -26,14 +26,15 @@ def to_blocks(
     """Cuts rows into blocks, the last of them padded with zeros.
 
     Args:
-      rows: one a sample.
+      rows: one row a sample.
       block_size: rows of a block on each device.
-      like: the samples whose devices the rows are spread over.
+      like: the samples over whose devices the rows are sharded.
 
     Returns:
-      The blocks. On one device the rows are in their order; on s devices a block is
-      the next `block_size` rows of the first, then of the second, and so on.
+      m blocks. On one device the rows stay in order. On s devices, a block consists of the
+      next `block_size` rows of the first device, then of the second, and so on.
     """
+    # Each of the s devices holds `share` consecutive rows, hence blocks are cut per device.
     s, rest = mesh_size(like), rows.shape[1:]
     share = -(-len(rows) // s)
     m = -(-share // block_size)
@@ -46,15 +47,15 @@ def to_blocks(
 def from_blocks(
     blocks: Shaped[Array, "m b ..."], n: int, like: Array
 ) -> Shaped[Array, "n ..."]:
-    """The n rows of `to_blocks`, in their order again.
+    """Undoes `to_blocks`.
 
     Args:
-      blocks: as `to_blocks` gives them, or what was computed of each row.
-      n: rows without the padding.
-      like: the samples whose devices the rows are spread over.
+      blocks: blocks of `to_blocks`, or values computed from each of their rows.
+      n: number of rows without the padding.
+      like: the samples over whose devices the rows are sharded.
 
     Returns:
-      One row a sample.
+      One row a sample, in the order of the samples.
     """
     s = mesh_size(like)
     m, b, *rest = blocks.shape
@@ -72,16 +73,20 @@ def map_blocks(
 ) -> Any:
     """Applies a function of rows to all rows, a block at a time.
 
-    Memory is that of one block, however many rows there are; the last block is
-    padded, and its padding dropped.
+    Memory is that of one block, however many rows there are. The last block is padded, and
+    the results of the padding are dropped.
 
     Args:
-      function: rows to an array, or a tree of arrays, with one row each.
+      function: maps rows to an array, or a tree of arrays, with one row for each.
       x: all rows.
-      block_size: rows in a block, of each device over which the rows are spread.
+      block_size: rows of a block on each device.
 
     Returns:
-      What `function(x)` would return.
+      The value of `function(x)`.
+
+    Example:
+      >>> map_blocks(lambda rows: rows.sum(axis=1), jnp.ones((5, 3)), block_size=2)
+      Array([3., 3., 3., 3., 3.], dtype=float32)
     """
     n = len(x)
     blocks = to_blocks(x, min(block_size, -(-n // mesh_size(x))), x)
@@ -102,21 +107,21 @@ def _padded(rows: Array, length: int, axis: int = 0) -> Array:
 )
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Samples in m blocks of b rows, in their own dtype, the last block padded."""
+    """Samples in m blocks of b rows, of any numeric dtype; the last block is padded."""
 
     rows: Real[Array, "m b d"]
     real: Bool[Array, "m b"]  # False on the padding
     mean: Float[Array, " d"]  # subtracted from each block when it is read
-    n: int
-    block_size: int  # of one device
+    n: int  # samples without the padding
+    block_size: int  # largest number of rows of a block on each device
 
 
 def in_blocks(z: Real[Array, "n d"], block_size: int) -> Samples:
-    """Cuts the samples into equal blocks of at most `block_size` rows a device."""
+    """Cuts samples into equal blocks of at most `block_size` rows on each device."""
     n, d = z.shape
     b = _equal(-(-n // mesh_size(z)), block_size)[1]
     real = to_blocks(jnp.ones(n, bool), b, z)
-    # From the first row on, so that the mean is exact far from the origin too.
+    # Summing differences to the first row keeps the mean exact far from the origin.
     first = z[0].astype(jnp.float32)
     samples = Samples(to_blocks(z, b, z), real, first, n, block_size)
     total = sum_over_blocks(samples, jnp.zeros(d), _block_total)
@@ -124,7 +129,7 @@ def in_blocks(z: Real[Array, "n d"], block_size: int) -> Samples:
 
 
 def _equal(n: int, block_size: int) -> tuple[int, int]:
-    """How many equal blocks of at most `block_size` rows, and the rows of each."""
+    """Computes the number of equal blocks of at most `block_size` rows, and their rows."""
     m = -(-n // block_size)
     return m, -(-n // m)
 
@@ -134,14 +139,14 @@ def _block_total(x: Array, real: Array) -> Float[Array, " d"]:
 
 
 def centered(rows: Real[Array, "b d"], mean: Float[Array, " d"]) -> Float[Array, "b d"]:
-    """Rows as float32, relative to the mean of the samples."""
+    """Converts rows to float32, relative to the mean of the samples."""
     return (rows - mean[None, :]).astype(jnp.float32)
 
 
 def sum_over_blocks(
     samples: Samples, zero: Any, f: Callable[..., Any], *more: Array
 ) -> Any:
-    """Adds `f(x, real, ...)` over the blocks, one of them in memory at a time."""
+    """Adds up `f(x, real, ...)` over the blocks, one at a time."""
     body = partial(_add_block, f, samples.mean)
     return lax.scan(body, zero, (samples.rows, samples.real, *more))[0]
 
@@ -154,16 +159,17 @@ def _add_block(
 
 
 def in_order(samples: Samples, values: Shaped[Array, "m b"]) -> Shaped[Array, " n"]:
-    """One value a sample in the order of the samples, on every device."""
+    """Puts one value a sample into the order of the samples, on every device."""
     return shard_like(
         from_blocks(values, samples.n, samples.rows), samples.rows, axis=None
     )
 
 
 def samples_at(samples: Samples, index: Int[Array, " t"]) -> Float[Array, "t d"]:
-    """The samples of these numbers, relative to their mean."""
+    """Gathers the samples with these indices, relative to the mean."""
     s = mesh_size(samples.rows)
     b = samples.rows.shape[1] // s
+    # Sample i is on device i // share, at place i % share of its rows.
     device, place = jnp.divmod(index, -(-samples.n // s))
     rows = samples.rows[place // b, device * b + place % b]
     return centered(shard_like(rows, samples.rows, axis=None), samples.mean)
@@ -172,21 +178,22 @@ def samples_at(samples: Samples, index: Int[Array, " t"]) -> Float[Array, "t d"]
 def draw(
     samples: Samples, levels: Float[Array, "2 t"], weights: Float[Array, "m b"]
 ) -> Float[Array, "t d"]:
-    """Draws samples in proportion to their weight: the block, then the row in it.
+    """Draws t samples in proportion to their weights: first a block, then a row in it.
 
-    The blocks are those of one device, so that as many devices draw the same samples.
+    The blocks are those of a single device, so that any number of devices draws the same
+    samples.
     """
     m, b = _equal(samples.n, samples.block_size)
     weights = _padded(in_order(samples, weights), m * b).reshape(m, b)
     block = _reached(levels[0], weights.sum(axis=1)[None, :])
     index = block * b + _reached(levels[1], weights[block])
-    # Rounding of the cumulative sums may point past the last sample.
+    # Rounding of the cumulative sums may give an index past the last sample.
     return samples_at(samples, jnp.minimum(index, samples.n - 1))
 
 
 def _reached(
     levels: Float[Array, " t"], weights: Float[Array, "#t w"]
 ) -> Int[Array, " t"]:
-    """Where the cumulative weight reaches a share of the total: never on a weight of 0."""
+    """Finds where cumulative weights reach shares of the total; never at a weight of 0."""
     cumulative = jnp.cumsum(weights, axis=1)
     return (cumulative < levels[:, None] * cumulative[:, -1:]).sum(axis=1)

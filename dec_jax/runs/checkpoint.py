@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dec_jax.parallel.sharding import (
+from dec_jax.parallel.processes import (
     from_first,
     is_first_process,
     text_from_first,

@@ -1,4 +1,4 @@
-"""One pass over a source: z, q, labels and the column sums of q, none of them held whole."""
+"""Single passes over a source that compute z, q, labels and column sums of q in blocks."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,12 +22,13 @@ from dec_jax.networks.autoencoder import embed as embed_array
 from dec_jax.objectives import DEC, Objective
 from dec_jax.streaming.read_ahead import Reading, blocks, order_of, scratch
 from dec_jax.streaming.sources import MappedRows, Source, source_of
-from dec_jax.training.state import TrainConfig, TrainState
+from dec_jax.training.refresh import keep_labels
+from dec_jax.training.state import NETWORK, TrainConfig, TrainState
 from dec_jax.validation import check_n_clusters, check_positive_int
 
-# Numbers of z, or of q, that are looked at in one program. Where all samples are one group,
-# q, its sums and p come out as they do in memory, to the last bit; where they are more,
-# groups are small, for the ten arrays of that size that a pass has at a time.
+# Numbers of z, or of q, that one program computes with. While all samples fit one group of
+# GROUP_VALUES, q, its sums and p equal those of the in-memory run bit for bit. Beyond, groups
+# are small, because a pass holds about ten arrays of a group's size at a time.
 GROUP_VALUES = 2**23
 SMALL_GROUP_VALUES = 2**20
 
@@ -40,17 +41,21 @@ def embed(
     rows: np.ndarray | None = None,
     reading: Reading = Reading(),
 ) -> np.ndarray:
-    """z of all samples, or of some rows of them.
+    """Computes z of all samples, or of some rows of them.
 
     Args:
       params: parameters with an entry "encoder".
       source: the samples.
       architecture: the network.
-      rows: which samples, in this order; None is all.
-      reading: how the source is read.
+      rows: indices of the samples, in the order of z; None is all samples.
+      reading: settings for reading the source.
 
     Returns:
-      z, [n, e] float32, a map of a scratch file that is gone with it.
+      z, [n, e] float32, a map of a scratch file that is deleted with it.
+
+    Raises:
+      TypeError, ValueError: the samples are not finite numbers of the network's width.
+      OSError: the scratch folder has no room for z.
     """
     source = source_of(source)
     check_width(source, architecture)
@@ -76,25 +81,26 @@ def k_means(
     n_init: int = 20,
     reading: Reading = Reading(),
 ) -> kmeans.KMeansResult:
-    """k-means of z of a random subsample, then one pass for the labels of all samples.
+    """Clusters z of a random subsample by k-means, then labels all samples in one pass.
 
     Args:
-      key: a `jax.random.key`; that of `k_means`, and folded with `n_init`, which no
-        restart takes, that of the subsample.
+      key: a `jax.random.key`. The restarts fold it with 0 to n_init - 1, the subsample
+        with n_init.
       params: parameters with an entry "encoder".
       source: the samples.
       n_clusters: number of clusters.
       architecture: the network.
-      sample_size: samples that k-means sees, drawn without replacement; where there are
-        no more than that, all, and the result is that of the in-memory `k_means`.
-      n_init: restarts.
-      reading: how the source is read.
+      sample_size: size of the subsample, drawn without replacement. If the source has no
+        more samples, all are taken, and the result is that of the in-memory `k_means`.
+      n_init: number of restarts.
+      reading: settings for reading the source.
 
     Returns:
-      Centroids, the labels of all samples; the inertia is that of the subsample.
+      Centroids and number of iterations of the subsample's best restart, the inertia of
+      the subsample, and the labels of all samples.
 
     Raises:
-      ValueError: fewer samples, or a smaller subsample, than clusters.
+      ValueError: the source or the subsample has fewer samples than clusters.
     """
     source = source_of(source)
     n = source.shape[0]
@@ -133,17 +139,18 @@ def assign(
     objective: Objective = DEC(),
     reading: Reading = Reading(),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """q and the hard labels of all samples, in one pass.
+    """Computes q and the hard labels of all samples, in one pass.
 
     Args:
       params: parameters with entries "encoder", "centroids" and those of the method.
       source: the samples.
       architecture: the network.
-      objective: the method, which says how q comes from z.
-      reading: how the source is read.
+      objective: the method, which computes q from z.
+      reading: settings for reading the source.
 
     Returns:
-      q, [n, k] float32, a map of a scratch file that is gone with it; and the labels.
+      q, [n, k] float32, a map of a scratch file that is deleted with it; and the labels,
+      [n] int32.
     """
     source = source_of(source)
     check_width(source, architecture)
@@ -152,7 +159,7 @@ def assign(
 
 
 class Look(NamedTuple):
-    """What one pass over all samples sees."""
+    """Result of one pass over all samples."""
 
     q: MappedRows  # [n, k]
     labels: np.ndarray  # [n] int32
@@ -160,7 +167,7 @@ class Look(NamedTuple):
     max_q: float
     q_entropy: float
     sizes: np.ndarray  # [k] int32, samples of each label
-    changed: int  # labels that are not the previous ones; 0 without these
+    changed: int  # labels that differ from the previous ones; 0 without these
 
 
 def look(
@@ -171,7 +178,7 @@ def look(
     reading: Reading,
     previous: np.ndarray | None = None,
 ) -> Look:
-    """The pass of a refresh; `previous` labels are compared with the new ones."""
+    """Makes the pass of a refresh, and compares the labels with the `previous` ones."""
     n, k = source.shape[0], len(params["centroids"])
     z = blocks(
         partial(_embed_block, params, architecture=architecture),
@@ -179,11 +186,10 @@ def look(
         reading=reading,
         multiple=rows_at_once(architecture),
     )
-    network = ("encoder", "decoder", "batch_stats")
-    clusters = {name: params[name] for name in params if name not in network}
+    clusters = {name: params[name] for name in params if name not in NETWORK}
     labels = np.empty(n, np.int32)
-    # Column sums of q, what is averaged, and counts: float32 would lose digits over
-    # millions.
+    # The k column sums of q, sums of max q and of the entropy, the number of changed labels,
+    # and the k cluster sizes, in float64: float32 would lose digits over millions.
     sums = np.zeros(2 * k + 3)
     made = _q_of(z, clusters, objective, labels, sums, previous)
     q = scratch(made, (n, k), reading)
@@ -207,7 +213,7 @@ def _q_of(
     sums: np.ndarray,
     previous: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
-    """Yields q, group after group, and puts what else is seen into the two arrays."""
+    """Yields q group by group, fills `labels`, and adds to `sums` (in the order of `look`)."""
     k, e = clusters["centroids"].shape
     rows = min(len(labels), _rows_of_group(len(labels), clusters["centroids"]))
     group = np.empty((rows, e), np.float32)
@@ -224,11 +230,12 @@ def _q_of(
         labels[here] = of_group
         done += len(z)
         yield q
-        # Gone before the next group comes.
+        # Freed before the next group is computed.
         del q, of_group, others
 
 
 def _rows_of_group(n: int, centroids: jax.Array) -> int:
+    """Computes the rows of a group: all of them if they are few, else a small number."""
     width = max(centroids.shape)
     one = n <= max(1, GROUP_VALUES // width)
     values = GROUP_VALUES if one else min(GROUP_VALUES, SMALL_GROUP_VALUES)
@@ -236,12 +243,12 @@ def _rows_of_group(n: int, centroids: jax.Array) -> int:
 
 
 def _grouped(blocks: Iterator[np.ndarray], group: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of all blocks, as many at a time as the array for them has room for."""
+    """Yields the rows of all blocks in groups, each written into the array `group`."""
     filled = 0
     for rows in blocks:
         while len(rows):
-            # A copy: to keep each block's own array, small as it is, would keep the
-            # memory around it from being used again.
+            # Rows are copied: references to many small blocks would keep the memory
+            # between them from being reused.
             fitting = rows[: len(group) - filled]
             group[filled : filled + len(fitting)] = fitting
             filled, rows = filled + len(fitting), rows[len(fitting) :]
@@ -255,18 +262,14 @@ def _grouped(blocks: Iterator[np.ndarray], group: np.ndarray) -> Iterator[np.nda
 def refreshed(
     state: TrainState, seen: Look, config: TrainConfig
 ) -> tuple[TrainState, Look]:
-    """The state with the labels of a pass, which the two then share where they can."""
+    """Puts the labels of a pass into the state, which shares their memory if possible."""
     change = jnp.float32(seen.changed) / len(seen.labels)
-    state = state._replace(
-        labels=jnp.asarray(seen.labels),
-        label_change=change,
-        converged=(state.step > 0) & (change < config.tolerance),
-    )
+    state = keep_labels(state, jnp.asarray(seen.labels), change, config=config)
     return state, seen._replace(labels=np.asarray(state.labels))
 
 
 def targets(seen: Look, centroids: jax.Array, reading: Reading) -> MappedRows:
-    """p of all samples: the second pass, over q alone."""
+    """Computes p of all samples, in a pass over q alone."""
     n, k = seen.q.x.shape
     at_once = _rows_of_group(n, centroids)
     frequency = jnp.asarray(seen.frequency)
@@ -306,7 +309,7 @@ def check_clustering(
     objective: Objective,
     config: TrainConfig,
 ) -> None:
-    """Raises unless a state of so many samples can learn from the source."""
+    """Raises ValueError unless a state of `n_samples` can be trained on the source."""
     check_width(source, architecture)
     if source.shape[0] != n_samples:
         raise ValueError(
@@ -318,7 +321,7 @@ def check_clustering(
             off = getattr(TrainConfig(), name)
             raise ValueError(
                 f"{name} must be {off} in a stream, which holds neither p nor z of all "
-                f"samples, got {value}."
+                f"samples, got {value}; set it to {off}, or train in memory."
             )
     objective.check(source.read(slice(0, 1)), architecture)
     if objective.fitted:

@@ -1,6 +1,6 @@
-"""Where samples are read from, some rows at a time: files larger than memory.
+"""Sources of samples: arrays, and files larger than memory, read some rows at a time.
 
-Nothing here keeps rows: what `read` returns is all that stays of a file in memory.
+Sources keep no rows: only the arrays that `read` returns take memory.
 """
 
 import mmap
@@ -17,22 +17,22 @@ import numpy as np
 from dec_jax.data.images import MODES, find_images, height_and_width, read_image
 from dec_jax.validation import check_choice, check_samples, one_line
 
-# Rows are copied out of a mapped file so many at a time by each reader: a row that is
-# touched brings up to 16 pages of its neighbors into memory, 4 MiB for these.
+# Reading one row of a mapped file brings up to 16 pages around it into memory, 64 KiB. Each
+# reader copies this number of rows, and then gives back the pages, 4 MiB.
 ROWS_AT_ONCE = 64
-MAPPED_AT_ONCE = 2**16  # the bytes of those 16 pages
-# A disk answers many readers at once; one reader waits for each page.
+MAPPED_AT_ONCE = 2**16
+# A disk serves many readers at once, whereas a single reader waits for each page.
 READERS = 16
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Samples that can be read in any order, as often as training passes over them.
+    """Samples that can be read repeatedly, in any order.
 
     Attributes:
-      name: what messages call it.
-      shape: (n, d), samples and values of each.
-      dtype: type of what `read` returns: bytes stay bytes.
+      name: name of the source in messages.
+      shape: (n, d), the number of samples and of the values of each.
+      dtype: dtype of the arrays that `read` returns, such as uint8.
     """
 
     name: str
@@ -40,18 +40,22 @@ class Source(Protocol):
     dtype: np.dtype
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """The samples [b, d] of these rows, in their order; called by one thread."""
+        """Returns the samples [b, d] of these rows, in order; called by one thread."""
 
 
 class ArraySource:
-    """An array in memory.
+    """Source of samples in memory.
 
     Args:
       x: samples, shape [n, d].
-      name: what messages call it.
+      name: name of the source in messages.
 
     Raises:
       TypeError, ValueError: `x` is not finite numbers of shape [n, d].
+
+    Example:
+      >>> ArraySource(np.zeros((5, 2))).read(slice(0, 3)).shape
+      (3, 2)
     """
 
     def __init__(self, x: np.ndarray, name: str = "x") -> None:
@@ -61,28 +65,28 @@ class ArraySource:
         self.shape = (self._x.shape[0], self._x.shape[1])
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """The samples of these rows."""
+        """Returns the samples of these rows."""
         return self._x[rows]
 
 
 class NpySource:
-    """An .npy file, memory-mapped; samples of more than one axis are flattened.
+    """Source of samples in an .npy file, which is memory-mapped.
 
-    Floats are taken as they are, where `load_dataset` divides a table's by the square root
-    of its columns' mean variance: write them so that this is about 1.
+    Samples of more than one axis are flattened. Floats are not scaled, whereas
+    `load_dataset` divides the values of a table by the square root of its columns' mean
+    variance: write values whose columns have a mean variance of about 1.
 
-    The pages of a mapping that were touched count as resident memory until the system
-    takes them back. They are given back after each read (not on Windows), and stay in
-    the system's cache of files.
+    Pages of a mapping count as resident memory once they are read. They are given back
+    after each read (not on Windows), and stay in the system's file cache.
 
     Args:
-      path: the file, as `numpy.save` writes it: [n, d], or images [n, h, w(, c)].
+      path: file written by `numpy.save`, of shape [n, d], or images [n, h, w(, c)].
 
     Raises:
-      FileNotFoundError: there is no such file.
-      TypeError: it does not hold numbers.
-      ValueError: it is no .npy file, has one axis only, is empty, is stored by columns,
-        or ends before its last row.
+      FileNotFoundError: the file does not exist.
+      TypeError: the file does not hold numbers.
+      ValueError: the file is not an .npy file, has only one axis, is empty, is stored by
+        columns, or ends before its last row.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -98,19 +102,19 @@ class NpySource:
             if size < expected:
                 raise ValueError(
                     f"{path} is truncated: {n} samples of {d} values ({dtype}) take "
-                    f"{expected} bytes, it has {size}; copy or write it again."
+                    f"{expected} bytes, got {size}; copy or write it again."
                 )
             self._rows = MappedRows(file, (n, d), dtype, offset)
         self.shape, self.dtype = (n, d), dtype.newbyteorder("=")
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """The samples of these rows."""
-        # JAX takes native byte order only; the values stay the same.
+        """Returns the samples of these rows."""
+        # JAX takes native byte order only; a conversion keeps the values.
         return self._rows.read(rows).astype(self.dtype, copy=False)
 
 
 def read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of an open .npy file, which is left at its first sample."""
+    """Reads shape and dtype of an open .npy file, up to the start of its first sample."""
     try:
         version = np.lib.format.read_magic(file)
         read = {
@@ -139,16 +143,16 @@ def read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]
 
 
 class MappedRows:
-    """Rows of a file, copied so that none of its pages stay resident.
+    """Rows of a mapped file, which are copied so that none of its pages stay resident.
 
     Args:
-      file: open for reading; it may be closed afterwards.
+      file: file open for reading; it may be closed afterwards.
       shape: (n, d).
-      dtype: type of the values.
-      offset: bytes before the first row.
+      dtype: dtype of the values.
+      offset: number of bytes before the first row.
 
     Attributes:
-      x: all rows; those that are touched here become resident.
+      x: a map of all rows; rows read through it become resident.
     """
 
     def __init__(
@@ -158,20 +162,23 @@ class MappedRows:
         flat = np.frombuffer(self._map, dtype, shape[0] * shape[1], offset)
         self.x = flat.reshape(shape)
         self._offset = offset
+        # The map outlives `file`; reads past the map need a descriptor of their own.
         self._file = os.dup(file.fileno()) if hasattr(os, "preadv") else -1
         if self._file >= 0:
             weakref.finalize(self, os.close, self._file)
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """A copy of these rows."""
+        """Returns a copy of these rows."""
         if isinstance(rows, slice):
             self._advise("MADV_NORMAL")
             out = self.x[rows].copy()
             self._advise("MADV_DONTNEED")
             return out
-        # In the order of the file: a disk reads forwards.
+        # Rows are read in the order of the file, because disks read forwards fastest.
+        # order[i] is the place in `out` of the i-th row of the file.
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
+        # Reading ahead helps if most rows follow one another, and wastes memory if not.
         neighbors = np.mean(np.diff(ordered) <= 1) > 0.5 if len(rows) > 1 else False
         self._advise("MADV_NORMAL" if neighbors else "MADV_RANDOM")
         out = np.empty((len(rows), self.x.shape[1]), self.x.dtype)
@@ -181,8 +188,9 @@ class MappedRows:
         return out
 
     def _are_far_apart(self, ordered: np.ndarray) -> bool:
-        """Whether `_fetch` gets these rows sooner than `_copy`, if it can at all."""
+        """Tells whether `_fetch` reads these rows sooner than `_copy`, if it can at all."""
         first, last = (int(ordered[0]), int(ordered[-1])) if len(ordered) else (0, 0)
+        # Each row brings its surrounding pages into memory: is that more than they span?
         apart = (last - first) * self.x[0].nbytes > len(ordered) * MAPPED_AT_ONCE
         return self._file >= 0 and apart and first >= 0 and last < len(self.x)
 
@@ -194,23 +202,27 @@ class MappedRows:
         far_apart: bool,
         reader: int,
     ) -> None:
-        """The share of one reader."""
+        """Copies the rows of one reader: pieces of 64 rows, in turn with the others."""
         for start in range(reader * ROWS_AT_ONCE, len(out), READERS * ROWS_AT_ONCE):
             piece = slice(start, start + ROWS_AT_ONCE)
             if far_apart:
                 self._fetch(ordered[piece], order[piece], out)
             else:
                 out[order[piece]] = self.x[ordered[piece]]
+                # Other readers may still need a page: they just read it again.
                 self._advise("MADV_DONTNEED")
 
     def _fetch(self, rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-        """Past the map: to map and unmap what is around each row would take longer."""
+        """Reads each row by a call to the system, which touches no page around it."""
         width = self.x[0].nbytes
         into = memoryview(out.view(np.uint8).reshape(-1))
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             to, at = into[place * width :][:width], self._offset + row * width
             if os.preadv(self._file, [to], at) != width:
-                raise OSError(f"The file was cut before its row {row} was read.")
+                raise OSError(
+                    f"The file must keep its size while it is read, got an end before "
+                    f"row {row}; write it again."
+                )
 
     def _advise(self, advice: str) -> None:
         if hasattr(mmap, advice):
@@ -218,19 +230,20 @@ class MappedRows:
 
 
 class ArrayRecordSource:
-    """array_record files, such as TFDS writes; a record is a sample.
+    """Source of samples in array_record files, such as those of TFDS, one a record.
 
     Args:
-      paths: a file, or several that follow one another.
-      dtype: type of the values of a record, which is taken as their bare bytes.
-      decode: makes the values of a record's bytes instead, in any shape; of TFDS:
+      paths: a file, or several whose records follow one another.
+      dtype: dtype of the values, if a record consists of their bytes.
+      decode: function from a record's bytes to its values, of any shape, in place of
+        `dtype`. For TFDS it is
         `lambda record: features.deserialize_example_np(record)["image"]` with
         `features = tfds.builder(name).info.features`.
 
     Raises:
       FileNotFoundError: a file does not exist.
-      ValueError: a file is damaged or empty; the first record is not made of whole
-        values.
+      ValueError: a file is damaged or empty, or the bytes of the first record are not a
+        whole number of values.
       TypeError: a record does not hold numbers.
       ImportError: array_record is not installed.
     """
@@ -272,7 +285,7 @@ class ArrayRecordSource:
         check_samples(first.reshape(1, -1), self.name)
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """The samples of these records."""
+        """Returns the samples of these records."""
         n, d = self.shape
         if isinstance(rows, slice):
             rows = np.arange(n)[rows]
@@ -290,6 +303,7 @@ class ArrayRecordSource:
         return out
 
     def _values(self, rows: list[int]) -> list[np.ndarray]:
+        """Reads and decodes records."""
         try:
             records = self._records.__getitems__(rows)
             return [np.asarray(self._decode(record)) for record in records]
@@ -300,15 +314,16 @@ class ArrayRecordSource:
 
 
 class ImageFolderSource:
-    """Images of a folder, unpacked each time they are read; see `load_image_folder`.
+    """Source of the images of a folder, which are decoded each time they are read.
 
-    Where training passes over them often, `write_npy` unpacks them once for all.
+    If training makes many passes, `write_npy` decodes the images once. The files are
+    those that `load_image_folder` finds.
 
     Args:
       folder: the folder.
       size: (height, width) in pixels, or one number for both.
-      mode: `gray` (1 channel) or `color` (3 channels): to look at all files first
-        would take a pass.
+      mode: `gray` (1 channel) or `color` (3 channels). It has no default, because finding
+        the mode of all files would take a pass.
 
     Attributes:
       names: the paths relative to `folder`, in the order of the rows.
@@ -316,8 +331,8 @@ class ImageFolderSource:
 
     Raises:
       FileNotFoundError: `folder` does not exist.
-      ValueError: no images, or an option out of range.
-      TypeError: `size` is not made of integers.
+      ValueError: `folder` holds no images, or an option is out of range.
+      TypeError: `size` does not consist of integers.
       ImportError: Pillow is not installed.
     """
 
@@ -333,7 +348,7 @@ class ImageFolderSource:
         except ImportError as error:
             raise ImportError(
                 "Images are read with Pillow, which is not installed; run pip install "
-                "'dec_jax[data]'."
+                "'dec_jax[images]'."
             ) from error
         check_choice("mode", mode, MODES)
         height, width = height_and_width(size)
@@ -346,12 +361,12 @@ class ImageFolderSource:
         self.dtype = np.dtype(np.uint8)
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
-        """The pixels of these images; ValueError names one that cannot be read."""
+        """Returns the pixels of these images; raises ValueError for one that is unreadable."""
         if isinstance(rows, slice):
             rows = np.arange(len(self.names))[rows]
         names = [self.names[row] for row in rows]
         out = np.empty((len(names), self.shape[1]), np.uint8)
-        # Pillow unpacks and resizes without the interpreter's lock.
+        # Pillow decodes and resizes without Python's global lock, so that threads help.
         pool = ThreadPoolExecutor()
         try:
             images = pool.map(self._read, [self._folder / name for name in names])
@@ -368,7 +383,7 @@ class ImageFolderSource:
 
 
 def source_of(x: Source | np.ndarray) -> Source:
-    """A source as it is; an array in memory as one."""
+    """Wraps an array in an `ArraySource`; returns a source as it is."""
     return x if isinstance(x, Source) else ArraySource(x)
 
 
@@ -378,12 +393,12 @@ def write_npy(
     *,
     rows_at_once: int = 4096,
 ) -> None:
-    """Writes a source as an .npy file, some rows at a time, for `NpySource` to read.
+    """Writes a source to an .npy file, some rows at a time, for `NpySource` to read.
 
     Args:
-      path: the file to write; one that exists is replaced.
+      path: the file to write; an existing file is replaced.
       source: the samples.
-      rows_at_once: samples in memory at a time.
+      rows_at_once: number of samples in memory at a time.
     """
     source = source_of(source)
     header = {

@@ -1,7 +1,7 @@
-"""Data larger than the device, or than memory: read in blocks, the next while this one trains.
+"""Training on data larger than memory: blocks are read while the device trains.
 
-The steps are those of `pretrain.py` and `train.py`, the device runs many of them on each
-block, and each epoch takes the samples in the order of the in-memory run:
+The device runs many steps on each block. The steps are those of the in-memory run, and each
+epoch takes the samples in the same order:
 
     from dec_jax import streaming
 
@@ -11,14 +11,15 @@ block, and each epoch takes the samples in the order of the in-memory run:
     state = streaming.init_state(keys[2], params, start.centroids, start.labels)
     result = streaming.train(state, source, architecture=net)
 
-`ArrayRecordSource` and `ImageFolderSource` read other files; anything with a `name`, a
-`shape`, a `dtype` and a `read` is a source (`Source`).
+`ArrayRecordSource` and `ImageFolderSource` read other files; any object with a `name`, a
+`shape`, a `dtype` and a `read` method is a source (`Source`).
 
-At each refresh one pass over the samples writes q to a scratch file and sums its columns; a
-pass over q writes p, exact, from which the steps read theirs. In memory p would outgrow all
-else; made anew of each batch it would cost a third of the speed of DEC. What is held of each
-sample is its label, 4 bytes, two or three times, and unless runs are shuffled
-(`Reading.run_length`) its place in the epoch, 4 bytes, 12 while that is drawn.
+At each refresh, one pass over the samples writes q to a scratch file and sums its columns.
+A pass over q then writes the exact p to another scratch file, from which the steps read the
+p of their batches. Recomputing p for each batch instead would cost a third of the speed of
+DEC. For each sample, memory holds two or three copies of its label, 4 bytes each, and its
+place in the epoch: 4 bytes, or 12 while the order is drawn. `Reading.run_length` above 1
+avoids the place.
 """
 
 from collections.abc import Callable
@@ -35,55 +36,28 @@ from dec_jax.networks.autoencoder import Params
 from dec_jax.objectives import DEC, Losses, Objective
 from dec_jax.streaming.passes import (
     Look,
-    assign,
     check_clustering,
     check_width,
-    embed,
-    k_means,
     look,
     refreshed,
     targets,
 )
 from dec_jax.streaming.read_ahead import Reading, batches, run_blocks
-from dec_jax.streaming.sources import (
-    ArrayRecordSource,
-    ArraySource,
-    ImageFolderSource,
-    NpySource,
-    Source,
-    source_of,
-    write_npy,
-)
+from dec_jax.streaming.sources import Source, source_of
 from dec_jax.training import state as train_state
-from dec_jax.training.cluster import join_history, stop_reason, train_step
+from dec_jax.training.cluster import train_step
+from dec_jax.training.loop import check_pretraining, result_of, stop_reason
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.pretrain import (
     PretrainConfig,
     PretrainHistory,
     PretrainState,
-    check_pretraining,
     init_pretraining,
     pretrain_step,
     run_epochs,
 )
 from dec_jax.training.state import History, TrainConfig, TrainResult, TrainState
-from dec_jax.validation import check_n_clusters, check_samples
-
-__all__ = [
-    "ArrayRecordSource",
-    "ArraySource",
-    "ImageFolderSource",
-    "NpySource",
-    "Reading",
-    "Source",
-    "assign",
-    "embed",
-    "init_state",
-    "k_means",
-    "pretrain",
-    "train",
-    "write_npy",
-]
+from dec_jax.validation import check_magnitude, check_n_clusters, check_samples
 
 
 def pretrain(
@@ -97,40 +71,51 @@ def pretrain(
     state: PretrainState | None = None,
     on_epoch: Callable[[PretrainState, PretrainHistory], bool | None] | None = None,
 ) -> tuple[Params, PretrainHistory]:
-    """`pretrain_end_to_end` of a source; the same key gives the same parameters.
+    """Trains all layers of the autoencoder on a source, as `pretrain_end_to_end` does.
 
     Args:
-      key: a `jax.random.key`.
+      key: a `jax.random.key`; the same key gives the same parameters.
       source: the samples.
       architecture: the network.
-      config: epochs, batch, optimizer, noise and loss.
-      reading: how the source is read.
-      validation: further samples, in memory.
-      state: where an earlier run stopped.
-      on_epoch: called after each epoch with the state (to save, not to keep) and the
-        epoch's losses; True stops training.
+      config: epochs, batch size, optimizer, noise and loss.
+      reading: settings for reading the source.
+      validation: samples in memory whose loss is measured after each epoch.
+      state: the state in which an earlier run stopped.
+      on_epoch: called after each epoch with the state and the epoch's losses. It may save
+        the state but not keep it. Returning True stops training.
 
     Returns:
-      The parameters, and the losses of each epoch run here.
+      The parameters, and the losses of each epoch of this call.
 
     Raises:
       TypeError, ValueError: the samples do not fit the architecture or the objective, or
         a block of them is not finite.
       FloatingPointError: the loss is no longer finite.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = PretrainConfig(epochs=2, batch_size=10)
+      >>> params, history = pretrain(
+      ...     jax.random.key(0), x, architecture=net, config=config
+      ... )
+      >>> history.loss.shape
+      (2,)
     """
     source = source_of(source)
     check_width(source, architecture)
-    check_pretraining(None, validation, architecture, config)
+    check_pretraining(None, validation, architecture, config.objective)
     n = source.shape[0]
     if state is None:
         settings: Any = {"architecture": architecture, "config": config}
         state = init_pretraining(key, n_samples=n, **settings)
-    # The compiled steps take over their argument's memory; the caller's stays.
+    # The compiled steps reuse their argument's memory: they get a copy of the state.
     state = jax.tree.map(jnp.copy, state)
     epoch_steps = steps_per_epoch(n, config.batch_size)
 
     def check(x: np.ndarray) -> None:
-        check_pretraining(x, None, architecture, config)
+        check_pretraining(x, None, architecture, config.objective)
 
     def epoch(state: PretrainState, **settings: Any) -> tuple[PretrainState, Array]:
         key, first = jax.random.fold_in(state.key, 0), int(state.step)
@@ -163,28 +148,31 @@ def init_state(
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
 ) -> TrainState:
-    """The state before the first refresh; `targets` is empty, as p is never held.
+    """Builds the state before the first refresh, with empty `targets`.
+
+    p is never held in memory: it is in a scratch file between two refreshes.
 
     Args:
       key: a `jax.random.key`, for shuffling and augmentation.
-      params: of the pretrained autoencoder.
-      centroids: where the clusters start.
-      labels: the clusters that the samples start in, int32.
+      params: parameters of the pretrained autoencoder.
+      centroids: initial centroids.
+      labels: initial cluster of each sample, int32.
       objective: the method.
       config: the settings of the phase.
 
     Returns:
-      The state; `params` and `centroids` are copied into it.
+      The state, with copies of `params` and `centroids`.
 
     Raises:
-      ValueError: more centroids than samples.
+      ValueError: there are more centroids than samples, or they are not finite, or so
+        large that squared distances to them overflow float32.
     """
     k = len(centroids)
     check_n_clusters(k, len(labels))
     state = train_state.init_state(
-        *(key, params, centroids, jnp.arange(k)), objective=objective, config=config
+        key, params, centroids, jnp.arange(k), objective=objective, config=config
     )
-    # Nothing takes over the memory of labels: those on the device can be shared.
+    # No program reuses the memory of labels, so that labels on the device are shared.
     kept = jnp.asarray if isinstance(labels, jax.Array) else jnp.array
     return state._replace(targets=jnp.zeros((0, k)), labels=kept(labels, jnp.int32))
 
@@ -199,35 +187,51 @@ def train(
     reading: Reading = Reading(),
     on_interval: Callable[[TrainState, History], bool | None] | None = None,
 ) -> TrainResult:
-    """`train` of a source: intervals of refresh and steps until labels stop changing.
+    """Clusters the samples of a source, until labels stop changing.
 
-    The same state gives the same result on the same machine, unbroken or resumed; on
-    data that fits, the labels of the in-memory run.
+    The same state gives the same result on the same machine, also if training is resumed.
+    On data that fit into memory, the labels are those of the in-memory `train`.
 
     Args:
-      state: from `streaming.init_state`, or where an earlier run stopped. It stays usable.
+      state: from `streaming.init_state`, or the final state of an earlier run. It stays
+        usable.
       source: the samples.
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()` or `DCN()`.
       config: the settings of the phase. `frozen_target_intervals`, `reseed_below` and
-        `keep_cluster_sizes` need p and z of all samples in memory, and are not for a stream.
-      reading: how the source is read.
-      on_interval: called after each interval with the state (to save, not to keep) and
-        the history's new row; True stops.
+        `keep_cluster_sizes` must be off, because they need p and z of all samples.
+      reading: settings for reading the source.
+      on_interval: called after each interval with the state and the history's new row. It
+        may save the state but not keep it. Returning True stops training.
 
     Returns:
-      Labels, q and centroids of the final parameters, history, and why it stopped; q is
-      a map of a scratch file that is gone with it.
+      Labels, q and centroids of the final parameters, the history, and the reason why
+      training stopped. q is a map of a scratch file, which is deleted with q.
 
     Raises:
       TypeError, ValueError: the samples do not fit the architecture, the state or the
-        method, or are not finite; a setting or method that a stream does not have.
+        method, or are not finite, or so large that squared distances overflow float32; or
+        the setting or method needs all samples in memory.
       OSError: the scratch folder has no room for q and p.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params
+      >>> from dec_jax.streaming import embed
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
+      >>> key = jax.random.key(0)
+      >>> params = init_params(key, net)
+      >>> z = embed(params, x, architecture=net)
+      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
+      >>> result = train(state, x, architecture=net, config=config)
+      >>> result.labels.shape, result.stop_reason
+      ((20,), 'max_intervals = 3 reached')
     """
     source = source_of(source)
     check_clustering(source, len(state.labels), architecture, objective, config)
-    # The compiled steps take over their argument's memory; the caller's stays. Labels
-    # stay out of the steps.
+    # The compiled steps reuse their argument's memory: they get a copy of the state,
+    # without the labels, which they do not need.
     labels = jnp.asarray(state.labels)
     bare = state._replace(targets=state.targets[:0], labels=labels[:0])
     state = jax.tree.map(jnp.copy, bare)._replace(labels=labels)
@@ -243,10 +247,10 @@ def train(
     rows: list[History] = []
     stopped, seen = False, None
     while not (done := stop_reason(state, config)) and not stopped:
-        # The old q goes before the new one comes: disk for one of them is enough.
+        # The old q is freed before the new one is made: the disk holds one of them.
         seen = None
         seen = look_at(state.params, previous=np.asarray(state.labels))
-        # The old labels go before the new ones are copied.
+        # The old labels are freed before the new ones are copied.
         state = state._replace(labels=state.labels[:0])
         state, seen = refreshed(state, seen, config)
         row = _row(state, seen)
@@ -260,15 +264,7 @@ def train(
             stopped = bool(on_interval(state, row))
     if seen is None:
         seen = look_at(state.params)
-    return TrainResult(
-        state=state,
-        labels=seen.labels,
-        q=seen.q.x,
-        centroids=np.asarray(state.params["centroids"]),
-        history=join_history(rows, n_clusters=seen.q.x.shape[1]),
-        n_steps=int(state.step),
-        stop_reason=done or "stopped by the caller",
-    )
+    return result_of(state, seen.q.x, seen.labels, rows, done)
 
 
 @partial(
@@ -285,7 +281,7 @@ def _pretrain_block(
     config: PretrainConfig,
     n_samples: int,
 ) -> tuple[PretrainState, tuple[Float[Array, " s"], Float[Array, " s"]]]:
-    """The steps of one block in one program."""
+    """Takes the steps of one block in one compiled program."""
 
     def step(
         state: PretrainState, batch: tuple[jax.Array, jax.Array]
@@ -319,7 +315,7 @@ def _train_block(
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, tuple[Losses, Float[Array, " s"]]]:
-    """The steps of one block in one program."""
+    """Takes the steps of one block in one compiled program."""
 
     def step(
         state: TrainState, batch: tuple[jax.Array, jax.Array, jax.Array]
@@ -349,10 +345,11 @@ def _interval(
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """The steps of an interval, and the mean of each term of the loss."""
+    """Takes the steps of an interval, and averages each term of the loss."""
 
     def check(x: np.ndarray) -> None:
         check_samples(x, source.name)
+        check_magnitude(x, source.name)
         objective.check(x, architecture)
 
     read_ahead = batches(
@@ -363,7 +360,7 @@ def _interval(
         config.batch_size,
         reading=reading,
         check=check,
-        beside=targets(seen, state.params["centroids"], reading),
+        alongside=targets(seen, state.params["centroids"], reading),
     )
     program = partial(
         _train_block,
@@ -371,7 +368,7 @@ def _interval(
         objective=objective,
         config=config,
     )
-    # What no step changes stays out of the programs.
+    # The steps do not change the labels: they stay out of the programs.
     labels = state.labels
     state, (losses, weights) = run_blocks(
         program, state._replace(labels=labels[:0]), read_ahead
@@ -382,10 +379,12 @@ def _interval(
 
 
 def _row(state: TrainState, seen: Look) -> History:
-    """A row of the history, before the interval's steps."""
+    """Builds the history's row of an interval, whose losses are not known yet."""
     nan = np.full(1, np.nan, np.float32)
     return History(
-        *(nan, nan, nan),
+        loss=nan,
+        clustering=nan,
+        reconstruction=nan,
         label_change=np.array([float(state.label_change)], np.float32),
         cluster_sizes=seen.sizes[None],
         converged=np.array([bool(state.converged)]),

@@ -11,21 +11,26 @@ from dec_jax.validation import check_positive_int
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a sample may be distorted; the default leaves it as it is.
+    """Settings of the random distortions of a sample; the default does not distort.
 
-    Each sample draws its own values, anew in each step.
+    Values are drawn for each sample, anew in each step.
 
     Attributes:
-      image_shape: (height, width, channels) of a sample, or None for a table, which
-        can only be masked. Never guessed from the number of columns.
-      rotation: largest rotation either way, in degrees.
-      shift: largest shift either way, as a fraction of the height and the width.
-      scale: largest change of size either way, as a fraction, below 1.
-      shear: largest horizontal shear either way, in degrees.
-      masking: probability with which an input is set to 0, in [0, 1) (the denoising
-        autoencoder's corruption: Vincent et al., JMLR 2010).
-      salt_and_pepper: probability with which an input is set to 0 or to 1, as likely
-        as not, in [0, 1).
+      image_shape: (height, width, channels) of a sample, or None for a table, which has
+        no affine distortions. It is never guessed from the number of columns.
+      rotation: largest rotation in either direction, in degrees, in [0, 180).
+      shift: largest shift in either direction, as a fraction of height and width, in
+        [0, 1).
+      scale: largest change of size in either direction, as a fraction, in [0, 1).
+      shear: largest horizontal shear in either direction, in degrees, in [0, 80).
+      masking: probability of setting a value to 0, in [0, 1) (the corruption of the
+        denoising autoencoder: Vincent et al., JMLR 2010).
+      salt_and_pepper: probability of setting a value to 0 or to 1, with equal chances, in
+        [0, 1).
+
+    Example:
+      >>> Augmentation(image_shape=(28, 28, 1), rotation=10).moves_pixels
+      True
     """
 
     image_shape: tuple[int, int, int] | None = None
@@ -53,13 +58,14 @@ class Augmentation:
                 check_positive_int("image_shape", size)
         elif self.moves_pixels:
             raise ValueError(
-                "rotation, shift, scale and shear need the shape of an image: "
-                "give image_shape=(height, width, channels), or only masking for a table."
+                "image_shape must be (height, width, channels) for rotation, shift, scale "
+                "and shear, got None; give it, or use only masking and salt_and_pepper "
+                "for a table."
             )
 
     @property
     def moves_pixels(self) -> bool:
-        """True if there is an affine part."""
+        """True if any affine distortion is on."""
         return any((self.rotation, self.shift, self.scale, self.shear))
 
 
@@ -68,21 +74,21 @@ def random_affine(
 ) -> Float[Array, "b d"]:
     """Rotates, shears, scales and shifts each image by its own random amounts.
 
-    Bilinear interpolation about the image's center; beyond the edge the nearest
-    pixel, as in the published recipes (Guo et al., DEC-DA, ACML 2018).
+    Pixels are interpolated bilinearly. Beyond the edge, the nearest pixel of the edge is
+    taken, as in the published recipes (Guo et al., DEC-DA, ACML 2018).
 
     Args:
       key: a `jax.random.key`.
       x: flattened images, of `settings.image_shape`.
-      settings: the ranges.
+      settings: the ranges of the distortions.
 
     Returns:
       The distorted images, flattened.
 
     Raises:
-      ValueError: `x` does not have the width that `image_shape` says.
+      ValueError: the number of columns of `x` is not that of `image_shape`.
     """
-    assert settings.image_shape is not None  # held by Augmentation itself
+    assert settings.image_shape is not None  # checked by Augmentation
     height, width, channels = settings.image_shape
     if x.shape[1] != height * width * channels:
         raise ValueError(
@@ -97,7 +103,7 @@ def random_affine(
     down = settings.shift * height * draws[3]
     right = settings.shift * width * draws[4]
 
-    # Where each output pixel is read: the inverse map, output -> input coordinates.
+    # The inverse map gives the input coordinates of each output pixel, about the center.
     cos, sin = jnp.cos(angle) / size, jnp.sin(angle) / size
     rows = jnp.arange(height) - (height - 1) / 2
     columns = jnp.arange(width) - (width - 1) / 2
@@ -109,6 +115,8 @@ def random_affine(
     source_row = jnp.clip(source_row + (height - 1) / 2, 0, height - 1)
     source_column = jnp.clip(source_column + (width - 1) / 2, 0, width - 1)
 
+    # The upper left one of the four pixels around the input coordinates. It is never in
+    # the last row or column, so that its lower right neighbor exists.
     top = jnp.minimum(jnp.floor(source_row), height - 2).astype(jnp.int32)
     left = jnp.minimum(jnp.floor(source_column), width - 2).astype(jnp.int32)
     row_part = (source_row - top).reshape(batch, -1, 1)
@@ -122,21 +130,21 @@ def random_affine(
     upper = read(0) * (1 - column_part) + read(1) * column_part
     lower = read(width) * (1 - column_part) + read(width + 1) * column_part
     moved = (upper * (1 - row_part) + lower * row_part).reshape(batch, -1)
-    # Else XLA on CPU reads the pixels again for every use of the image in a step.
+    # Without the barrier, XLA on a CPU interpolates again for each use of the images.
     return jax.lax.optimization_barrier(moved)
 
 
 def mask_inputs(
     key: jax.Array, x: Float[Array, "b d"], fraction: float
 ) -> Float[Array, "b d"]:
-    """Sets each input to 0 with probability `fraction` (masking noise)."""
+    """Sets each value to 0 with probability `fraction` (masking noise)."""
     return jnp.where(jax.random.bernoulli(key, 1 - fraction, x.shape), x, 0)
 
 
 def salt_and_pepper(
     key: jax.Array, x: Float[Array, "b d"], fraction: float
 ) -> Float[Array, "b d"]:
-    """Sets each input with probability `fraction` to 0 or to 1, as likely as not."""
+    """Sets each value to 0 or to 1, each with probability `fraction` / 2."""
     draws = jax.random.uniform(key, x.shape)
     salted = jnp.where(draws < fraction / 2, 1.0, x)
     return jnp.where((draws >= fraction / 2) & (draws < fraction), 0.0, salted)
@@ -145,7 +153,7 @@ def salt_and_pepper(
 def corrupt(
     key: jax.Array, x: Float[Array, "b d"], settings: Augmentation
 ) -> Float[Array, "b d"]:
-    """The noise that a denoising autoencoder has to undo: masking, salt and pepper."""
+    """Adds the noise that a denoising autoencoder removes: masking, salt and pepper."""
     if settings.masking:
         x = mask_inputs(key, x, settings.masking)
     if settings.salt_and_pepper:
@@ -162,10 +170,19 @@ def augment(
     Args:
       key: a `jax.random.key`.
       x: samples as floats, one a row.
-      settings: what may happen to them.
+      settings: the ranges of the distortions.
 
     Returns:
-      The distorted samples; `x` itself where the settings say nothing.
+      The distorted samples, or `x` itself if all distortions are off.
+
+    Raises:
+      ValueError: the number of columns of `x` is not that of `settings.image_shape`.
+
+    Example:
+      >>> x = jnp.ones((2, 1000))
+      >>> masked = augment(jax.random.key(0), x, Augmentation(masking=0.5))
+      >>> 0.4 < float(masked.mean()) < 0.6
+      True
     """
     affine_key, noise_key = jax.random.split(key)
     if settings.moves_pixels:

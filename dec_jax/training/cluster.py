@@ -1,18 +1,16 @@
-"""The clustering phase: refresh the target p, pull q to it for a while, look again.
+"""The clustering phase: refresh the target p, train towards it for an interval, repeat.
 
 Section 3 of Xie, Girshick and Farhadi, `Unsupervised Deep Embedding for Clustering
 Analysis <https://arxiv.org/abs/1511.06335>`_, ICML 2016:
 
-    refresh_targets   x -> z -> q -> p, labels, label_change   (all samples)
+    refresh           x -> z -> q -> p, labels, label_change   (all samples; `refresh.py`)
     train_step        p[batch], q -> loss -> gradients -> params    (one minibatch)
     train_interval    one refresh, then `update_interval` steps
     train             intervals, until labels stop changing
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from dec_jax.clustering.assignment import (
-    confidence,
-    hard_assignment,
-    label_change,
-    match_cluster_sizes,
-    shares_of,
-    target_distribution,
-)
+from dec_jax.clustering.assignment import hard_assignment
 from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, embed, scale_input
 from dec_jax.objectives import DEC, Losses, Objective
@@ -38,8 +29,9 @@ from dec_jax.parallel.sharding import (
     take_rows,
 )
 from dec_jax.training.augmentation import augment
+from dec_jax.training.loop import check_training, kept_rows, result_of, stop_reason
 from dec_jax.training.minibatches import minibatch_plan, scan_minibatches
-from dec_jax.training.refresh import fit_clusters, reseed_clusters
+from dec_jax.training.refresh import Refresh, refresh
 from dec_jax.training.state import (
     History,
     TrainConfig,
@@ -47,7 +39,7 @@ from dec_jax.training.state import (
     TrainState,
     optimizer_of,
 )
-from dec_jax.validation import check_positive_int, check_samples
+from dec_jax.validation import check_positive_int
 
 
 def assign(
@@ -57,90 +49,20 @@ def assign(
     architecture: Architecture,
     objective: Objective = DEC(),
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
-    """q and the hard labels of all samples, embedded a block at a time.
+    """Computes q and the hard labels of all samples, embedding a block at a time.
 
     Args:
       params: parameters with entries "encoder", "centroids" and those of the method.
-      x: samples, in their own type.
+      x: samples, [n, d] of any numeric dtype.
       architecture: the network.
-      objective: the method, which says how q comes from z.
+      objective: the method, which computes q from z.
 
     Returns:
-      q and the labels.
+      q, [n, k] float32, and the labels, [n] int32.
     """
     z = embed(params, x, architecture=architecture)
     q = objective.assignment(params, z)
     return shard_like((q, hard_assignment(q)), x, axis=None)
-
-
-def refresh_targets(
-    state: TrainState,
-    x: Num[Array, "n d"],
-    *,
-    architecture: Architecture,
-    objective: Objective,
-    config: TrainConfig,
-) -> TrainState:
-    """Computes p and the labels of all samples, and whether labels stopped changing.
-
-    The very first refresh never stops training: its labels are those it starts from.
-    Nor does one at which p is still held fixed (`frozen_target_intervals`), or one that moved a
-    cluster (`reseed_below`), as p has just changed there.
-    """
-    return _refresh(
-        state, x, architecture=architecture, objective=objective, config=config
-    )[0]
-
-
-class _Look(NamedTuple):
-    """What a refresh saw beside p; each a scalar."""
-
-    max_q: jax.Array
-    q_entropy: jax.Array
-    reseeded: jax.Array
-
-
-def _refresh(
-    state: TrainState,
-    x: Num[Array, "n d"],
-    *,
-    architecture: Architecture,
-    objective: Objective,
-    config: TrainConfig,
-) -> tuple[TrainState, _Look]:
-    """`refresh_targets`, and how sure q was."""
-    z = embed(state.params, x, architecture=architecture)
-    if objective.fitted:
-        state = fit_clusters(state, z, objective=objective)
-    q = objective.assignment(state.params, z)
-    labels = hard_assignment(q)
-    reseeded = jnp.zeros((), jnp.int32)
-    fixed = state.step < config.frozen_target_intervals * config.update_interval
-    if config.reseed_below:
-        # The fixed p already says which samples a cluster is to win back.
-        below = jnp.where(fixed, 0.0, config.reseed_below)
-        state, reseeded = reseed_clusters(
-            state, z, labels, below=below, objective=objective
-        )
-        # z is at hand: only its distances to the moved centroids are new.
-        q = objective.assignment(state.params, z)
-        labels = hard_assignment(q)
-    change = label_change(labels, state.labels)
-    targets = target_distribution(q)
-    if config.keep_cluster_sizes:
-        # Until p is first made of q, they are still to be found.
-        first = state.step <= config.frozen_target_intervals * config.update_interval
-        shares = jnp.where(first, shares_of(labels, q.shape[1]), state.shares)
-        targets = match_cluster_sizes(targets, shares)
-        state = state._replace(shares=shares)
-    still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
-    state = state._replace(
-        targets=jnp.where(fixed, state.targets, targets),
-        labels=labels,
-        label_change=change,
-        converged=still & ~fixed,
-    )
-    return state, _Look(*confidence(q), reseeded)
 
 
 def train_step(
@@ -154,18 +76,18 @@ def train_step(
     config: TrainConfig,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Losses]:
-    """One gradient step of network and centroids on a minibatch.
+    """Takes one gradient step of network and centroids on a minibatch.
 
     Args:
-      state: where training stands.
-      x: the samples of this step, in their own type.
+      state: the training state.
+      x: the samples of this step, of any numeric dtype.
       p: their targets.
-      weights: share of each sample in the mean loss, summing to 1 for a whole batch
-        (with `axis_name`: for this device's part, whose means are then averaged).
+      weights: share of each sample in the mean loss; they sum to 1 over a full batch
+        (with `axis_name`, over this device's part, and the devices' means are averaged).
       architecture: the network.
       objective: the method.
       config: the settings of the phase.
-      axis_name: mapped axis over which the batch is spread; gradients are averaged.
+      axis_name: mapped axis over which the batch is sharded; gradients are averaged.
 
     Returns:
       The next state and the terms of the loss.
@@ -209,11 +131,11 @@ def train_interval(
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, History]:
-    """One refresh of p, then `update_interval` steps; neither once converged.
+    """Refreshes p, then takes `update_interval` steps; does neither once converged.
 
     Args:
-      state: where training stands.
-      x: all samples, in their own type.
+      state: the training state.
+      x: all samples, of any numeric dtype.
       architecture: the network.
       objective: the method.
       config: the settings of the phase.
@@ -250,15 +172,15 @@ def train_interval(
     def skip(state: TrainState) -> tuple[TrainState, Losses]:
         return state, Losses(*(jnp.full((), jnp.nan, jnp.float32) for _ in range(3)))
 
-    def keep(state: TrainState) -> tuple[TrainState, _Look]:
+    def keep(state: TrainState) -> tuple[TrainState, Refresh]:
         nan = jnp.full((), jnp.nan, jnp.float32)
-        return state, _Look(nan, nan, jnp.zeros((), jnp.int32))
+        return state, Refresh(nan, nan, jnp.zeros((), jnp.int32))
 
-    refresh = partial(
-        _refresh, x=x, architecture=architecture, objective=objective, config=config
+    look = partial(
+        refresh, x=x, architecture=architecture, objective=objective, config=config
     )
-    # A second look at labels that cannot change would overwrite what ended training.
-    state, look = jax.lax.cond(state.converged, keep, refresh, state)
+    # A further refresh would overwrite the label change that ended training by 0.
+    state, measured = jax.lax.cond(state.converged, keep, look, state)
     change, converged = state.label_change, state.converged
     sizes = jnp.bincount(state.labels, length=state.targets.shape[1])
     state, losses = jax.lax.cond(converged, skip, run, state)
@@ -269,7 +191,7 @@ def train_interval(
         label_change=change,
         cluster_sizes=sizes,
         converged=converged,
-        **look._asdict(),
+        **measured._asdict(),
     )
     return shard_like((state, history), x, axis=None)
 
@@ -288,7 +210,7 @@ def _train_intervals(
     config: TrainConfig,
     num_intervals: int,
 ) -> tuple[TrainState, History]:
-    """Some intervals in one program."""
+    """Trains `num_intervals` intervals in one compiled program."""
 
     def interval(state: TrainState, _: None) -> tuple[TrainState, History]:
         return train_interval(
@@ -311,40 +233,51 @@ def train(
     intervals_per_call: int = 1,
     on_interval: Callable[[TrainState, History], bool | None] | None = None,
 ) -> TrainResult:
-    """Clusters: intervals of refresh and steps until labels stop changing.
+    """Clusters samples by intervals of refresh and steps, until labels stop changing.
 
-    The same state gives the same result on the same machine: in one program or in
-    many, unbroken or resumed from any state that `on_interval` has seen.
+    The same state gives the same result on the same machine, whatever
+    `intervals_per_call`, and if training is resumed from a state of `on_interval`.
 
     Args:
-      state: from `init_state`, or where an earlier run stopped. It stays usable.
-      x: all samples, in their own type; bytes stay bytes on the device.
+      state: from `init_state`, or the final state of an earlier run. It stays usable.
+      x: all samples, [n, d] of any numeric dtype; uint8 stays uint8 on the device.
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
-      intervals_per_call: intervals in one compiled program; more of them save host
-        round trips, fewer let `on_interval` see more.
-      on_interval: called after each program with the state (to save, not to keep: the
-        next program takes its memory) and the history's new rows; True stops.
+      intervals_per_call: number of intervals in one compiled program, at least 1. More
+        save round trips to the host; fewer call `on_interval` more often.
+      on_interval: called after each program with the state and the history's new rows.
+        It may save the state but not keep it, because the next program reuses its memory.
+        Returning True stops training.
 
     Returns:
-      Labels, q and centroids of the final parameters, history, and why it stopped.
+      Labels, q and centroids of the final parameters, the history, and the reason why
+      training stopped.
 
     Raises:
-      TypeError, ValueError: `x` is not finite numbers of shape [n, d], or does not fit
-        the architecture, the state or the method; `intervals_per_call` is below 1.
+      TypeError: `x` is not an array of numbers.
+      ValueError: `x` is not finite, of shape [n, d], or so large that squared distances
+        overflow float32; it does not fit the architecture, the state or the method; or
+        `intervals_per_call` is below 1.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params, init_state
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
+      >>> key = jax.random.key(0)
+      >>> params = init_params(key, net)
+      >>> z = embed(params, x, architecture=net)
+      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
+      >>> result = train(state, x, architecture=net, config=config)
+      >>> result.labels.shape, result.stop_reason
+      ((20,), 'max_intervals = 3 reached')
     """
-    check_samples(x)
     check_positive_int("intervals_per_call", intervals_per_call)
-    if x.shape != (len(state.labels), architecture.input_dim):
-        raise ValueError(
-            f"x must have shape {(len(state.labels), architecture.input_dim)}, the "
-            f"state's samples and the architecture's input, got {tuple(x.shape)}."
-        )
-    objective.check(x, architecture)
+    check_training(x, len(state.labels), architecture, objective)
     x = jnp.asarray(x)
     check_batch_size(config.batch_size, x)
-    # The compiled program takes over its argument's memory; the caller's stays.
+    # The compiled program reuses its argument's memory: it gets a copy of the state.
     state = replicate_like(state, x)
     settings = {"architecture": architecture, "objective": objective, "config": config}
     rows: list[History] = []
@@ -354,47 +287,7 @@ def train(
         count = min(intervals_per_call, left)
         state, new = _train_intervals(state, x, num_intervals=count, **settings)
         # Copied: on a CPU, a view would keep the buffers of every interval alive.
-        new = jax.tree.map(np.array, new)
-        # Intervals after the one that found convergence did nothing.
-        kept = count if not new.converged.any() else int(new.converged.argmax()) + 1
-        rows.append(jax.tree.map(lambda column, kept=kept: column[:kept], new))
-        if on_interval is not None:
-            stopped = bool(on_interval(state, rows[-1]))
+        rows.append(kept_rows(jax.tree.map(np.array, new), count))
+        stopped = on_interval is not None and bool(on_interval(state, rows[-1]))
     q, labels = _assign(state.params, x, architecture=architecture, objective=objective)
-    return TrainResult(
-        state=state,
-        labels=np.asarray(labels),
-        q=np.asarray(q),
-        centroids=np.asarray(state.params["centroids"]),
-        history=join_history(rows, n_clusters=q.shape[1]),
-        n_steps=int(state.step),
-        stop_reason=done or "stopped by the caller",
-    )
-
-
-def stop_reason(state: TrainState, config: TrainConfig) -> str:
-    """Why training is over, or an empty string if it is not."""
-    # NaN gives every sample the same label: it would look like convergence.
-    if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
-        return "the centroids are no longer finite; lower the learning rate"
-    if bool(state.converged):
-        return (
-            f"{float(state.label_change):.4%} of labels changed between two refreshes, "
-            f"below the tolerance of {config.tolerance:.4%}"
-        )
-    intervals = int(state.step) // config.update_interval
-    if intervals >= config.max_intervals:
-        return f"max_intervals = {config.max_intervals} reached"
-    return ""
-
-
-def join_history(rows: list[History], n_clusters: int) -> History:
-    """The rows of all calls as one history; none at all gives empty columns."""
-    if not rows:
-        empty = np.zeros(0, np.float32)
-        sizes = np.zeros((0, n_clusters), np.int32)
-        return History(
-            *(empty, empty, empty, empty, sizes, np.zeros(0, bool)),
-            *(empty, empty, np.zeros(0, np.int32)),
-        )
-    return jax.tree.map(lambda *columns: np.concatenate(columns), *rows)
+    return result_of(state, q, labels, rows, done)

@@ -1,4 +1,4 @@
-"""Greedy layer-wise pretraining: each layer a denoising autoencoder, then all together.
+"""Greedy layer-wise pretraining: single layers as denoising autoencoders, then all layers.
 
 Section 3.2 of Xie, Girshick and Farhadi (2016), after Vincent et al., `Stacked
 Denoising Autoencoders <https://jmlr.org/papers/v11/vincent10a.html>`_, JMLR 2010.
@@ -30,20 +30,24 @@ from dec_jax.validation import check_samples
 
 @dataclass(frozen=True)
 class LayerwiseConfig:
-    """How each layer is trained on its own, and then all of them.
+    """Settings for training the layers one by one, and then all of them.
 
-    A layer sees what the layers before it make of the clean samples, with a part of it
-    dropped (for all but the first layer), and gives it back through its own mirror,
-    which is linear for the first layer and has the activation of its input for the
-    others. What the layer itself puts out is dropped in part as well, except for the
+    The input of a layer is the output of the layers before it for clean samples. For all
+    layers but the first, dropout corrupts this input. The layer and its decoder layer
+    reconstruct the clean input. The decoder layer has the activation of the input, which
+    is linear for the first layer. Dropout also corrupts the layer's own output, except the
     embedding.
 
     Attributes:
-      layer: the settings of each layer; its objective's dropout is set from
+      layer: settings of each layer; the dropout of its objective is set from
         `corruption`.
-      finetune: the settings of training all layers end to end, without corruption.
-      corruption: probability with which a value is dropped, in [0, 1); those kept are
-        scaled up to make up for it.
+      finetune: settings for training all layers end to end, without corruption.
+      corruption: probability of dropping a value, in [0, 1); the values that are kept are
+        divided by 1 - corruption.
+
+    Example:
+      >>> LayerwiseConfig(PretrainConfig(epochs=5), PretrainConfig(epochs=10)).corruption
+      0.2
     """
 
     layer: PretrainConfig
@@ -56,7 +60,7 @@ class LayerwiseConfig:
 
 
 class Stage(NamedTuple):
-    """One network to be trained: a layer with its mirror, or all of them."""
+    """One network to train: a layer with its decoder layer, or all layers."""
 
     title: str
     architecture: Architecture
@@ -73,17 +77,18 @@ class StageState(NamedTuple):
 def pretraining_stages(
     architecture: Architecture, config: LayerwiseConfig | PretrainConfig
 ) -> tuple[Stage, ...]:
-    """What is trained one after the other: one stage if it is end to end.
+    """Lists the stages of pretraining, in order.
 
     Args:
       architecture: the whole network.
-      config: the settings.
+      config: the settings; a `PretrainConfig` gives one stage, end to end.
 
     Returns:
       The stages.
 
     Raises:
-      ValueError: layer-wise training of layers that are not `Dense`.
+      ValueError: `config` is layer-wise, and the network is variational or has layers that
+        are not `Dense`.
     """
     if isinstance(config, PretrainConfig):
         return (Stage("pretraining", architecture, config),)
@@ -94,7 +99,7 @@ def pretraining_stages(
             raise ValueError(
                 "Layer-wise pretraining needs Dense layers and variational=False, got "
                 f"{type(layer).__name__} as layers[{index}] and "
-                f"variational={architecture.variational}."
+                f"variational={architecture.variational}; pretrain end to end."
             )
         before = architecture.input_dim
         activation = architecture.output_activation
@@ -129,15 +134,15 @@ def init_stage(
     config: LayerwiseConfig | PretrainConfig,
     n_samples: int,
 ) -> StageState:
-    """The state before a stage.
+    """Builds the state before a stage.
 
     Args:
-      key: of all of pretraining, a `jax.random.key`.
-      index: of the stage.
-      params: what the stages before it left; freshly drawn for the first one.
+      key: a `jax.random.key`, the same for all stages.
+      index: number of the stage, from 0.
+      params: parameters that the stage before ended with; None draws new ones.
       architecture: the whole network.
       config: the settings.
-      n_samples: samples in all of the data.
+      n_samples: number of samples of the data.
 
     Returns:
       The state.
@@ -171,26 +176,40 @@ def pretrain_layerwise(
     start: tuple[int, StageState] | None = None,
     on_epoch: Callable[[int, StageState, PretrainHistory], bool | None] | None = None,
 ) -> tuple[Params, tuple[PretrainHistory, ...]]:
-    """Trains layer after layer, then the whole network; or only that.
+    """Trains layer after layer, then the whole network.
 
-    The samples as the layers before see them are kept on the device for the length of
-    a stage: n times the widest layer in float32.
+    During a stage, the device holds the input of its layer: n times the width of the layer
+    before in float32.
 
     Args:
       key: a `jax.random.key`.
-      x: samples, in their own type.
-      architecture: the network, of `Dense` layers; of any layers for a `PretrainConfig`.
-      config: the settings; a `PretrainConfig` is one stage, `pretrain_end_to_end`.
-      start: the stage and the state in it at which an earlier run stopped.
+      x: samples, [n, d] of any numeric dtype.
+      architecture: the network. Its layers are `Dense`, unless `config` is a
+        `PretrainConfig`.
+      config: the settings. A `PretrainConfig` is a single stage, `pretrain_end_to_end`.
+      start: the number of the stage in which an earlier run stopped, and its state.
       on_epoch: called after each epoch with the stage's number, the state and the
-        epoch's losses; True stops training.
+        epoch's losses. It may save the state but not keep it. Returning True stops
+        training.
 
     Returns:
-      The parameters, and the losses of each stage run here.
+      The parameters, and the losses of each stage of this call.
 
     Raises:
-      TypeError, ValueError: `x` or the architecture do not fit.
-      FloatingPointError: the loss is no longer finite.
+      TypeError, ValueError: `x` is not finite numbers of shape [n, d] with the
+        architecture's d, or the layers are not `Dense`.
+      FloatingPointError: the loss is no longer finite; the learning rate is too large.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> net = dense_architecture(4, hidden=(), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> each = PretrainConfig(epochs=1, batch_size=10)
+      >>> params, histories = pretrain_layerwise(
+      ...     jax.random.key(0), x, architecture=net, config=LayerwiseConfig(each, each)
+      ... )
+      >>> len(histories)
+      2
     """
     check_samples(x)
     x = jnp.asarray(x)
@@ -243,19 +262,19 @@ def _stage_input(
     architecture: Architecture,
     stages: tuple[Stage, ...],
 ) -> Num[Array, "n e"]:
-    """The samples as the layers before the stage's layer see them, clean."""
+    """Computes the input of a stage: the output of the layers before, for clean samples."""
     if index in (0, len(stages) - 1):
         return x
     before = replace(architecture, layers=architecture.layers[:index])
     if mesh_of(x) is None:
         return embed(params, x, architecture=before)
-    # Placed as x is.
+    # The result is sharded like x.
     compiled = jax.jit(embed, static_argnames="architecture", out_shardings=x.sharding)
     return compiled(params, x, architecture=before)
 
 
 def _absorb(params: Params, layer: Params, index: int, n_layers: int) -> Params:
-    """The network's parameters with those of one trained layer and its mirror."""
+    """Puts one trained layer and its decoder layer into the network's parameters."""
     mirror = n_layers - 1 - index
     return {
         "encoder": {**params["encoder"], f"dense_{index}": layer["encoder"]["dense_0"]},

@@ -1,16 +1,16 @@
-"""Many runs in one program: the same samples and settings, another seed each.
+"""Many runs in one program: the same samples and settings, with different seeds.
 
-    stack, unstack   trees of single runs -> one tree with a leading axis of seeds, back
+    stack, unstack   trees of single runs -> one tree with a leading axis of seeds, and back
     pretrain         keys, x -> params of all seeds, the history of each
     train            states, x -> the result of each
 
-A seed that has ended stays as it is while the others go on, and what is not finite in
-one does not reach another. On an accelerator the steps of all seeds are one, by
-`jax.vmap`: batched products may round in another way than single ones, so that labels are
-those of runs of their own wherever rounding does not decide. On a CPU, whose cores one
-seed fills, the seeds take turns within the program, and all results are those of runs of
-their own to the last bit. `at_once` chooses. The program lasts as long as its slowest
-seed, and holds the states of all. One device only; for many there is `sharding`.
+A seed that has ended does not change while the others continue, and values that are not
+finite in one seed do not affect another. On an accelerator `jax.vmap` batches the steps of
+all seeds. Batched products may be rounded differently, so that labels equal those of single
+runs except for ties. On a CPU, where one seed uses all cores, the seeds take turns within the
+program, and all results equal those of single runs bit for bit. `at_once` chooses between the
+two. The program runs as long as its slowest seed, and holds the states of all. It uses one
+device; `parallel.sharding` uses many.
 """
 
 import math
@@ -27,42 +27,49 @@ from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params
 from dec_jax.objectives import DEC, Objective
 from dec_jax.parallel.sharding import mesh_of, replicate_like
-from dec_jax.training.cluster import assign, join_history, stop_reason, train_interval
+from dec_jax.training.cluster import assign, train_interval
+from dec_jax.training.loop import (
+    check_pretraining,
+    check_training,
+    kept_rows,
+    result_of,
+    stop_reason,
+)
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.pretrain import (
     PretrainConfig,
     PretrainHistory,
     PretrainState,
-    check_pretraining,
     final_params,
     init_pretraining,
+    join_epochs,
     pretrain_epochs,
     remember,
 )
 from dec_jax.training.state import History, TrainConfig, TrainResult, TrainState
-from dec_jax.validation import check_positive_int, check_samples
+from dec_jax.validation import check_positive_int
 
 Tree = TypeVar("Tree")
 
 
 def stack(trees: Sequence[Tree]) -> Tree:
-    """Trees of single runs as one tree, each array with a leading axis of seeds."""
+    """Stacks trees of single runs into one tree, with a leading axis of seeds."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def unstack(tree: Tree) -> list[Tree]:
-    """The trees of single runs that `stack` made one of."""
+    """Splits a stacked tree into the trees of single runs."""
     return [take(tree, index) for index in range(count(tree))]
 
 
 def take(tree: Tree, seeds: int | Sequence[int]) -> Tree:
-    """The tree of one seed, or the stacked tree of some of the seeds."""
+    """Takes the tree of one seed, or the stacked tree of some seeds."""
     chosen = seeds if isinstance(seeds, int) else np.asarray(seeds, np.int32)
     return jax.tree.map(lambda leaf: leaf[chosen], tree)
 
 
 def count(tree: Any) -> int:
-    """How many seeds a stacked tree holds."""
+    """Counts the seeds of a stacked tree."""
     return len(jax.tree.leaves(tree)[0])
 
 
@@ -77,31 +84,41 @@ def pretrain(
     on_epoch: Callable[[PretrainState, list[PretrainHistory | None]], bool | None]
     | None = None,
 ) -> tuple[Params, list[PretrainHistory]]:
-    """`pretrain_end_to_end` of each key, all in one program.
+    """Pretrains an autoencoder from each key as `pretrain_end_to_end` does, in one program.
 
-    A seed ends on its own: after its epochs, by its `patience`, or because its loss is
+    Each seed ends on its own: after its epochs, by its `patience`, or because its loss is
     no longer finite, which the last row of its history then shows.
 
     Args:
       keys: a `jax.random.key` for each seed, [s].
-      x: samples, in their own type.
+      x: samples, [n, d] of any numeric dtype.
       architecture: the network.
-      config: epochs, batch, optimizer, noise and loss.
-      states: stacked, where earlier runs stopped; without them, training starts from
-        `keys`.
-      at_once: seeds whose steps are one batched step; the others wait for their turn.
+      config: epochs, batch size, optimizer, noise and loss.
+      states: stacked states in which earlier runs stopped; None starts from `keys`.
+      at_once: number of seeds in one batched step; the other seeds wait for their turn.
         By default all on an accelerator and 1 on a CPU.
-      on_epoch: called after each epoch with the stacked states (to save, not to keep)
-        and the losses of each seed, None for one that had ended; True stops training.
+      on_epoch: called after each epoch with the stacked states and the losses of each
+        seed, None for a seed that had ended. It may save the states but not keep them.
+        Returning True stops training.
 
     Returns:
-      The parameters, stacked, and the losses of each seed's epochs run here.
+      The stacked parameters, and the losses of each seed's epochs of this call.
 
     Raises:
-      TypeError, ValueError: as `pretrain_end_to_end`; x is spread over several devices.
+      TypeError, ValueError: as `pretrain_end_to_end`, or `x` is on several devices.
       FloatingPointError: no loss is finite any longer; the learning rate is too large.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = PretrainConfig(epochs=2, batch_size=10)
+      >>> keys = jax.random.split(jax.random.key(0), 3)
+      >>> params, histories = pretrain(keys, x, architecture=net, config=config)
+      >>> count(params), len(histories)
+      (3, 3)
     """
-    check_pretraining(x, None, architecture, config)
+    check_pretraining(x, None, architecture, config.objective)
     x = _on_one_device(x)
     at_once = _checked(at_once, len(keys))
     settings: dict[str, Any] = {"architecture": architecture, "config": config}
@@ -109,7 +126,7 @@ def pretrain(
         states = stack(
             [init_pretraining(key, n_samples=len(x), **settings) for key in keys]
         )
-    # The compiled epoch takes over its argument's memory; the caller's stays.
+    # The compiled epoch reuses its argument's memory: it gets a copy of the states.
     states = replicate_like(states, x)
     rows: list[list[PretrainHistory]] = [[] for _ in keys]
     finite = np.asarray(_all_finite(states.params))
@@ -121,8 +138,8 @@ def pretrain(
         losses = np.asarray(loss)
         finite = finite & (np.isfinite(losses) | ~active)
         new = [
-            PretrainHistory(float(loss), math.nan) if goes_on else None
-            for loss, goes_on in zip(losses, active, strict=True)
+            PretrainHistory(float(loss), math.nan) if is_active else None
+            for loss, is_active in zip(losses, active, strict=True)
         ]
         for kept, row in zip(rows, new, strict=True):
             kept += [] if row is None else [row]
@@ -133,9 +150,7 @@ def pretrain(
                 f"{config.optimizer.learning_rate}."
             )
         stopped = on_epoch is not None and bool(on_epoch(states, new))
-    columns = [np.array(kept, np.float32).reshape(-1, 2) for kept in rows]
-    histories = [PretrainHistory(both[:, 0], both[:, 1]) for both in columns]
-    return final_params(states, config), histories
+    return final_params(states, config), [join_epochs(kept) for kept in rows]
 
 
 @partial(
@@ -152,7 +167,7 @@ def _pretrain_epoch(
     config: PretrainConfig,
     at_once: int,
 ) -> tuple[PretrainState, Float[Array, " s"]]:
-    """An epoch of each seed that goes on, and its mean loss."""
+    """Trains an epoch of each active seed, and returns its mean loss."""
 
     def epoch(state: PretrainState) -> tuple[PretrainState, Float[Array, ""]]:
         state, losses = pretrain_epochs(
@@ -165,14 +180,14 @@ def _pretrain_epoch(
     def keep(state: PretrainState) -> tuple[PretrainState, Float[Array, ""]]:
         return state, jnp.full((), jnp.nan, jnp.float32)
 
-    def one(state: PretrainState, goes_on: jax.Array) -> tuple[PretrainState, Array]:
-        return jax.lax.cond(goes_on, epoch, keep, state)
+    def one(state: PretrainState, is_active: jax.Array) -> tuple[PretrainState, Array]:
+        return jax.lax.cond(is_active, epoch, keep, state)
 
     return _each(one, (states, active), at_once)
 
 
 def _is_over(states: PretrainState, config: PretrainConfig, n: int) -> np.ndarray:
-    """Which seeds have had all of their epochs, or enough without a better loss."""
+    """Tells which seeds have trained for all epochs, or have run out of patience."""
     epochs = np.asarray(states.step) // steps_per_epoch(n, config.batch_size)
     over = epochs >= config.epochs
     if config.patience is not None:
@@ -182,7 +197,7 @@ def _is_over(states: PretrainState, config: PretrainConfig, n: int) -> np.ndarra
 
 @jax.jit
 def _all_finite(params: Params) -> Bool[Array, " s"]:
-    """Which seeds have finite parameters."""
+    """Tells which seeds have finite parameters."""
 
     def one(params: Params) -> jax.Array:
         leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
@@ -203,45 +218,58 @@ def train(
     on_interval: Callable[[TrainState, list[History | None]], bool | None]
     | None = None,
 ) -> list[TrainResult]:
-    """`dec_jax.train` from each state, all in one program, until the last one is done.
+    """Clusters from each state as `dec_jax.train` does, in one program for all seeds.
 
     Args:
-      states: stacked, from `init_state`, or where earlier runs stopped. They stay usable.
-      x: all samples, in their own type.
+      states: stacked states from `init_state`, or the final states of earlier runs. They
+        stay usable.
+      x: all samples, [n, d] of any numeric dtype.
       architecture: the network.
       objective: the method.
       config: the settings of the phase.
-      intervals_per_call: intervals in one compiled program.
-      at_once: seeds whose steps are one batched step; the others wait for their turn.
+      intervals_per_call: number of intervals in one compiled program, at least 1.
+      at_once: number of seeds in one batched step; the other seeds wait for their turn.
         By default all on an accelerator and 1 on a CPU.
-      on_interval: called after each program with the stacked states (to save, not to
-        keep) and the history's new rows of each seed, None for one that had ended
-        before; True stops.
+      on_interval: called after each program with the stacked states and the history's new
+        rows of each seed, None for a seed that had ended. It may save the states but not
+        keep them. Returning True stops training.
 
     Returns:
-      The result of each seed, with a history and a reason of its own.
+      The result of each seed, with its own history and reason to stop.
 
     Raises:
-      TypeError, ValueError: as `dec_jax.train`; the states are not stacked, or x is
-        spread over several devices.
+      TypeError, ValueError: as `dec_jax.train`, or the states are not stacked, or `x` is
+        on several devices.
+
+    Example:
+      >>> from dec_jax import dense_architecture, embed, init_params, init_state
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
+      >>> params = init_params(jax.random.key(0), net)
+      >>> centroids = embed(params, x, architecture=net)[:2]
+      >>> labels = np.zeros(20, int)
+      >>> states = stack(
+      ...     [
+      ...         init_state(key, params, centroids, labels, config=config)
+      ...         for key in jax.random.split(jax.random.key(1), 2)
+      ...     ]
+      ... )
+      >>> results = train(states, x, architecture=net, config=config)
+      >>> [result.n_steps for result in results]
+      [6, 6]
     """
-    check_samples(x)
     check_positive_int("intervals_per_call", intervals_per_call)
     if states.labels.ndim != 2:
         raise ValueError(
-            "states must have a leading axis of seeds, as many.stack gives them, got "
-            f"labels of shape {states.labels.shape}."
+            "states must have a leading axis of seeds, got labels of shape "
+            f"{states.labels.shape}; use many_seeds.stack([state, ...])."
         )
     n_seeds, n = states.labels.shape
-    if x.shape != (n, architecture.input_dim):
-        raise ValueError(
-            f"x must have shape {(n, architecture.input_dim)}, the states' samples and "
-            f"the architecture's input, got {tuple(x.shape)}."
-        )
-    objective.check(x, architecture)
+    check_training(x, n, architecture, objective)
     x = _on_one_device(x)
     at_once = _checked(at_once, n_seeds)
-    # The compiled program takes over its argument's memory; the caller's stays.
+    # The compiled program reuses its argument's memory: it gets a copy of the states.
     states = replicate_like(states, x)
     settings = {"architecture": architecture, "objective": objective}
     rows: list[list[History]] = [[] for _ in range(n_seeds)]
@@ -260,31 +288,25 @@ def train(
         )
         history = jax.tree.map(np.asarray, history)
         new = [
-            _kept(take(history, seed), int(left[seed])) if active[seed] else None
+            kept_rows(take(history, seed), int(left[seed])) if active[seed] else None
             for seed in range(n_seeds)
         ]
         for kept, part in zip(rows, new, strict=True):
             kept += [] if part is None else [part]
         stopped = on_interval is not None and bool(on_interval(states, new))
     q, labels = _assign(states.params, x, at_once=at_once, **settings)
-    return [
-        TrainResult(
-            state=state,
-            labels=np.asarray(labels[seed]),
-            q=np.asarray(q[seed]),
-            centroids=np.asarray(state.params["centroids"]),
-            history=join_history(rows[seed], n_clusters=q.shape[2]),
-            n_steps=int(state.step),
-            stop_reason=done[seed] or "stopped by the caller",
-        )
-        for seed, state in enumerate(unstack(states))
-    ]
+    ends = zip(unstack(states), q, labels, rows, done, strict=True)
+    return [result_of(*end) for end in ends]
 
 
 @partial(
     jax.jit,
     static_argnames=(
-        *("architecture", "objective", "config", "num_intervals", "at_once"),
+        "architecture",
+        "objective",
+        "config",
+        "num_intervals",
+        "at_once",
     ),
     donate_argnames="states",
 )
@@ -299,15 +321,15 @@ def _train_intervals(
     num_intervals: int,
     at_once: int,
 ) -> tuple[TrainState, History]:
-    """Some intervals of each seed that goes on; the rows of the others mean nothing."""
+    """Trains intervals of each active seed; the rows of other seeds are meaningless."""
     num_steps = config.max_intervals * config.update_interval
 
-    def one(state: TrainState, goes_on: jax.Array) -> tuple[TrainState, History]:
+    def one(state: TrainState, is_active: jax.Array) -> tuple[TrainState, History]:
         def interval(state: TrainState, _: None) -> tuple[TrainState, History]:
             new, row = train_interval(
                 state, x, architecture=architecture, objective=objective, config=config
             )
-            moves = goes_on & (state.step < num_steps)
+            moves = is_active & (state.step < num_steps)
             return jax.tree.map(partial(jnp.where, moves), new, state), row
 
         return jax.lax.scan(interval, state, length=num_intervals)
@@ -324,7 +346,7 @@ def _assign(
     objective: Objective,
     at_once: int,
 ) -> tuple[Float[Array, "s n k"], Array]:
-    """q and the labels of each seed."""
+    """Computes q and the labels of each seed."""
 
     def one(params: Params) -> tuple[jax.Array, jax.Array]:
         return assign(params, x, architecture=architecture, objective=objective)
@@ -333,33 +355,21 @@ def _assign(
 
 
 def _stop_reasons(states: TrainState, config: TrainConfig) -> list[str]:
-    """Why each seed is over, empty for those that are not."""
+    """Says why each seed has ended; an empty string for those that have not."""
+    # One transfer for all seeds, of the few fields that decide.
     seen = jax.device_get(
-        (
-            states.params["centroids"],
-            *(states.converged, states.label_change, states.step),
-        )
+        {
+            "params": {"centroids": states.params["centroids"]},
+            "converged": states.converged,
+            "label_change": states.label_change,
+            "step": states.step,
+        }
     )
-    reasons = []
-    for centroids, converged, change, step in zip(*seen, strict=True):
-        one = states._replace(
-            params={"centroids": centroids},
-            converged=converged,
-            label_change=change,
-            step=step,
-        )
-        reasons.append(stop_reason(one, config))
-    return reasons
-
-
-def _kept(rows: History, left: int) -> History:
-    """A seed's rows without those after the end of its training."""
-    last = int(rows.converged.argmax()) + 1 if rows.converged.any() else left
-    return jax.tree.map(lambda column: column[: min(last, left)], rows)
+    return [stop_reason(states._replace(**one), config) for one in unstack(seen)]
 
 
 def _each(function: Callable[..., Any], stacked: tuple[Any, ...], at_once: int) -> Any:
-    """What a function gives for each seed, stacked; `at_once` of them as one batch."""
+    """Applies a function to each seed, `at_once` of them as one batch."""
     if at_once == 1:
         return jax.lax.map(lambda each: function(*each), stacked)
     if at_once >= count(stacked):
@@ -368,9 +378,9 @@ def _each(function: Callable[..., Any], stacked: tuple[Any, ...], at_once: int) 
 
 
 def default_at_once(n_seeds: int) -> int:
-    """How many of the seeds share a step if nobody says: all, on a CPU one."""
-    # One seed fills the cores of a CPU (benchmarks/seeds.py), and one after the other each
-    # is rounded as in a run of its own.
+    """Returns the default of `at_once`: all seeds, or 1 on a CPU."""
+    # One seed uses all cores of a CPU (benchmarks/seeds.py), and seeds that take turns are
+    # rounded as in single runs.
     return 1 if jax.default_backend() == "cpu" else n_seeds
 
 
@@ -382,12 +392,12 @@ def _checked(at_once: int | None, n_seeds: int) -> int:
 
 
 def _on_one_device(x: Num[Array, "n d"] | np.ndarray) -> Num[Array, "n d"]:
-    """The samples on a device; raises ValueError where they are on several."""
+    """Puts the samples on a device; raises ValueError if they are on several."""
     x = jnp.asarray(x)
     mesh = mesh_of(x)
     if mesh is not None and mesh.size > 1:
         raise ValueError(
-            f"Many seeds in one program need x on one device, got it on {mesh.size}; "
-            "place it on one of them, or run the seeds one after another."
+            f"x must be on one device for many seeds in one program, got {mesh.size} "
+            "devices; place it on one of them, or run the seeds one after another."
         )
     return x

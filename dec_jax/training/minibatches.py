@@ -11,14 +11,14 @@ State = TypeVar("State")
 
 
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
-    """Minibatches in one pass over the data, the partial one counted."""
+    """Counts the minibatches of one pass over the data, including a partial one."""
     return -(-n_samples // min(batch_size, n_samples))
 
 
 def epoch_order(
     key: jax.Array, epoch: Int[Array, ""] | int, n_samples: int
 ) -> Int[Array, " n"]:
-    """All samples in the order in which the steps of an epoch take them."""
+    """Draws the order in which the steps of an epoch take all samples."""
     return jax.random.permutation(jax.random.fold_in(key, epoch), n_samples)
 
 
@@ -30,28 +30,34 @@ def minibatch_plan(
     n_samples: int,
     batch_size: int,
 ) -> tuple[Int[Array, "steps b"], Float[Array, "steps b"]]:
-    """Which samples the next steps see, as a pure function of the seed and the step.
+    """Plans the samples of the next steps, as a pure function of the key and the step.
 
-    Each epoch is a new shuffle of all samples, drawn from `key` and the epoch's
-    number; nothing is carried from step to step, so that a run can start anywhere
-    and n intervals at once equal n times one.
+    Each epoch is a new shuffle of all samples, drawn from `key` and the epoch's number.
+    Nothing is carried from step to step: training can start at any step, and n intervals
+    in one program equal n programs of one interval.
 
     Args:
       key: a `jax.random.key`, the same for the whole phase.
       first_step: number of steps taken before.
       num_steps: length of the plan.
-      n_samples: samples in the data.
-      batch_size: samples in a step; fewer samples than this are one batch.
+      n_samples: number of samples of the data.
+      batch_size: samples of a step; data smaller than this are one batch.
 
     Returns:
-      Indices of the samples of each step, and their weights in the step's mean: 1 / b,
-      and 0 where the last batch of an epoch is padded, so that each sample weighs the
-      same in an epoch.
+      Indices of the samples of each step, and their weights in the step's mean: 1 / b, or
+      0 for the padding of an epoch's last batch. All samples weigh the same in an epoch.
+
+    Example:
+      >>> indices, weights = minibatch_plan(
+      ...     jax.random.key(0), 0, num_steps=2, n_samples=3, batch_size=2
+      ... )
+      >>> indices.shape, weights.tolist()
+      ((2, 2), [[0.5, 0.5], [0.5, 0.0]])
     """
     batch_size = min(batch_size, n_samples)
     epoch_steps = steps_per_epoch(n_samples, batch_size)
     first_epoch, offset = jnp.divmod(jnp.asarray(first_step, jnp.int32), epoch_steps)
-    # The most epochs that num_steps steps can touch, wherever they start.
+    # The largest number of epochs that num_steps steps touch, from the worst offset.
     epochs = first_epoch + jnp.arange((num_steps + epoch_steps - 2) // epoch_steps + 1)
 
     def shuffled(epoch: Int[Array, ""]) -> Int[Array, " padded"]:
@@ -74,7 +80,7 @@ def scan_minibatches(
     state: State,
     plan: tuple[Int[Array, "steps b"], Float[Array, "steps b"]],
 ) -> tuple[State, Any]:
-    """Runs `step(state, indices, weights)` over a plan, in one compiled scan."""
+    """Runs `step(state, indices, weights)` over a plan in one scan."""
 
     def body(state: State, batch: tuple[jax.Array, jax.Array]) -> tuple[State, Any]:
         return step(state, *batch)

@@ -1,4 +1,4 @@
-"""The optimizer of a phase, as settings that hash by value."""
+"""Settings of a phase's optimizer, which hash by value."""
 
 import math
 from dataclasses import dataclass
@@ -15,22 +15,27 @@ SCHEDULES = ("constant", "cosine", "one-cycle", "step")
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Which optax optimizer, and how its learning rate moves over the steps.
+    """Settings of an optax optimizer and of the schedule of its learning rate.
 
     Attributes:
       name: "sgd", "nesterov" (sgd with Nesterov's momentum) or "adam" (Kingma and Ba,
         2015).
-      learning_rate: the constant, the start of "cosine" or the peak of "one-cycle".
-      momentum: of "sgd" and "nesterov", in [0, 1); "adam" does not look at it.
-      schedule: "constant"; "cosine" down to 0; "one-cycle", up for the first
-        three tenths of the steps and down to almost 0 (Smith and Topin, 2019); or
-        "step", multiplied by `decay_rate` every `decay_every` steps.
+      learning_rate: the constant rate, the first rate of "cosine" and "step", or the peak
+        of "one-cycle"; finite and above 0.
+      momentum: momentum of "sgd" and "nesterov", in [0, 1); "adam" ignores it.
+      schedule: "constant"; "cosine", which falls to 0; "one-cycle", which rises for the
+        first 30 % of the steps and then falls to almost 0 (Smith and Topin, 2019); or
+        "step", which is multiplied by `decay_rate` every `decay_every` steps.
       decay_every: steps between two drops of "step", at least 1.
-      decay_rate: of "step", in (0, 1]; 0.1 divides by 10.
-      least_rate: what "step" does not drop below, at least 0.
-      epsilon: of "adam", above 0: gradients far smaller than it move little.
-      weight_decay: L2 penalty: so many times each kernel is added to its gradient, at
-        least 0; biases, normalization and centroids are left alone.
+      decay_rate: factor of "step", in (0, 1]; 0.1 divides by 10.
+      least_rate: lower bound of "step", from 0 to `learning_rate`.
+      epsilon: constant added to the denominator of "adam", above 0.
+      weight_decay: L2 penalty: this multiple of each kernel is added to its gradient; at
+        least 0. Biases, normalization and centroids have no penalty.
+
+    Example:
+      >>> Optimizer("sgd", 0.1, momentum=0.5).schedule
+      'constant'
     """
 
     name: str = "adam"
@@ -68,7 +73,7 @@ class Optimizer:
             )
 
     def build(self, num_steps: int) -> optax.GradientTransformation:
-        """The optax transformation for a phase of `num_steps` steps."""
+        """Builds the optax transformation of a phase of `num_steps` steps."""
         rate: float | optax.Schedule = self.learning_rate
         if self.schedule == "cosine":
             rate = optax.cosine_decay_schedule(self.learning_rate, num_steps)
@@ -94,7 +99,7 @@ class Optimizer:
 
 
 def _kernels(params: Any) -> Any:
-    """True for the kernels of a tree of parameters."""
+    """Marks the kernels of a tree of parameters by True."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: getattr(path[-1], "key", None) == "kernel", params
     )

@@ -1,4 +1,4 @@
-"""Pretraining: the autoencoder learns to reconstruct before anything is clustered."""
+"""Pretraining: trains the autoencoder to reconstruct, before anything is clustered."""
 
 import math
 from collections.abc import Callable
@@ -14,11 +14,7 @@ from jaxtyping import Array, Float, Num
 
 from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params, scale_input
-from dec_jax.objectives.reconstruction import (
-    PretrainObjective,
-    Reconstruction,
-    check_range,
-)
+from dec_jax.objectives.reconstruction import PretrainObjective, Reconstruction
 from dec_jax.parallel.sharding import (
     check_batch_size,
     replicate_like,
@@ -26,35 +22,37 @@ from dec_jax.parallel.sharding import (
     take_rows,
 )
 from dec_jax.training.augmentation import Augmentation, corrupt, random_affine
+from dec_jax.training.loop import check_pretraining
 from dec_jax.training.minibatches import (
     minibatch_plan,
     scan_minibatches,
     steps_per_epoch,
 )
 from dec_jax.training.optimizer import Optimizer
-from dec_jax.validation import check_choice, check_positive_int, check_samples
+from dec_jax.validation import check_choice, check_positive_int
 
-# What the gradient moves; running averages of batch normalization move by rule.
+# Parameters trained by gradients; running averages of batch normalization are not.
 TRAINED = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the autoencoder is trained end to end.
+    """Settings for training the autoencoder end to end.
 
     Attributes:
-      epochs: most passes over the data, at least 1.
-      batch_size: samples in a step, at least 1.
+      epochs: largest number of passes over the data, at least 1.
+      batch_size: samples of a step, at least 1.
       optimizer: see `Optimizer`.
-      augmentation: distortion of what the encoder sees, drawn anew in each step.
-      target: what the decoder must give back: "clean", the sample before any
-        distortion, so that z forgets the distortion; or "distorted", the moved image
-        itself (DEC-DA). Noise (masking, salt and pepper) is always to be undone.
-      objective: `Reconstruction()`, with its sparsity and dropout; of a variational
+      augmentation: distortion of the encoder's input, drawn anew in each step.
+      target: the decoder's target: "clean", the undistorted sample, so that z becomes
+        invariant to the distortion; or "distorted", the augmented image itself (DEC-DA).
+        Noise (masking, salt and pepper) is never part of the target.
+      objective: `Reconstruction()`, with its sparsity and dropout; for a variational
         network `Variational()`, or `MeanReconstruction()` before `VaDE()`.
-      patience: epochs without a new lowest loss before training stops and goes back to
-        the parameters of that loss: of the validation data where there are any, else of
-        the epoch's own mean. None trains for all epochs and keeps the last parameters.
+      patience: number of epochs without a new lowest loss after which training stops and
+        returns the parameters of the lowest loss. The loss is that of the validation data
+        if there are any, else the mean of the epoch. None trains for all epochs and returns
+        the last parameters.
     """
 
     epochs: int = 30
@@ -79,14 +77,14 @@ class PretrainState(NamedTuple):
     params: Params  # {"encoder", "decoder"}, "batch_stats" with batch normalization
     opt_state: optax.OptState
     step: jax.Array  # [] int32, steps taken
-    key: jax.Array  # [] of the phase: shuffles and noise come from it and the step
+    key: jax.Array  # [] random key; with the step it gives shuffles and noise
     best_params: Params  # of the lowest loss so far; {} without patience
-    best_loss: jax.Array  # [] that loss
-    stale: jax.Array  # [] int32, epochs since
+    best_loss: jax.Array  # [] the lowest loss so far
+    stale: jax.Array  # [] int32, epochs since the lowest loss
 
 
 class PretrainHistory(NamedTuple):
-    """The loss of each epoch, one number an epoch (a float each for `on_epoch`)."""
+    """Loss of each epoch, one number an epoch (a single float each for `on_epoch`)."""
 
     loss: np.ndarray | float  # mean over the epoch's steps
     validation: np.ndarray | float  # after the epoch; NaN without validation data
@@ -100,7 +98,7 @@ def init_pretraining(
     n_samples: int,
     params: Params | None = None,
 ) -> PretrainState:
-    """Draws the parameters, unless they are given, and sets the optimizer to its start."""
+    """Draws the parameters, unless they are given, and initializes the optimizer."""
     init_key, phase_key = jax.random.split(key)
     if params is None:
         params = init_params(init_key, architecture)
@@ -130,15 +128,15 @@ def _seen_and_target(
     architecture: Architecture,
     config: PretrainConfig,
 ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-    """What the encoder is shown, and what the decoder has to give back."""
+    """Computes the input of the encoder and the target of the decoder."""
     affine_key, noise_key = jax.random.split(key)
     clean = scale_input(x, architecture)
     settings = config.augmentation
-    moved = (
-        random_affine(affine_key, clean, settings) if settings.moves_pixels else clean
-    )
-    target = clean if config.target == "clean" else moved
-    return corrupt(noise_key, moved, settings), target
+    augmented = clean
+    if settings.moves_pixels:
+        augmented = random_affine(affine_key, clean, settings)
+    target = clean if config.target == "clean" else augmented
+    return corrupt(noise_key, augmented, settings), target
 
 
 def pretrain_step(
@@ -151,17 +149,17 @@ def pretrain_step(
     n_samples: int,
     axis_name: str | None = None,
 ) -> tuple[PretrainState, Float[Array, ""]]:
-    """One gradient step on a minibatch.
+    """Takes one gradient step on a minibatch.
 
     Args:
-      state: where training stands.
-      x: the samples of this step, in their own type.
-      weights: share of each sample in the mean loss, summing to 1 for a whole batch
-        (with `axis_name`: for this device's part, whose means are then averaged).
+      state: the training state.
+      x: the samples of this step, of any numeric dtype.
+      weights: share of each sample in the mean loss; they sum to 1 over a full batch
+        (with `axis_name`, over this device's part, and the devices' means are averaged).
       architecture: the network.
       config: the settings of the phase.
-      n_samples: samples in all of the data, which sets the length of the schedule.
-      axis_name: mapped axis over which the batch is spread; gradients are averaged.
+      n_samples: number of samples of the data, which sets the length of the schedule.
+      axis_name: mapped axis over which the batch is sharded; gradients are averaged.
 
     Returns:
       The next state and the loss of the batch.
@@ -201,7 +199,7 @@ def pretrain_epochs(
     config: PretrainConfig,
     num_epochs: int,
 ) -> tuple[PretrainState, Float[Array, " epochs"]]:
-    """Some epochs; the state after them, and the mean loss of each."""
+    """Trains some epochs, and returns the state after them and the mean loss of each."""
     n = len(x)
     epoch_steps = steps_per_epoch(n, config.batch_size)
 
@@ -246,21 +244,22 @@ def validation_loss(
     architecture: Architecture,
     config: PretrainConfig,
 ) -> Float[Array, ""]:
-    """The pretraining loss of samples that are not trained on.
+    """Computes the pretraining loss of samples that are not trained on.
 
-    Without dropout, normalized by the running averages; with the noise of the settings,
-    drawn from `key` and so the same in each epoch.
+    There is no dropout, and batch normalization uses its running averages. The noise of
+    the settings is drawn from `key`, so that the same key gives the same noise.
 
     Args:
       key: a `jax.random.key`.
-      params: of the autoencoder.
-      x: the samples, in their own type.
+      params: parameters of the autoencoder.
+      x: the samples, of any numeric dtype.
       architecture: the network.
       config: the settings of the phase.
 
     Returns:
       The mean over the samples.
     """
+    # Padding repeats the last sample with weight 0; all weights together sum to 1.
     batch_size = min(config.batch_size, len(x))
     num_batches = -(-len(x) // batch_size)
     order = jnp.arange(num_batches * batch_size).reshape(num_batches, batch_size)
@@ -286,7 +285,7 @@ def validation_loss(
 
 
 def remember(state: PretrainState, loss: Float[Array, ""]) -> PretrainState:
-    """Keeps the parameters if this is the lowest loss so far, else counts the epoch."""
+    """Keeps the parameters if the loss is the lowest so far, else counts a stale epoch."""
     better = loss < state.best_loss
     return state._replace(
         best_params=jax.tree.map(
@@ -312,28 +311,40 @@ def pretrain_end_to_end(
 ) -> tuple[Params, PretrainHistory]:
     """Trains all layers of the autoencoder at once.
 
-    Each epoch is one compiled program over all of its minibatches. The same key gives
-    the same parameters on the same machine, in one go or resumed.
+    Each epoch is one compiled program over all of its minibatches. The same key gives the
+    same parameters on the same machine, also if training is resumed.
 
     Args:
-      key: a `jax.random.key`; what is drawn from it is said by `init_pretraining`.
-      x: samples, in their own type; bytes stay bytes on the device.
+      key: a `jax.random.key`, from which `init_pretraining` draws parameters and noise.
+      x: samples, [n, d] of any numeric dtype; uint8 stays uint8 on the device.
       architecture: the network.
-      config: epochs, batch, optimizer, noise and loss.
+      config: epochs, batch size, optimizer, noise and loss.
       validation: further samples, whose loss is measured after each epoch.
-      state: where an earlier run stopped; without it, training starts from `key`.
-      on_epoch: called after each epoch with the state (to save, not to keep: the next
-        epoch takes its memory) and the epoch's losses; True stops training.
+      state: the state in which an earlier run stopped; None starts from `key`.
+      on_epoch: called after each epoch with the state and the epoch's losses. It may save
+        the state but not keep it, because the next epoch reuses its memory. Returning True
+        stops training.
 
     Returns:
-      The parameters, and the losses of each epoch run here.
+      The parameters, and the losses of each epoch of this call.
 
     Raises:
       TypeError, ValueError: `x` is not finite numbers of shape [n, d] with the
-        architecture's d, or the objective is not made for the architecture or for x.
+        architecture's d, or the objective does not accept the architecture or `x`.
       FloatingPointError: the loss is no longer finite; the learning rate is too large.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = PretrainConfig(epochs=2, batch_size=10)
+      >>> params, history = pretrain_end_to_end(
+      ...     jax.random.key(0), x, architecture=net, config=config
+      ... )
+      >>> sorted(params), history.loss.shape
+      (['decoder', 'encoder'], (2,))
     """
-    check_pretraining(x, validation, architecture, config)
+    check_pretraining(x, validation, architecture, config.objective)
     x = jnp.asarray(x)
     check_batch_size(config.batch_size, x)
     validation = None if validation is None else jnp.asarray(validation)
@@ -341,7 +352,7 @@ def pretrain_end_to_end(
         state = init_pretraining(
             key, architecture=architecture, config=config, n_samples=len(x)
         )
-    # The compiled epoch takes over its argument's memory; the caller's stays.
+    # The compiled epoch reuses its argument's memory: it gets a copy of the state.
     state = replicate_like(state, x)
     return run_epochs(
         state,
@@ -364,7 +375,7 @@ def run_epochs(
     validation: jax.Array | None,
     on_epoch: Callable[[PretrainState, PretrainHistory], bool | None] | None,
 ) -> tuple[Params, PretrainHistory]:
-    """`pretrain_end_to_end` once `epoch(state, architecture, config)` is at hand."""
+    """Runs the loop of `pretrain_end_to_end` over a given function of one epoch."""
     done = int(state.step) // epoch_steps
     rows: list[PretrainHistory] = []
     stopped = False
@@ -391,36 +402,18 @@ def run_epochs(
                 f"learning rate, now {config.optimizer.learning_rate}."
             )
         stopped = on_epoch is not None and bool(on_epoch(state, row))
-    columns = np.array(rows, np.float32).reshape(-1, 2)
-    return final_params(state, config), PretrainHistory(columns[:, 0], columns[:, 1])
+    return final_params(state, config), join_epochs(rows)
+
+
+def join_epochs(rows: list[PretrainHistory]) -> PretrainHistory:
+    """Joins the rows of all epochs into one history."""
+    return PretrainHistory(*np.array(rows, np.float32).reshape(-1, 2).T)
 
 
 def final_params(state: PretrainState, config: PretrainConfig) -> Params:
-    """The parameters that pretraining ends with: the best ones where it watched."""
+    """Returns the parameters of the lowest loss with patience, else the last ones."""
     return state.params if config.patience is None else state.best_params
 
 
 def _is_stale(state: PretrainState, config: PretrainConfig) -> bool:
     return config.patience is not None and int(state.stale) >= config.patience
-
-
-def check_pretraining(
-    x: jax.Array | np.ndarray | None,
-    validation: jax.Array | np.ndarray | None,
-    architecture: Architecture,
-    config: PretrainConfig,
-) -> None:
-    """What `pretrain_end_to_end` asks of its data; None stands for data not at hand."""
-    config.objective.check(architecture)
-    for name, samples in {"x": x, "validation": validation}.items():
-        if samples is None:
-            continue
-        check_samples(samples, name)
-        if samples.shape[1] != architecture.input_dim:
-            raise ValueError(
-                f"{name} must have {architecture.input_dim} columns, the architecture's "
-                f"input, got shape {tuple(samples.shape)}."
-            )
-        bernoulli = architecture.output_activation == "sigmoid"
-        if architecture.variational and bernoulli:
-            check_range(samples, architecture, name)

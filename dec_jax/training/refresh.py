@@ -1,27 +1,143 @@
-"""Where clusters start from what z is: at first, and again once training emptied them."""
+"""The refresh between two intervals of training: new p, new labels, reseeded clusters.
+
+refresh_targets   x -> z -> q -> p, labels, label_change   (all samples)
+refresh           the same, and how confident q is
+fit_clusters      fits a mixture to z, before the first step only
+reseed_clusters   moves the centroids of clusters that died into the largest cluster
+keep_labels       records new labels, and decides whether training has converged
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
-from dec_jax.networks.autoencoder import Params
+from dec_jax.clustering.assignment import (
+    confidence,
+    hard_assignment,
+    label_change,
+    match_cluster_sizes,
+    shares_of,
+    target_distribution,
+)
+from dec_jax.networks.architecture import Architecture
+from dec_jax.networks.autoencoder import Params, embed
 from dec_jax.objectives import Objective
-from dec_jax.training.state import TrainState
+from dec_jax.training.state import TrainConfig, TrainState
+
+
+class Refresh(NamedTuple):
+    """Measurements of a refresh in addition to p and the labels, each a scalar."""
+
+    max_q: jax.Array  # mean over the samples of the largest q
+    q_entropy: jax.Array  # mean entropy of q, as a share of log k
+    reseeded: jax.Array  # int32, clusters whose centroid was moved
+
+
+def refresh_targets(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> TrainState:
+    """Computes p and the labels of all samples, and whether labels stopped changing.
+
+    Three kinds of refresh never stop training: the first one, whose labels are those that
+    training starts from; one at which p is still frozen (`frozen_target_intervals`); and
+    one that reseeded a cluster (`reseed_below`), because p has just changed there.
+    """
+    return refresh(
+        state, x, architecture=architecture, objective=objective, config=config
+    )[0]
+
+
+def refresh(
+    state: TrainState,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Architecture,
+    objective: Objective,
+    config: TrainConfig,
+) -> tuple[TrainState, Refresh]:
+    """Does what `refresh_targets` does, and measures the confidence of q."""
+    z = embed(state.params, x, architecture=architecture)
+    if objective.fitted:
+        state = fit_clusters(state, z, objective=objective)
+    q = objective.assignment(state.params, z)
+    labels = hard_assignment(q)
+    reseeded = jnp.zeros((), jnp.int32)
+    frozen = _is_frozen(state, config)
+    if config.reseed_below:
+        # While p is frozen, it already pulls samples back into clusters that died.
+        below = jnp.where(frozen, 0.0, config.reseed_below)
+        state, reseeded = reseed_clusters(
+            state, z, labels, below=below, objective=objective
+        )
+        # Reseeding moves centroids only: z stays valid, q and the labels do not.
+        q = objective.assignment(state.params, z)
+        labels = hard_assignment(q)
+    change = label_change(labels, state.labels)
+    targets = target_distribution(q)
+    if config.keep_cluster_sizes:
+        # The sizes to keep are those of the first refresh that makes p of q.
+        first = state.step <= config.frozen_target_intervals * config.update_interval
+        shares = jnp.where(first, shares_of(labels, q.shape[1]), state.shares)
+        targets = match_cluster_sizes(targets, shares)
+        state = state._replace(shares=shares)
+    state = state._replace(targets=jnp.where(frozen, state.targets, targets))
+    state = keep_labels(state, labels, change, reseeded, config=config)
+    return state, Refresh(*confidence(q), reseeded)
+
+
+def keep_labels(
+    state: TrainState,
+    labels: Int[Array, " n"],
+    change: Float[Array, ""],
+    reseeded: Int[Array, ""] | int = 0,
+    *,
+    config: TrainConfig,
+) -> TrainState:
+    """Records the labels of a refresh, and whether training has converged with them.
+
+    Args:
+      state: the state before the refresh, with the number of its steps.
+      labels: cluster of each sample, int32.
+      change: fraction of samples whose label is not that of the refresh before.
+      reseeded: clusters that this refresh moved.
+      config: the settings of the phase.
+
+    Returns:
+      The state with `labels`, `label_change` and `converged`.
+    """
+    still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
+    return state._replace(
+        labels=labels,
+        label_change=change,
+        converged=still & ~_is_frozen(state, config),
+    )
+
+
+def _is_frozen(state: TrainState, config: TrainConfig) -> Bool[Array, ""]:
+    """Tells whether p is still the labeling that training starts from."""
+    return state.step < config.frozen_target_intervals * config.update_interval
 
 
 def fit_clusters(
     state: TrainState, z: Float[Array, "n d"], *, objective: Objective
 ) -> TrainState:
-    """Fits to z what the method fits, from the labels to start with; before any step only.
+    """Fits the objective's own parameters (the mixture of VaDE) to z, before the first step.
 
     Args:
-      state: where training stands.
-      z: embeddings of all samples under its parameters.
+      state: the training state; the fit starts from its labels.
+      z: embeddings of all samples under the state's parameters.
       objective: the method.
 
     Returns:
-      The state with its clusters fitted, or as it was if it has taken a step.
+      The state with fitted parameters. A state that has taken a step is returned as it is.
     """
 
     def fit(params: Params, z: jax.Array, labels: jax.Array) -> Params:
@@ -44,36 +160,36 @@ def reseed_clusters(
 ) -> tuple[TrainState, Int[Array, ""]]:
     """Moves the centroid of each cluster that is too small into the largest cluster.
 
-    A centroid that nobody is near has almost no gradient: on its own it does not come
-    back. Each goes onto z of another sample, drawn from the largest cluster by the
-    state's key and step, and starts without the past of the old place: its moments in
-    the optimizer are 0, and so is what DCN has counted for it. Drawn, and not the
-    samples of lowest q: those are the outliers, of which a cluster of one is made.
+    A centroid with no sample nearby gets almost no gradient, so it cannot recover by
+    itself. Each such centroid is moved to z of another sample of the largest cluster,
+    drawn by the state's key and step. Samples are drawn at random, because those of lowest
+    q are outliers, around which a cluster would keep a single sample. The optimizer's
+    moments of a moved centroid become 0, and so do the counts of DCN.
 
     Args:
-      state: where training stands.
-      z: embeddings of all samples under its parameters.
-      labels: their clusters.
+      state: the training state.
+      z: embeddings of all samples under the state's parameters.
+      labels: cluster of each sample.
       below: share of n / k, in (0, 1); a cluster with fewer samples is moved.
       objective: the method.
 
     Returns:
-      The state with the centroids moved, and how many were.
+      The state with the centroids moved, and the number of moved centroids.
     """
     centroids = state.params["centroids"]
     n, k = len(z), len(centroids)
     sizes = jnp.bincount(labels, length=k)
     moved = sizes < below * n / k
     key = jax.random.fold_in(jax.random.fold_in(state.key, 2), state.step)
-    # The largest cluster's samples in a drawn order, then, if those run out, the others.
+    # Random numbers are below 1, so that adding 1 puts all other clusters' samples last.
     order = jax.random.uniform(key, (n,)) + (labels != sizes.argmax())
     _, drawn = jax.lax.top_k(-order, k)
-    # The first cluster to move takes the first sample drawn, the second the second.
+    # The i-th moved cluster takes the i-th drawn sample; values of the others are unused.
     turn = jnp.cumsum(moved) - 1
     places = z[drawn[jnp.where(moved, turn, 0)]]
     fresh = {**objective.extra_params(places), "centroids": places}
     for name in (name for name in objective.fitted if name != "centroids"):
-        # Spread and weight as those of the cluster that it was drawn from.
+        # Weight and variances are copied from the cluster that the sample came from.
         value = state.params[name]
         fresh[name] = jnp.broadcast_to(value[sizes.argmax()][None], value.shape)
     params = {
@@ -81,18 +197,17 @@ def reseed_clusters(
         **{name: _where(moved, fresh[name], state.params[name]) for name in fresh},
     }
     opt_state = _without_moments(state.opt_state, moved, tuple(fresh))
-    return state._replace(params=params, opt_state=opt_state), moved.sum(
-        dtype=jnp.int32
-    )
+    state = state._replace(params=params, opt_state=opt_state)
+    return state, moved.sum(dtype=jnp.int32)
 
 
 def _without_moments(
     opt_state: optax.OptState, moved: Bool[Array, " k"], names: tuple[str, ...]
 ) -> optax.OptState:
-    """The optimizer's state with what it keeps of the moved clusters at 0."""
+    """Sets the optimizer's moments of the moved clusters to 0."""
 
     def cleared(path: tuple, leaf: jax.Array) -> jax.Array:
-        # What follows a parameter bears its name: momentum, Adam's two moments.
+        # Optax keeps momentum and Adam's moments in trees with the parameters' names.
         if getattr(path[-1], "key", None) not in names:
             return leaf
         return _where(moved, jnp.zeros_like(leaf), leaf)
@@ -101,5 +216,5 @@ def _without_moments(
 
 
 def _where(moved: Bool[Array, " k"], new: jax.Array, old: jax.Array) -> jax.Array:
-    """Rows of `new` for the moved clusters, of `old` for the others."""
+    """Takes rows of `new` for the moved clusters, and of `old` for the others."""
     return jnp.where(moved.reshape(-1, *[1] * (old.ndim - 1)), new, old)

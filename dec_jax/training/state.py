@@ -1,7 +1,6 @@
-"""What the clustering phase starts from, carries along, reports and returns.
+"""Settings, state, history and result of the clustering phase.
 
-`train.py` says how they change: arrays live here in NamedTuples, settings in frozen
-dataclasses.
+Arrays live in NamedTuples, settings in frozen dataclasses; `cluster` trains with them.
 """
 
 from dataclasses import dataclass
@@ -17,34 +16,46 @@ from dec_jax.networks.autoencoder import Params
 from dec_jax.objectives import DEC, Objective
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.optimizer import Optimizer
-from dec_jax.validation import check_n_clusters, check_positive_int
+from dec_jax.validation import (
+    check_magnitude,
+    check_n_clusters,
+    check_positive_int,
+    check_samples,
+)
 
 # Traced or on the device inside the loop, NumPy in a result.
 AnyArray = jax.Array | np.ndarray
+# Entries of the parameters that belong to the network; all others belong to the clusters.
+NETWORK = ("encoder", "decoder", "batch_stats")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the clustering phase runs; the defaults are the paper's for MNIST.
+    """Settings of the clustering phase; the defaults are the paper's for MNIST.
 
     Attributes:
       update_interval: steps between two refreshes of p, at least 1.
-      max_intervals: most intervals before the end, at least 1.
-      batch_size: samples in a step, at least 1.
-      tolerance: training stops once a smaller fraction of labels than this has
-        changed between two refreshes; 0 never stops.
-      optimizer: see `Optimizer`; it trains the centroids with the network.
-      augmentation: distortion of what the steps see, drawn anew in each; p and the
-        labels always come from the samples as they are.
-      frozen_target_intervals: intervals at the beginning whose p is the labeling that training
-        starts from, one-hot, instead of one made of q: for a labeling that knows more
-        than the centroids do (`manifold`). Below `max_intervals`.
-      reseed_below: at each refresh, a cluster with fewer samples than this share of
-        n / k starts again on a sample of the largest cluster, in [0, 1); 0 never does.
-        A true cluster that small is moved too.
-      keep_cluster_sizes: whether the clusters keep, in p, the sizes that they have when p is
-        first made of q (`assignment.match_cluster_sizes`): for a labeling to start from whose
-        sizes can be trusted.
+      max_intervals: largest number of intervals, at least 1.
+      batch_size: samples of a step, at least 1.
+      tolerance: training stops once the fraction of labels that changed between two
+        refreshes is below this; 0 never stops.
+      optimizer: trains the network and the centroids; see `Optimizer`.
+      augmentation: distortion of the samples of a step, drawn anew in each step. p and
+        the labels always come from undistorted samples.
+      frozen_target_intervals: number of intervals, from the first on, in which p is the
+        one-hot labeling that training starts from. It suits labels that are better than
+        those of the nearest centroid, such as those of `spectral_clustering`. It is below
+        `max_intervals`.
+      reseed_below: share of n / k in [0, 1). At each refresh, a cluster with fewer samples
+        gets its centroid moved to a sample of the largest cluster, even if the data really
+        have a cluster that small. 0 never reseeds.
+      keep_cluster_sizes: True keeps the cluster sizes in p as they are when p is first
+        made of q (`assignment.match_cluster_sizes`). It suits starting labels whose
+        cluster sizes can be trusted.
+
+    Example:
+      >>> TrainConfig(max_intervals=20).update_interval
+      140
     """
 
     update_interval: int = 140
@@ -62,10 +73,17 @@ class TrainConfig:
             check_positive_int(name, getattr(self, name))
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
-        if not 0 <= self.frozen_target_intervals < self.max_intervals:
+        frozen = self.frozen_target_intervals
+        if frozen < 0:
             raise ValueError(
-                "frozen_target_intervals must be from 0 to below max_intervals = "
-                f"{self.max_intervals}, got {self.frozen_target_intervals}."
+                f"frozen_target_intervals must be at least 0, got {frozen}."
+            )
+        # Recipes freeze p; max_intervals is what their users shorten.
+        if frozen >= self.max_intervals:
+            raise ValueError(
+                f"max_intervals must be above frozen_target_intervals = {frozen}, got "
+                f"{self.max_intervals}; use max_intervals = {frozen + 1} or more, or "
+                "freeze fewer."
             )
         if not 0 <= self.reseed_below < 1:
             raise ValueError(
@@ -77,47 +95,46 @@ class TrainConfig:
 class TrainState(NamedTuple):
     """All that changes during clustering; a pytree of arrays."""
 
-    params: Params  # of the network, "centroids" [k, d], and what the objective adds
-    opt_state: optax.OptState  # of the entries that the objective trains
+    # Of the network, "centroids" [k, d], and what the objective adds.
+    params: Params
+    opt_state: optax.OptState  # of the parameters that the objective trains
     targets: jax.Array  # [n, k] p, held fixed between two refreshes
     labels: jax.Array  # [n] int32, of the last refresh
     shares: (
         jax.Array
-    )  # [k] of the clusters in p that `keep_cluster_sizes` keeps, even at first
-    label_change: jax.Array  # [] fraction changed at the last refresh
-    converged: jax.Array  # [] bool: that fraction was below the tolerance
+    )  # [k] kept by `keep_cluster_sizes`; 1 / k before the first refresh
+    label_change: jax.Array  # [] fraction of labels changed at the last refresh
+    converged: jax.Array  # [] bool, label_change was below the tolerance
     step: jax.Array  # [] int32, steps taken
-    key: (
-        jax.Array
-    )  # [] of the phase: shuffles and distortions come from it and the step
+    key: jax.Array  # [] random key; with the step it gives shuffles and distortions
 
 
 class History(NamedTuple):
-    """What each interval reports, one row an interval (a scalar each inside the loop)."""
+    """Measurements of each interval, one row an interval (a scalar each inside the loop)."""
 
-    loss: AnyArray  # mean over the interval's steps; NaN where training had converged
+    loss: AnyArray  # mean over the interval's steps; NaN once training has converged
     clustering: AnyArray  # KL(P || Q); DCN: squared distance; VaDE: KL to the prior
     reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
-    converged: AnyArray  # the interval took no step, labels had stopped changing
+    converged: AnyArray  # labels had stopped changing: the interval took no step
     max_q: AnyArray  # mean over the samples of the largest q, at that refresh
-    q_entropy: AnyArray  # mean entropy of q as a share of log k, likewise
-    reseeded: AnyArray  # clusters that started again there; see `reseed_below`
+    q_entropy: AnyArray  # mean entropy of q as a share of log k, at that refresh
+    reseeded: AnyArray  # clusters reseeded at that refresh; see `reseed_below`
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The end of a clustering phase; everything belongs to the same parameters.
+    """Result of a clustering phase, in which everything belongs to the final parameters.
 
     Attributes:
       state: the final state; `state.params` holds network and centroids.
-      labels: [n] int32, the cluster of each sample under `state.params`.
-      q: [n, k] its soft assignment.
+      labels: [n] int32, cluster of each sample.
+      q: [n, k] soft assignment.
       centroids: [k, d].
-      history: one row an interval run here.
-      n_steps: steps taken, those before a resume counted.
-      stop_reason: why training ended, in words.
+      history: one row for each interval of this call.
+      n_steps: steps taken, including those before training was resumed.
+      stop_reason: the reason why training ended, in words.
     """
 
     state: TrainState
@@ -138,28 +155,38 @@ def init_state(
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
 ) -> TrainState:
-    """The state before the first refresh.
+    """Builds the state before the first refresh.
 
     Args:
       key: a `jax.random.key`, for shuffling and augmentation.
-      params: of the pretrained autoencoder, or of any network; a decoder is needed only
-        for an objective that trains it.
-      centroids: where the clusters start, usually from `k_means` of z.
-      labels: the clusters that the samples start in, int32.
+      params: parameters of the pretrained autoencoder, or of any network; only objectives
+        that train the decoder need one.
+      centroids: initial centroids, usually from `k_means` of z.
+      labels: initial cluster of each sample, int32 in [0, k).
       objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
 
     Returns:
-      The state; `params` and `centroids` are copied into it.
+      The state, with copies of `params` and `centroids`.
 
     Raises:
-      ValueError: more centroids than samples.
+      ValueError: there are more centroids than samples, or the centroids are not finite,
+        or so large that squared distances to them overflow float32.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> key, labels = jax.random.key(0), np.array([0, 1, 1])
+      >>> state = init_state(key, init_params(key, net), np.eye(2), labels)
+      >>> state.targets.shape, int(state.step)
+      ((3, 2), 0)
     """
     check_n_clusters(len(centroids), len(labels))
-    network = ("encoder", "decoder", "batch_stats")
+    check_samples(centroids, "centroids")
+    check_magnitude(centroids, "centroids")
     centroids = jnp.asarray(centroids, jnp.float32)
     params = {
-        **{name: params[name] for name in network if name in params},
+        **{name: params[name] for name in NETWORK if name in params},
         **objective.extra_params(centroids),
         "centroids": centroids,
     }
@@ -180,5 +207,5 @@ def init_state(
 
 
 def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:
-    """The phase's optimizer; its schedule covers the most steps there can be."""
+    """Builds the phase's optimizer, whose schedule covers the largest number of steps."""
     return config.optimizer.build(config.max_intervals * config.update_interval)

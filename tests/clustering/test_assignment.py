@@ -115,7 +115,7 @@ class TestUnderTransforms(chex.TestCase):
 
 @pytest.mark.parametrize("alpha", [0.5, 3.0])
 def test_soft_assignment_follows_alpha(alpha):
-    # Trap T6: an alpha that is accepted and never used.
+    # An alpha that is accepted must also be used.
     q = soft_assignment(Z, CENTROIDS, alpha=alpha)
     expected = soft_assignment_by_loops(Z, CENTROIDS, alpha)
     np.testing.assert_allclose(q, expected, rtol=1e-5)
@@ -161,14 +161,14 @@ def test_hard_assignment_takes_the_first_of_equals():
 
 
 def test_target_distribution_of_all_samples_differs_from_that_of_batches():
-    # Trap T1: f sums over the data, not over a minibatch.
+    # f sums over the data, not over a minibatch.
     q = soft_assignment(Z, CENTROIDS)
     halves = [target_distribution(half) for half in (q[: N // 2], q[N // 2 :])]
     assert np.abs(target_distribution(q) - jnp.concatenate(halves)).max() > 1e-3
 
 
 def test_target_distribution_over_devices_equals_one_device():
-    # Trap T2: an f of each device's own share is the per-batch p again.
+    # f must be summed over all devices: each device's own share would give another p.
     q = soft_assignment(Z, CENTROIDS)
     shares = jax.pmap(partial(target_distribution, axis_name="devices"), "devices")(
         q.reshape(4, N // 4, K)
@@ -271,7 +271,7 @@ def test_gradient_of_log_q_is_finite_far_away(scale):
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_gradient_on_a_centroid_is_finite(offset):
-    # Trap T5: a square root would give NaN here.
+    # A square root would give NaN here.
     z = CENTROIDS + offset
     gradients = jax.grad(lambda *a: log_soft_assignment(*a)[:, 0].sum(), (0, 1))(z, z)
     chex.assert_tree_all_finite(gradients)
@@ -294,7 +294,7 @@ def test_gradient_of_distances_is_twice_the_difference():
 
 @pytest.mark.parametrize("offset", [1.0, 1e3, 1e4])
 def test_squared_distances_are_never_negative(offset):
-    # Trap T4: the expansion of a distance to itself rounds below 0.
+    # The expansion of a distance to itself rounds below 0.
     z = draw(N, D) + offset
     assert squared_distances(z, z).min() >= 0
 

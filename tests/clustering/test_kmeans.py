@@ -293,6 +293,11 @@ def test_kmeans_plus_plus_keeps_the_best_of_its_trials():
         ({"tolerance": -1.0}, "tolerance must be at least 0, got -1.0"),
         ({"tolerance": float("nan")}, "tolerance must be at least 0, got nan"),
         ({"z": np.full((7, 2), np.nan)}, "z must be finite: column 0 and 1 more"),
+        (
+            {"z": np.full((7, 2), 1e20)},
+            r"z must have rows of a norm of at most 1.7e\+18, so that sums .* float32, "
+            r"got 1.4e\+20 in row 0; scale z down",
+        ),
         ({"z": np.zeros(7)}, r"z must have shape \[n, d\]"),
         ({"z": np.zeros((7, 0))}, "z is empty"),
     ],
@@ -317,7 +322,16 @@ def test_k_means_rejects_a_type(options, message):
         k_means(KEY, **({"z": np.zeros((7, 2)), "n_clusters": 2} | options))
 
 
+def test_k_means_clusters_the_largest_values_that_it_accepts():
+    z = np.float32([[-1, 0], [-1, 0.01], [1, 0], [1, 0.01]]) * 2.2e18
+    result = k_means(KEY, z, 2, n_init=2)
+    assert np.isfinite(result.inertia)
+    assert result.labels[0] == result.labels[1] != result.labels[2] == result.labels[3]
+
+
 def test_kmeans_plus_plus_rejects_its_own_arguments():
+    with pytest.raises(ValueError, match="z must have rows of a norm of at most"):
+        kmeans_plus_plus(KEY, np.full((7, 2), 1e20), 2)
     with pytest.raises(ValueError, match="Cannot place 8 centroids on 7 samples"):
         kmeans_plus_plus(KEY, np.zeros((7, 2)), 8)
     with pytest.raises(ValueError, match="n_local_trials must be at least 1, got 0"):

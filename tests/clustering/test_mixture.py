@@ -55,7 +55,7 @@ def test_log_posterior_equals_loops(transform):
 @pytest.mark.parametrize("distance", [1e3, 1e10, 1e25, -1e25])
 @pytest.mark.parametrize("log_variance", [-20.0, 0.0, 20.0])
 def test_posterior_and_gradient_are_finite_however_far(distance, log_variance):
-    # Trap V1: densities on their own are all 0 there.
+    # The densities of all clusters underflow to 0 there; their logarithms do not.
     mixture = MIXTURE._replace(log_variances=jnp.full((K, D), log_variance))
     z = jnp.full((2, D), distance)
 

@@ -21,9 +21,10 @@ from dec_jax.objectives.reconstruction import (
     likelihood_loss,
 )
 from dec_jax.objectives.vade import VaDE, mixture_kl, prior
-from dec_jax.training.cluster import refresh_targets, train, train_step
+from dec_jax.training.cluster import train, train_step
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.training.refresh import refresh_targets
 from dec_jax.training.state import TrainConfig, init_state
 
 B, D, E, K = 12, 8, 3, 4

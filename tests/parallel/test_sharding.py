@@ -77,15 +77,6 @@ def test_shard_rows_gives_each_device_the_next_part(mesh, dtype):
         np.testing.assert_array_equal(shard.data, x[2 * number : 2 * number + 2])
 
 
-def test_join_rows_takes_the_rows_of_this_process(mesh):
-    x = np.arange(24.0, dtype=np.float32).reshape(8, 3)
-    mine = sharding.rows_of_process(len(x), mesh)
-    assert mine == slice(0, 8)
-    joined = sharding.join_rows(x[mine], mesh)
-    assert joined.sharding == sharding.shard_rows(x, mesh).sharding
-    np.testing.assert_array_equal(joined, x)
-
-
 def test_replicate_puts_all_on_each_device(mesh):
     tree = {"z": np.arange(3.0), "key": KEY}
     copies = sharding.replicate(tree, mesh)
@@ -98,25 +89,13 @@ def test_replicate_puts_all_on_each_device(mesh):
     )
 
 
-def test_beside_copies_to_where_the_samples_are(mesh, x):
+def test_replicate_like_copies_to_the_devices_of_the_samples(mesh, x):
     given = jnp.arange(3.0)
     for samples in (jnp.asarray(x), sharding.shard_rows(x, mesh)):
         copy = sharding.replicate_like(given, samples)
         assert copy.sharding.device_set == samples.sharding.device_set
         copy.delete()
     np.testing.assert_array_equal(given, np.arange(3.0))
-
-
-def test_to_host_brings_the_parts_together(mesh, x):
-    np.testing.assert_array_equal(sharding.to_host(sharding.shard_rows(x, mesh)), x)
-
-
-def test_one_process_is_the_first_and_hears_itself():
-    assert sharding.is_first_process()
-    tree = {"a": np.ones(2)}
-    assert sharding.from_first(tree) is sharding.to_save(tree) is tree
-    assert sharding.text_from_first("text") == "text"
-    assert sharding.any_process(True) and not sharding.any_process(False)
 
 
 # Blocks of rows.
@@ -247,7 +226,7 @@ def test_clustering_over_devices_equals_one_device(
 
     def run(rows):
         state = init_state(
-            *(KEY, params, centroids, labels[:n]), objective=objective, config=config
+            KEY, params, centroids, labels[:n], objective=objective, config=config
         )
         return train(state, rows, **settings)
 
@@ -288,13 +267,15 @@ def programs(x, start):
     """Compiled: an epoch of pretraining, k-means, an interval of clustering."""
     state = init_pretraining(KEY, architecture=TINY, config=PRETRAIN, n_samples=len(x))
     yield _pretrain_epochs.lower(
-        *(sharding.replicate_like(state, x), x),
+        sharding.replicate_like(state, x),
+        x,
         **{"architecture": TINY, "config": PRETRAIN, "num_epochs": 1},
     )
     yield kmeans._k_means.lower(KEY, x, 4, 2, 300, 1e-4, 2, 16)
     state = init_state(KEY, *start, config=CONFIG)
     yield _train_intervals.lower(
-        *(sharding.replicate_like(state, x), x),
+        sharding.replicate_like(state, x),
+        x,
         **{"architecture": TINY, "objective": DEC(), "config": CONFIG},
         num_intervals=1,
     )
@@ -334,13 +315,11 @@ def test_nothing_is_spread_where_each_device_has_rows_of_its_own(mesh, x):
 
 def test_shard_rows_rejects_rows_that_do_not_divide(mesh):
     message = (
-        "The rows of x must be a multiple of the 4 devices of the mesh, got 10; leave 2 "
+        "The number of rows must be a multiple of the 4 devices of the mesh, got 10; leave 2 "
         "out, or place x by replicate"
     )
     with pytest.raises(ValueError, match=message):
         sharding.shard_rows(np.zeros((10, 2)), mesh)
-    with pytest.raises(ValueError, match="The rows of x must be a multiple"):
-        sharding.rows_of_process(10, mesh)
 
 
 @pytest.mark.parametrize("batch_size, fix", [(30, 28), (3, 4)])
@@ -348,7 +327,7 @@ def test_training_rejects_batches_that_do_not_divide(mesh, x, start, batch_size,
     spread = sharding.shard_rows(x, mesh)
     message = (
         "batch_size must be a multiple of the 4 devices of the mesh, got "
-        f"{batch_size}; take {fix}"
+        f"{batch_size}; use {fix}"
     )
     config = replace(PRETRAIN, batch_size=batch_size)
     with pytest.raises(ValueError, match=message):
@@ -361,55 +340,5 @@ def test_training_rejects_batches_that_do_not_divide(mesh, x, start, batch_size,
 
 def test_training_rejects_a_batch_of_all_samples_that_does_not_divide(mesh, x):
     rows = sharding.replicate(x[:50], mesh)
-    with pytest.raises(ValueError, match="batch_size must be .* got 50; take 48"):
+    with pytest.raises(ValueError, match="batch_size must be .* got 50; use 48"):
         pretrain_end_to_end(KEY, rows, architecture=TINY, config=PRETRAIN)
-
-
-VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-
-
-@pytest.fixture
-def joined(monkeypatch):
-    """What jax is asked to join; no variables are set."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    asked = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *call: asked.append(call))
-    monkeypatch.setattr(jax.config, "update", lambda *_: None)
-    return asked
-
-
-def test_processes_are_taken_from_the_call_then_from_variables(joined, monkeypatch):
-    for name, value in zip(VARIABLES, ("here:1", "4", "2"), strict=True):
-        monkeypatch.setenv(name, value)
-    sharding.initialize_distributed()
-    sharding.initialize_distributed("there:2", 8, 0)
-    assert joined == [("here:1", 4, 2), ("there:2", 8, 0)]
-
-
-def test_processes_are_left_to_jax_where_nothing_is_said(joined):
-    sharding.initialize_distributed()
-    assert joined == [(None, None, None)]
-
-
-def test_initialize_distributed_rejects_half_of_the_variables(joined, monkeypatch):
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-    message = "belong together, got no JAX_COORDINATOR_ADDRESS and no JAX_PROCESS_ID"
-    with pytest.raises(ValueError, match=message):
-        sharding.initialize_distributed()
-
-
-def test_initialize_distributed_rejects_a_number_that_is_none(joined, monkeypatch):
-    monkeypatch.setenv("JAX_PROCESS_ID", "first")
-    with pytest.raises(ValueError, match="JAX_PROCESS_ID must be .* got 'first'"):
-        sharding.initialize_distributed()
-
-
-def test_initialize_distributed_rejects_where_no_cluster_is_known(joined, monkeypatch):
-    def unknown(*_):
-        raise ValueError("coordinator_address should be defined.")
-
-    monkeypatch.setattr(jax.distributed, "initialize", unknown)
-    message = "not known; set JAX_COORDINATOR_ADDRESS, .* or start them by SLURM"
-    with pytest.raises(ValueError, match=message):
-        sharding.initialize_distributed()

@@ -22,7 +22,7 @@ def alone(monkeypatch):
 def several(monkeypatch):
     """Two processes that find one another; the list holds exit statuses."""
     statuses = []
-    monkeypatch.setattr(devices.sharding, "initialize_distributed", lambda: None)
+    monkeypatch.setattr(devices.processes, "initialize_distributed", lambda: None)
     monkeypatch.setattr(os, "_exit", statuses.append)
     return statuses
 
@@ -64,7 +64,7 @@ def test_distributed_rejects_processes_that_are_not_known(monkeypatch):
     def unknown():
         raise ValueError("Which processes belong together is not known.")
 
-    monkeypatch.setattr(devices.sharding, "initialize_distributed", unknown)
+    monkeypatch.setattr(devices.processes, "initialize_distributed", unknown)
     with pytest.raises(UsageError, match="--distributed: Which processes"):
         devices.joined({"distributed": True}).__enter__()
 
@@ -72,7 +72,7 @@ def test_distributed_rejects_processes_that_are_not_known(monkeypatch):
 def test_a_second_process_writes_elsewhere_and_says_nothing(
     several, monkeypatch, capfd
 ):
-    monkeypatch.setattr(devices.sharding, "is_first_process", lambda: False)
+    monkeypatch.setattr(devices.processes, "is_first_process", lambda: False)
     monkeypatch.setattr(os, "dup2", lambda *_: None)
     with devices.joined({"distributed": True}) as here:
         (here.scratch / "labels.csv").write_text("cluster\n")

@@ -183,7 +183,7 @@ def test_batches_are_those_of_the_plan(first, steps, size, block_bytes):
     plan = minibatch_plan(KEY, first, num_steps=steps, n_samples=23, batch_size=size)
     given = Reading(block_bytes=block_bytes)
     found = list(
-        batches(*(ArraySource(X), KEY, first, steps, size), reading=given, check=accept)
+        batches(ArraySource(X), KEY, first, steps, size, reading=given, check=accept)
     )
     assert len(found[0][0]) == min(steps, max(1, block_bytes // (3 * min(size, 23))))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), X[plan[0]])
@@ -204,7 +204,7 @@ def test_batches_bring_the_rows_that_go_with_the_samples(tmp_path):
     np.save(tmp_path / "q.npy", np.arange(46, dtype=np.float32).reshape(23, 2))
     q = NpySource(tmp_path / "q.npy")._rows
     ((x, _, beside),) = batches(
-        *(ArraySource(X), KEY, 0, 5, 5), reading=Reading(), check=accept, beside=q
+        ArraySource(X), KEY, 0, 5, 5, reading=Reading(), check=accept, alongside=q
     )
     assert beside.shape == (5, 5, 2)
     # Row i of X starts with 3 i, row i of q with 2 i.
@@ -216,7 +216,7 @@ def test_batches_are_checked_before_they_are_trained_on():
         raise ValueError("no good")
 
     with pytest.raises(ValueError, match="no good"):
-        list(batches(*(ArraySource(X), KEY, 0, 5, 5), reading=Reading(), check=check))
+        list(batches(ArraySource(X), KEY, 0, 5, 5, reading=Reading(), check=check))
 
 
 @pytest.mark.parametrize("rows", [None, np.array([22, 3, 3, 0, 7])])
@@ -243,7 +243,7 @@ def test_run_blocks_carries_the_state_and_joins_the_rows():
         return state + x.sum(), (x[:, 0, 0], weights[:, 0])
 
     found = batches(
-        *(ArraySource(X), KEY, 0, 5, 5), reading=Reading(block_bytes=30), check=accept
+        ArraySource(X), KEY, 0, 5, 5, reading=Reading(block_bytes=30), check=accept
     )
     state, (first, weights) = run_blocks(program, jnp.zeros((), jnp.int32), found)
     indices, expected = minibatch_plan(KEY, 0, num_steps=5, n_samples=23, batch_size=5)
@@ -271,7 +271,7 @@ class Liar:
 def test_blocks_rejects_a_source_that_gives_something_else():
     with pytest.raises(
         ValueError,
-        match=r"liar: read must give an array of shape \(9, 3\) and type uint8, got "
+        match=r"liar: read must return an array of shape \(9, 3\) and type uint8, got "
         r"\(2, 3\) and float32",
     ):
         list(blocks(lambda x: x, Liar(), reading=Reading(), multiple=1))

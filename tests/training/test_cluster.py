@@ -24,7 +24,6 @@ from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.cluster import (
     _train_intervals,
     assign,
-    refresh_targets,
     train,
     train_interval,
     train_step,
@@ -32,6 +31,7 @@ from dec_jax.training.cluster import (
 from dec_jax.training.minibatches import minibatch_plan
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
+from dec_jax.training.refresh import refresh_targets
 from dec_jax.training.state import TrainConfig, init_state
 
 KEY = jax.random.key(0)
@@ -94,7 +94,7 @@ def test_init_state_copies_what_it_is_given(start, x):
 
 
 def test_optimizer_state_of_dec_holds_no_decoder(start):
-    # Trap T10: a decoder that is dropped has no momentum either.
+    # DEC drops the decoder: weight decay or momentum must not move it either.
     config = replace(CONFIG, optimizer=Optimizer("sgd", 0.1))
     count = {
         type(objective): len(
@@ -136,7 +136,7 @@ def test_refresh_measures_the_change_of_labels(start, x):
 
 
 def test_refresh_and_steps_by_hand_equal_two_intervals(whole, start, x):
-    # Momentum (trap T10) and the place in the epoch go on over the second refresh.
+    # A refresh resets neither the momentum nor the place in the epoch.
     objective, result, states = whole
     step = jax.jit(partial(train_step, **settings(objective)))
     refresh = jax.jit(partial(refresh_targets, **settings(objective)))
@@ -155,12 +155,12 @@ def test_refresh_and_steps_by_hand_equal_two_intervals(whole, start, x):
     chex.assert_trees_all_close(
         jax.device_get(state.params), states[1].params, rtol=1e-3, atol=1e-5
     )
-    # Trap L8: the loss of an interval is that of all of its steps.
+    # The loss of an interval is the mean over all of its steps, not that of the last.
     np.testing.assert_allclose(losses, result.history.loss[:2], rtol=1e-4)
 
 
 def test_p_is_held_fixed_within_an_interval(whole, x):
-    # Trap L7 and section 3.1.3: p is that of the parameters at the refresh.
+    # Section 3.1.3: p belongs to the parameters at the refresh, not to those of a step.
     objective, _, states = whole
     before, after = (restored(state) for state in states[1:3])
     expected = refresh_targets(before, x, **settings(objective)).targets
@@ -242,7 +242,7 @@ def test_training_moves_the_centroids_and_the_encoder(whole, start):
 
 
 def test_only_dec_leaves_the_decoder_alone(whole, start):
-    # Trap T10.
+    # DEC trains the encoder alone; a decoder that moves would be IDEC.
     objective, result, _ = whole
     moved = jax.tree.map(
         lambda a, b: np.abs(a - b).max(),
@@ -458,7 +458,7 @@ def test_the_state_given_stays_usable(start, x):
 
 
 def test_result_belongs_to_the_final_parameters(whole, x):
-    # Trap L5: labels of the last refresh, not of the final weights.
+    # Labels of the last refresh would not belong to the final weights.
     _, result, _ = whole
     params = result.state.params
     z = encode(params, x, architecture=TINY)
@@ -470,7 +470,7 @@ def test_result_belongs_to_the_final_parameters(whole, x):
 
 
 def test_result_has_the_labels_of_the_final_parameters(x):
-    # Trap L5, where they are not those of the last refresh.
+    # Here they differ from the labels of the last refresh.
     result = run(fresh_start(x, 4), x, config=replace(CONFIG, max_intervals=1))
     assert (result.labels != result.state.labels).any()
     np.testing.assert_array_equal(result.labels, result.q.argmax(axis=1))
@@ -644,7 +644,7 @@ def fresh_start(x, n_clusters):
     return params, z[:n_clusters], jnp.zeros(len(x), jnp.int32)
 
 
-# An exact multiple of the batch (trap L1), fewer samples than the batch, n = k.
+# A multiple of the batch (no partial batch), fewer samples than the batch, n = k.
 @pytest.mark.parametrize("n", [128, 40, 4])
 def test_any_number_of_samples_will_do(x, n):
     result = run(fresh_start(x[:n], 4), x[:n])
@@ -699,6 +699,12 @@ def test_an_empty_cluster_stays_finite(start, x, objective):
             r"x must have shape \(200, 8\).*got \(199, 8\)",
         ),
         (np.full((200, 8), np.nan), ValueError, "x must be finite: column 0"),
+        (
+            np.full((200, 8), 1e19),
+            ValueError,
+            r"x must have rows of a norm of at most 3.3e\+17, .* got 2.8e\+19 in row 0; "
+            r"scale x down",
+        ),
         (np.zeros((200, 2, 4)), ValueError, r"x must have shape \[n, d\]"),
         (np.zeros((0, 8)), ValueError, "x is empty"),
         (np.full((200, 8), "a"), TypeError, "x must be numeric"),
@@ -724,6 +730,19 @@ def test_init_state_rejects_more_centroids_than_samples(start):
         init_state(KEY, params, centroids, labels[:3])
 
 
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (np.nan, "centroids must be finite: column 2"),
+        (1e19, r"centroids must have rows of a norm .* got 1.0e\+19 in row 1; scale"),
+    ],
+)
+def test_init_state_rejects_centroids_that_make_q_nan(start, value, message):
+    params, centroids, labels = start
+    with pytest.raises(ValueError, match=message):
+        init_state(KEY, params, centroids.at[1, 2].set(value), labels)
+
+
 def test_train_rejects_centroids_of_another_width(start, x):
     params, centroids, labels = start
     with pytest.raises(ValueError, match="z and centroids must be .*the same width"):
@@ -740,9 +759,21 @@ def test_train_rejects_centroids_of_another_width(start, x):
         ),
         ({"max_intervals": 0}, ValueError, "max_intervals must be at least 1, got 0"),
         (
+            {"frozen_target_intervals": -1},
+            ValueError,
+            "frozen_target_intervals must be at least 0, got -1",
+        ),
+        (
+            {"frozen_target_intervals": 4, "max_intervals": 3},
+            ValueError,
+            "max_intervals must be above frozen_target_intervals = 4, got 3; use "
+            "max_intervals = 5 or more",
+        ),
+        (
             {"frozen_target_intervals": 143},
             ValueError,
-            "frozen_target_intervals must be from 0 to below max_intervals = 143, got 143",
+            "max_intervals must be above frozen_target_intervals = 143, got 143; use "
+            "max_intervals = 144",
         ),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5"),

@@ -58,8 +58,8 @@ def test_each_layer_then_all_of_them_are_trained(run):
 
 
 def test_layers_see_and_give_back_what_the_paper_says():
-    # Traps P2 and P4: the first layer sees clean samples and gives back real numbers,
-    # the others give back what a ReLU gave; the embedding is linear and not dropped.
+    # The first layer sees clean samples and reconstructs real numbers, the others
+    # reconstruct outputs of a ReLU; the embedding is linear and has no dropout.
     stages = pretraining_stages(NET, CONFIG)
     layers = [stage.architecture for stage in stages[:-1]]
     assert [layer.input_dim for layer in layers] == [8, 16, 12]
@@ -84,7 +84,7 @@ def test_only_the_first_layer_normalizes_the_samples():
 
 
 def test_fine_tuning_has_no_corruption():
-    # Trap P3.
+    # The last stage trains all layers together, without corruption.
     last = pretraining_stages(NET, CONFIG)[-1]
     assert last.config == CONFIG.finetune
     assert last.architecture == NET

@@ -13,7 +13,7 @@ from dec_jax.training.minibatches import (
 
 KEY = jax.random.key(0)
 
-# Samples and batch size: a partial batch, an exact multiple (trap L1), one batch,
+# Samples and batch size: a partial batch, an exact multiple, one batch,
 # fewer samples than a batch, a batch of one.
 SIZES = [(23, 5), (20, 5), (5, 5), (3, 5), (4, 1)]
 
@@ -43,7 +43,7 @@ def test_each_epoch_visits_each_sample_once(n, batch_size):
 
 @pytest.mark.parametrize("n, batch_size", SIZES)
 def test_each_sample_weighs_the_same_in_an_epoch(n, batch_size):
-    # Trap L2: the rows of a partial batch must not weigh more.
+    # The rows of a partial batch must not weigh more than others.
     indices, weights = plan(0, steps_per_epoch(n, batch_size), n, batch_size)
     total = np.zeros(n)
     np.add.at(total, np.asarray(indices), np.asarray(weights))
@@ -56,7 +56,7 @@ def test_weights_of_a_whole_batch_sum_to_one():
 
 
 def test_each_epoch_is_another_shuffle():
-    # Trap L3: the same batches in each epoch.
+    # Each epoch must have other batches.
     indices, _ = plan(0, 8, n_samples=20)
     first, second = np.asarray(indices).reshape(2, 20)
     assert not np.array_equal(first, np.arange(20))

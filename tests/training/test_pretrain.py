@@ -253,7 +253,7 @@ def test_bytes_equal_their_scaled_floats(key):
     chex.assert_trees_all_close(as_bytes, as_floats, atol=1e-5)
 
 
-# An exact multiple of the batch (trap L1), fewer samples than the batch, one sample.
+# A multiple of the batch (no partial batch), fewer samples than the batch, one sample.
 @pytest.mark.parametrize("n", [128, 40, 1])
 def test_any_number_of_samples_will_do(key, x, n):
     config = PretrainConfig(1, 64, Optimizer("adam", 0.01, schedule="one-cycle"))

@@ -12,9 +12,9 @@ from training_state import restored, saved
 from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import encode, init_params
 from dec_jax.objectives import DCN, DEC, IDEC
-from dec_jax.training.cluster import refresh_targets, train
+from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
-from dec_jax.training.refresh import reseed_clusters
+from dec_jax.training.refresh import refresh_targets, reseed_clusters
 from dec_jax.training.state import TrainConfig, init_state
 
 KEY = jax.random.key(0)
