@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params
+from dec_jax.networks.own import Network
 
 # Arrays beside those of the network.
 CLUSTER_ARRAYS = ("centroids", "counts", "log_variances", "log_weights")
@@ -26,7 +26,7 @@ def dotted(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
+def nested(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
     """The arrays as the parameters of that network: what `flattened` undoes."""
     check_arrays(arrays, architecture)
     params = jax.tree_util.tree_map_with_path(
@@ -37,7 +37,7 @@ def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Para
     return {**params, **{name: jnp.asarray(arrays[name]) for name in clusters}}
 
 
-def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
+def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
     """`network_shapes`, without a decoder where there are clusters and no array of one."""
     shapes = network_shapes(architecture)
     if "centroids" in arrays and not any(n.startswith("decoder.") for n in arrays):
@@ -46,12 +46,12 @@ def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> 
 
 
 @functools.cache
-def network_shapes(architecture: Architecture) -> Params:
+def network_shapes(architecture: Network) -> Params:
     """The parameters of a network, as shapes and types without values."""
     return jax.eval_shape(lambda key: init_params(key, architecture), jax.random.key(0))
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> None:
+def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Network) -> None:
     """Raises ValueError unless the arrays are finite and those of the architecture."""
     leaves = jax.tree_util.tree_leaves_with_path(_shapes_of(arrays, architecture))
     shapes = {dotted(path): leaf.shape for path, leaf in leaves}

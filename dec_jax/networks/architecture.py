@@ -113,7 +113,7 @@ class Reshape:
     shape: Shape
 
     def __post_init__(self) -> None:
-        _check_shape("shape", self.shape)
+        check_shape("shape", self.shape)
 
 
 Layer = Dense | Conv2D | Deconv2D | MaxPool2D | Unpool2D | Reshape
@@ -166,7 +166,7 @@ class Architecture:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        _check_shape("input_shape", self.input_shape)
+        check_shape("input_shape", self.input_shape)
         if not isinstance(self.layers, tuple):
             raise TypeError(
                 "layers must be a tuple, so that settings hash by value, got "
@@ -307,7 +307,8 @@ def _check_pair(name: str, value: object) -> None:
         check_positive_int(name, size)
 
 
-def _check_shape(name: str, value: object) -> None:
+def check_shape(name: str, value: object) -> None:
+    """Raises unless the value is a tuple of positive integers, at least one."""
     if not isinstance(value, tuple):
         raise TypeError(
             f"{name} must be a tuple, so that settings hash by value, got "

@@ -28,9 +28,9 @@ from dec_jax.clustering.assignment import (
     shares_of,
     target_distribution,
 )
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, embed, scale_input
-from dec_jax.objectives import DEC, Losses, Objective
+from dec_jax.networks.own import Network, check_network
+from dec_jax.objectives import DEC, Batch, Losses, Objective
 from dec_jax.parallel.sharding import (
     check_batch_size,
     replicate_like,
@@ -54,7 +54,7 @@ def assign(
     params: Params,
     x: Num[Array | np.ndarray, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
     """q and the hard labels of all samples, embedded a block at a time.
@@ -77,7 +77,7 @@ def refresh_targets(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> TrainState:
@@ -104,7 +104,7 @@ def _refresh(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, _Look]:
@@ -149,7 +149,7 @@ def train_step(
     p: Float[Array, "b k"],
     weights: Float[Array, " b"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
     axis_name: str | None = None,
@@ -179,10 +179,7 @@ def train_step(
     def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
         losses, moved = objective.loss(
             {**state.params, **trained},
-            jax.random.fold_in(key, 2),
-            seen,
-            p,
-            weights,
+            Batch(seen, p, weights, jax.random.fold_in(key, 2)),
             architecture=architecture,
             axis_name=axis_name,
         )
@@ -205,7 +202,7 @@ def train_interval(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, History]:
@@ -283,7 +280,7 @@ def _train_intervals(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
     num_intervals: int,
@@ -305,7 +302,7 @@ def train(
     state: TrainState,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
     intervals_per_call: int = 1,
@@ -334,6 +331,7 @@ def train(
       TypeError, ValueError: `x` is not finite numbers of shape [n, d], or does not fit
         the architecture, the state or the method; `intervals_per_call` is below 1.
     """
+    check_network(architecture)
     check_samples(x)
     check_positive_int("intervals_per_call", intervals_per_call)
     if x.shape != (len(state.labels), architecture.input_dim):

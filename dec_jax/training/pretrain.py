@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Num
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params, scale_input
+from dec_jax.networks.own import Network, check_network
+from dec_jax.objectives.base import Batch
 from dec_jax.objectives.reconstruction import (
     PretrainObjective,
     Reconstruction,
@@ -95,7 +96,7 @@ class PretrainHistory(NamedTuple):
 def init_pretraining(
     key: jax.Array,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     n_samples: int,
     params: Params | None = None,
@@ -127,7 +128,7 @@ def _optimizer(config: PretrainConfig, n_samples: int) -> optax.GradientTransfor
 def _seen_and_target(
     key: jax.Array,
     x: Num[Array, "b d"],
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
 ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
     """What the encoder is shown, and what the decoder has to give back."""
@@ -146,7 +147,7 @@ def pretrain_step(
     x: Num[Array, "b d"],
     weights: Float[Array, " b"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     n_samples: int,
     axis_name: str | None = None,
@@ -174,10 +175,7 @@ def pretrain_step(
     def loss_of(trained: Params) -> tuple[Float[Array, ""], Params]:
         return config.objective.loss(
             {**state.params, **trained},
-            jax.random.fold_in(key, 2),
-            seen,
-            target,
-            weights,
+            Batch(seen, target, weights, jax.random.fold_in(key, 2)),
             architecture=architecture,
             axis_name=axis_name,
         )
@@ -197,7 +195,7 @@ def pretrain_epochs(
     state: PretrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     num_epochs: int,
 ) -> tuple[PretrainState, Float[Array, " epochs"]]:
@@ -243,7 +241,7 @@ def validation_loss(
     params: Params,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
 ) -> Float[Array, ""]:
     """The pretraining loss of samples that are not trained on.
@@ -272,10 +270,7 @@ def validation_loss(
         seen, target = _seen_and_target(batch_key, x[rows], architecture, config)
         loss, _ = config.objective.loss(
             params,
-            jax.random.fold_in(batch_key, 2),
-            seen,
-            target,
-            weights,
+            Batch(seen, target, weights, jax.random.fold_in(batch_key, 2)),
             architecture=architecture,
             train=False,
         )
@@ -304,7 +299,7 @@ def pretrain_end_to_end(
     key: jax.Array,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig = PretrainConfig(),
     validation: Num[Array, "m d"] | np.ndarray | None = None,
     state: PretrainState | None = None,
@@ -358,7 +353,7 @@ def run_epochs(
     state: PretrainState,
     epoch: Callable[..., tuple[PretrainState, Float[Array, " 1"]]],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     epoch_steps: int,
     validation: jax.Array | None,
@@ -407,10 +402,11 @@ def _is_stale(state: PretrainState, config: PretrainConfig) -> bool:
 def check_pretraining(
     x: jax.Array | np.ndarray | None,
     validation: jax.Array | np.ndarray | None,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
 ) -> None:
     """What `pretrain_end_to_end` asks of its data; None stands for data not at hand."""
+    check_network(architecture)
     config.objective.check(architecture)
     for name, samples in {"x": x, "validation": validation}.items():
         if samples is None:

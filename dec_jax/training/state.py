@@ -153,7 +153,8 @@ def init_state(
       The state; `params` and `centroids` are copied into it.
 
     Raises:
-      ValueError: more centroids than samples.
+      ValueError: more centroids than samples; the objective trains a decoder, and
+        `params` has none.
     """
     check_n_clusters(len(centroids), len(labels))
     network = ("encoder", "decoder", "batch_stats")
@@ -163,6 +164,12 @@ def init_state(
         **objective.extra_params(centroids),
         "centroids": centroids,
     }
+    missing = [name for name in objective.trained if name not in params]
+    if missing:
+        raise ValueError(
+            f"{type(objective).__name__} trains {missing[0]!r}, which params must have, "
+            f"got {sorted(params)}; use an objective that does not train it, as DEC()."
+        )
     params = jax.tree.map(jnp.copy, params)
     return TrainState(
         params=params,

@@ -413,7 +413,7 @@ def test_batch_norm_moves_its_running_averages_by_a_tenth():
 
 
 def test_batch_norm_in_evaluation_does_not_look_at_the_other_samples():
-    # Trap T11: q, p and labels come from the running averages.
+    # Training normalizes by the batch; q, p and labels come from the running averages.
     params = init_params(KEY, NORMAL)
     one = encode(params, jnp.asarray(SQUARES[:1]), architecture=NORMAL)
     all_of_them = encode(params, jnp.asarray(SQUARES), architecture=NORMAL)
