@@ -313,7 +313,7 @@ def without_decoder(key):
         ),
     ],
 )
-def test_functional_network_rejects(arguments, changes, error, message):
+def test_functional_network_rejects_a_field(arguments, changes, error, message):
     with pytest.raises(error, match=message):
         FunctionalNetwork(*arguments, **{"input_shape": (8,)} | changes)
 
