@@ -107,7 +107,7 @@ def load_architecture(
 
     Example:
       >>> from dec_jax import load_architecture
-      >>> load_architecture("c-5-6").input_shape
+      >>> load_architecture("mnist-conv").input_shape
       (28, 28, 1)
     """
     found = named_architectures(name_or_path)

@@ -25,6 +25,7 @@ class DEC(CentroidObjective):
       ValueError: alpha is out of range.
 
     Example:
+      >>> from dec_jax import DEC
       >>> DEC()
       DEC(alpha=1.0)
       >>> DEC().trained

@@ -25,6 +25,8 @@ def clustering_loss(
       The divergence in nats per sample, at least 0.
 
     Example:
+      >>> import jax.numpy as jnp
+      >>> from dec_jax import clustering_loss
       >>> p = jnp.array([[1.0, 0.0], [0.5, 0.5]])
       >>> log_q = jnp.log(jnp.array([[0.5, 0.5], [0.5, 0.5]]))
       >>> round(float(clustering_loss(p, log_q)), 4)  # log(2) / 2
@@ -54,6 +56,8 @@ def kmeans_loss(
       The loss, at least 0: the inertia of k-means per sample.
 
     Example:
+      >>> import jax.numpy as jnp
+      >>> from dec_jax import kmeans_loss
       >>> z = jnp.array([[0.0, 0.0], [3.0, 4.0]])
       >>> centroids = jnp.array([[0.0, 1.0], [3.0, 2.0]])
       >>> float(kmeans_loss(z, centroids, jnp.array([0, 1])))  # (1 + 4) / 2

@@ -41,6 +41,8 @@ def reconstruction_loss(
       The loss, at least 0.
 
     Example:
+      >>> import jax.numpy as jnp
+      >>> from dec_jax import reconstruction_loss
       >>> x = jnp.array([[0.0, 1.0], [1.0, 1.0]])
       >>> float(reconstruction_loss(x, jnp.zeros((2, 2))))  # (1/2 + 1) / 2
       0.75
