@@ -1,4 +1,4 @@
-"""The parameters of a model as arrays with names, and what names and shapes there may be."""
+"""Parameters of a model as named arrays, and the check of their names and shapes."""
 
 import functools
 from collections.abc import Mapping
@@ -8,26 +8,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params
+from dec_jax.networks.own import Network
 
-# Arrays beside those of the network.
+# Arrays in addition to those of the network.
 CLUSTER_ARRAYS = ("centroids", "counts", "log_variances", "log_weights")
 
 
 def flattened(params: Params) -> dict[str, np.ndarray]:
-    """The arrays by their dotted names."""
+    """Flattens parameters to arrays by dotted name."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return {dotted(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def dotted(path: tuple[Any, ...]) -> str:
-    """The name of an array, such as `encoder.dense_0.kernel`."""
+    """Dotted name of an array, such as `encoder.dense_0.kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
-    """The arrays as the parameters of that network: what `flattened` undoes."""
+def nested(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
+    """Restores the parameters of a network that `flattened` made arrays of."""
     check_arrays(arrays, architecture)
     params = jax.tree_util.tree_map_with_path(
         lambda path, _: jnp.asarray(arrays[dotted(path)]),
@@ -37,8 +37,8 @@ def nested(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Para
     return {**params, **{name: jnp.asarray(arrays[name]) for name in clusters}}
 
 
-def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> Params:
-    """`network_shapes`, without a decoder where there are clusters and no array of one."""
+def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
+    """`network_shapes`, without the decoder if a clustered model has no array of it."""
     shapes = network_shapes(architecture)
     if "centroids" in arrays and not any(n.startswith("decoder.") for n in arrays):
         return {name: shapes[name] for name in shapes if name != "decoder"}
@@ -46,13 +46,13 @@ def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> 
 
 
 @functools.cache
-def network_shapes(architecture: Architecture) -> Params:
-    """The parameters of a network, as shapes and types without values."""
+def network_shapes(architecture: Network) -> Params:
+    """Shapes and types of the parameters of a network."""
     return jax.eval_shape(lambda key: init_params(key, architecture), jax.random.key(0))
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Architecture) -> None:
-    """Raises ValueError unless the arrays are finite and those of the architecture."""
+def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Network) -> None:
+    """Raises ValueError unless the arrays are finite and fit the architecture."""
     leaves = jax.tree_util.tree_leaves_with_path(_shapes_of(arrays, architecture))
     shapes = {dotted(path): leaf.shape for path, leaf in leaves}
     centroids = arrays.get("centroids")

@@ -1,8 +1,9 @@
 """The file of a model: float32 arrays, one JSON object, and a checksum over both.
 
-A `.safetensors` file whose header has, under `dec_jax.model`, a line of JSON with the
-format version, the SHA-256 of the whole file (taken with zeros in its own place) and the
-description that the caller gave. Every bit counts, and nothing in a file is run.
+It is a `.safetensors` file. The entry `dec_jax.model` of its header is a line of JSON with
+the format version, the caller's description, and the SHA-256 of the whole file, computed
+with zeros in place of the checksum itself. The checksum covers every bit of the file.
+Reading a file runs no code of it.
 """
 
 import hashlib
@@ -15,42 +16,42 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
+FORMAT = "dec_jax.model"  # entry of the header in files of this library
 FORMAT_VERSION = 1
-# Stands for the checksum while it is taken.
+# Placeholder of the checksum while it is computed.
 NO_DIGEST = "0" * 64
 
 
 class ModelError(ValueError):
-    """A file is no model, a damaged one, or one that this version cannot read."""
+    """A file is not a model, is damaged, or has a format that this version cannot read."""
 
 
 def write_file(
     path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]
 ) -> None:
-    """Writes arrays and a description, whole or not at all.
+    """Writes arrays and a description; the same content gives the same bytes.
 
-    The same content gives the same bytes.
+    The file is written as a whole: if writing fails, an existing file is unchanged.
 
     Args:
-      path: the file; one that exists is replaced. Its folder is made if need be.
-      arrays: by name, float32.
-      description: JSON values, by name.
+      path: the file. An existing file is replaced; a missing folder is created.
+      arrays: float32 arrays by name.
+      description: JSON values by name.
 
     Raises:
-      ValueError: a value that JSON would change or refuse.
+      ValueError: JSON would change or refuse a value.
       ImportError: safetensors is not installed.
       OSError: the file cannot be written.
     """
     safetensors = import_safetensors()
     check_json(description)
-    # The checksum comes first: no zeros of the description can stand before it.
+    # The checksum comes first, so that its placeholder precedes any zeros of the caller's.
     entry = {"sha256": NO_DIGEST, "format_version": FORMAT_VERSION, **description}
-    # safetensors writes the memory of an array, whatever the order of its axes.
+    # safetensors writes the memory of an array and ignores its strides.
     in_order = {
         name: np.ascontiguousarray(arrays[name], "<f4") for name in sorted(arrays)
     }
-    # One entry, because safetensors writes several in an order that varies.
+    # A single entry, because safetensors writes several in varying order.
     content = safetensors.numpy.save(in_order, metadata={FORMAT: json.dumps(entry)})
     digest = hashlib.sha256(content).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def write_file(
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads what `write_file` wrote.
+    """Reads a file that `write_file` wrote.
 
     Args:
       path: the file.
@@ -73,8 +74,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ModelError: the file is no safetensors file or a truncated one, is not ours, has a
-        newer format version or a wrong checksum.
+      ModelError: the file is not a safetensors file, is truncated, was not written by
+        `write_file`, or has a newer format version or a wrong checksum.
       ImportError: safetensors is not installed.
     """
     safetensors = import_safetensors()
@@ -100,7 +101,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def import_safetensors() -> Any:
-    """The package, or an ImportError that says how to get it."""
+    """Imports safetensors, or raises ImportError with the command that installs it."""
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -112,7 +113,7 @@ def import_safetensors() -> Any:
 
 
 def check_json(values: Mapping[str, Any], name: str = "") -> None:
-    """Raises ValueError, with the entry's name, for what JSON would change or refuse."""
+    """Raises ValueError for the first entry that JSON would change or refuse."""
     for key, value in values.items():
         title = f"{name}[{key!r}]" if name else key
         if isinstance(value, dict) and all(isinstance(inner, str) for inner in value):
@@ -130,7 +131,7 @@ def check_json(values: Mapping[str, Any], name: str = "") -> None:
 
 
 def read_description(path: Path, content: bytes) -> dict[str, Any]:
-    """Our entry of a header that safetensors has found to be in order."""
+    """Reads the entry of this library from a header that safetensors has checked."""
     size = int.from_bytes(content[:8], "little")
     entries = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     if FORMAT not in entries:
@@ -154,7 +155,7 @@ def read_description(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def check_checksum(path: Path, content: bytes, digest: object) -> None:
-    """Raises ModelError unless the file has the checksum that it states."""
+    """Raises ModelError unless the file matches its checksum."""
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise ModelError(f"{path} is damaged: its checksum is {digest!r}.")
     blank = content.replace(digest.encode(), NO_DIGEST.encode(), 1)

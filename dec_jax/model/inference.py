@@ -1,8 +1,8 @@
-"""One-file models: parameters, and all that it takes to use them on new data as in training.
+"""Models in one file: saved, loaded, and applied to new data as in training.
 
 A model is one `.safetensors` file. It holds the parameters under names such as
-`encoder.dense_0.kernel`, the architecture with its input scaling, alpha, the versions it
-was written with, the caller's metadata, and a checksum of all of it.
+`encoder.dense_0.kernel`, the architecture with its input scaling, alpha, the versions
+that wrote it, the caller's metadata, and a checksum over all of these.
 """
 
 import functools
@@ -27,28 +27,36 @@ from dec_jax.networks.architecture_json import (
     architecture_from_json,
     architecture_to_json,
 )
-from dec_jax.networks.autoencoder import Params, embed, rows_at_once
+from dec_jax.networks.autoencoder import (
+    Params,
+    embed,
+    flatten_samples,
+    rows_at_once,
+)
+from dec_jax.networks.own import Network
 from dec_jax.objectives import DEC
 from dec_jax.objectives.vade import VaDE
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.cluster import assign
 from dec_jax.validation import check_samples
 
-# How far above the range of training new data may reach before it is another unit.
+# New data may exceed the range of the training data by this factor; beyond it, they are
+# taken to be in other units.
 CLEARLY_BEYOND = 1.5
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network, and its clusters where it has any.
+    """A trained network, with its clusters if it has any.
 
     Attributes:
-      params: of the network, with "centroids" [k, d] unless it was only pretrained; with
-        them it may lack a decoder.
+      params: of the network, with "centroids" [k, d] unless it was only pretrained. A
+        model with centroids may lack a decoder.
       architecture: the network.
-      alpha: degrees of freedom of the Student's t kernel, above 0; VaDE has none.
-      metadata: where the model comes from, as JSON values; `data_metadata` gives the
-        entries that new data are held against.
+      alpha: degrees of freedom of the Student's t kernel, finite and above 0. VaDE does
+        not use it.
+      metadata: origin of the model, as JSON values. `data_metadata` gives the entries
+        that new data are checked against.
       versions: of dec_jax, jax and numpy that wrote the file; empty before `save`.
 
     Raises:
@@ -57,7 +65,7 @@ class Model:
     """
 
     params: Params
-    architecture: Architecture
+    architecture: Network
     alpha: float = 1.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -73,39 +81,60 @@ class Model:
         return len(self.params["centroids"]) if "centroids" in self.params else None
 
 
-# To a file and back.
-
-
 def save(
     path: str | os.PathLike[str],
     params: Params,
     *,
-    architecture: Architecture,
+    architecture: Network,
     alpha: float = 1.0,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a model, whole or not at all; the same model always gives the same bytes.
+    """Writes a model to one file; the same model always gives the same bytes.
+
+    The file is written as a whole: if writing fails, an existing file is unchanged.
 
     Args:
-      path: the file, `model.safetensors` by custom; one that exists is replaced. Its
-        folder is made if it is not there.
+      path: the file, usually named `model.safetensors`. An existing file is replaced; a
+        missing folder is created.
       params: of a `TrainState`, or of a pretrained autoencoder.
-      architecture: the network that they belong to.
+      architecture: the network that the parameters belong to; an `Architecture`, because
+        the functions of a `FunctionalNetwork` cannot be written to a file.
       alpha: degrees of freedom of the objective's Student's t kernel.
-      metadata: whatever a reader should know (recipe, seed, names of clusters), as JSON
-        values: text, finite numbers, lists, dicts with keys of text.
+      metadata: anything that a reader should know (recipe, seed, names of clusters), as
+        JSON values: strings, finite numbers, lists, dictionaries with string keys.
 
     Returns:
       The path.
 
     Raises:
+      TypeError: the network is not an `Architecture`.
       ValueError: the parameters do not fit the architecture or are not finite, alpha is
-        out of range, or the metadata are no JSON.
+        out of range, or the metadata are not JSON.
       ImportError: safetensors is not installed.
       OSError: the file cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import jax
+      >>> from dec_jax import dense_architecture, init_params, model
+      >>> network = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> params["centroids"] = jax.numpy.eye(2)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "model.safetensors"
+      ...     _ = model.save(path, params, architecture=network)
+      ...     loaded = model.load(path)
+      >>> loaded.n_clusters, loaded.architecture == network
+      (2, True)
     """
+    if not isinstance(architecture, Architecture):
+        raise TypeError(
+            "save needs an Architecture, because a file cannot hold functions, got "
+            f"{type(architecture).__name__}; save its parameters by themselves, such as "
+            "with numpy.savez, and make a Model of them and the network."
+        )
     model = Model(params, architecture, float(alpha), dict(metadata or {}))
-    # Only now: dec_jax is complete by the time that a model is saved.
+    # `dec_jax` imports this module, so its version is not known before a model is saved.
     from dec_jax import __version__
 
     description = {
@@ -123,7 +152,7 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """Reads a model that `save` wrote, equal to it bit for bit.
+    """Reads a model that `save` wrote; its arrays are equal bit for bit.
 
     Args:
       path: the file.
@@ -133,10 +162,13 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ModelError: the file is no safetensors file or a truncated one, was not written by
-        `save`, has a newer format, a wrong checksum, or arrays that its architecture
-        does not have.
+      ModelError: the file is not a safetensors file, is truncated, was not written by
+        `save`, has a newer format or a wrong checksum, or holds arrays that do not fit
+        its architecture.
       ImportError: safetensors is not installed.
+
+    Example:
+      See `save`.
     """
     path = Path(path)
     description, arrays = read_file(path)
@@ -153,39 +185,47 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{path} cannot be used: {error}") from error
 
 
-# New data.
-
-
 def predict(
-    model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
+    model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Int[np.ndarray, " n"]:
-    """The cluster of each sample: that of largest q.
+    """Predicts the cluster of each sample, the one with the largest q.
 
     Args:
       model: from `load`, or made of trained parameters.
-      x: samples, prepared as those that the model was trained on: bytes are scaled by
-        the architecture's `input_scale`, floats are taken as they are.
+      x: samples, prepared as those that the model was trained on: rows [n, d], or images
+        [n, h, w] or [n, h, w, c]. Bytes are scaled by the architecture's `input_scale`;
+        floats are taken as they are.
 
     Returns:
-      Labels from 0 to k - 1, int32; the samples of training get the labels that
+      Labels from 0 to k - 1, int32. The samples of training get the labels that
       training ended with.
 
     Raises:
-      TypeError, ValueError: the model has no centroids; `x` is not finite numbers of
-        shape [n, d], has another width or other images than in training, or is plainly
-        in other units.
+      TypeError, ValueError: the model has no centroids; `x` is not finite numbers, has
+        another shape than in training, or is clearly in other units.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from dec_jax import dense_architecture, init_params, model
+      >>> network = dense_architecture(2, hidden=(), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> params["encoder"]["dense_0"]["kernel"] = jax.numpy.eye(2)  # z = x
+      >>> params["centroids"] = jax.numpy.array([[0.0, 0.0], [5.0, 5.0]])
+      >>> x = np.array([[0.1, 0.0], [4.9, 5.0], [0.0, 0.2]], np.float32)
+      >>> model.predict(model.Model(params, network), x).tolist()
+      [0, 1, 0]
     """
     x = samples_for(model, x)
     return np.asarray(_assign_to_centroids(model, x)[1])
 
 
 def predict_proba(
-    model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
+    model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Float[np.ndarray, "n k"]:
-    """q, the soft assignment of each sample, by the method that the model was trained by.
+    """Soft assignment q of each sample, by the method that trained the model.
 
-    Bit for bit what training gave for the same samples on the same machine. q sharpens
-    as training goes on: it ranks samples, and is no calibrated probability.
+    The same samples on the same machine get the same q as in training, bit for bit. q
+    sharpens during training: it ranks samples, but is not a calibrated probability.
 
     Args:
       model: as in `predict`.
@@ -202,9 +242,9 @@ def predict_proba(
 
 
 def transform(
-    model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
+    model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Float[np.ndarray, "n e"]:
-    """z, the embedding of each sample; the model may do without centroids.
+    """Embeds each sample; the model needs no centroids.
 
     Args:
       model: as in `predict`.
@@ -214,19 +254,19 @@ def transform(
       z, float32.
 
     Raises:
-      TypeError, ValueError: as in `predict`, centroids apart.
+      TypeError, ValueError: as in `predict`, except for centroids.
     """
     x = samples_for(model, x)
     return np.asarray(_embed(model.params, x, architecture=model.architecture))
 
 
 def reconstruct(
-    model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
+    model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Float[np.ndarray, "n d"]:
-    """x_hat, what the decoder makes of each sample's embedding.
+    """Reconstructs each sample from its embedding.
 
-    DEC leaves the decoder as pretraining left it while the encoder moves on; IDEC and
-    DCN train both. A recipe's learner (`recipe.Recipe`) has none.
+    DEC trains the encoder alone, so that its decoder fits the pretrained encoder only.
+    IDEC and DCN train both. Models of the recipes with a learner have no decoder.
 
     Args:
       model: as in `predict`.
@@ -236,28 +276,29 @@ def reconstruct(
       x_hat, float32, in the units of the network's input (after `input_scale`).
 
     Raises:
-      TypeError, ValueError: as in `predict`, centroids apart; the model has no decoder.
+      TypeError, ValueError: as in `predict`, except for centroids; the model has no
+        decoder.
     """
     if "decoder" not in model.params:
         raise ValueError(
-            "reconstruct needs a model with a decoder, and this one has none; the "
-            "autoencoder.safetensors beside it has one."
+            "reconstruct needs a model with a decoder, and this one has none; use the "
+            "autoencoder.safetensors of the same run."
         )
     x = samples_for(model, x)
     return np.asarray(_reconstruct(model.params, x, architecture=model.architecture))
 
 
 def data_metadata(dataset: Dataset) -> dict[str, Any]:
-    """What a model should remember of its data: the metadata that new data must match.
+    """Metadata of the training data that new data are checked against.
 
     Args:
-      dataset: that the model was trained on.
+      dataset: the training data.
 
     Returns:
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
       (least and largest value), `image_shape` (None for a table), `columns` (of a table
-      that was read by `load_table`, else None) and `deviation` (what the numbers of a
-      file were divided by), as JSON values.
+      that `load_table` read, else None) and `deviation` (by which the numbers of a file
+      were divided), as JSON values.
     """
     shape = dataset.image_shape
     return {
@@ -273,17 +314,22 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
 
 
 def samples_for(
-    model: Model, x: Dataset | Num[Array | np.ndarray, "n d"]
+    model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Num[Array | np.ndarray, "n d"]:
-    """The samples themselves, once they are known to be as in training."""
+    """Checks that samples are as in training, and flattens them to rows."""
+    shape: tuple[int, ...] | None
     if isinstance(x, Dataset):
-        trained_on = tuple(model.metadata.get("image_shape") or ())
-        if trained_on and x.image_shape and trained_on != x.image_shape:
-            raise ValueError(
-                f"x must hold images of shape {trained_on}, as in training, got "
-                f"{x.image_shape}."
-            )
-        x = in_units_of_training(model, x)
+        shape, x = x.image_shape, in_units_of_training(model, x)
+    else:
+        shape = tuple(getattr(x, "shape", ()))[1:]
+    trained_on = tuple(model.metadata.get("image_shape") or ())
+    are_images = len(shape or ()) > 1
+    if trained_on and shape and are_images and trained_on not in (shape, (*shape, 1)):
+        raise ValueError(
+            f"x must hold images of shape {trained_on}, as in training, got {shape}."
+        )
+    if are_images:
+        x = flatten_samples(x, model.architecture)
     check_samples(x)
     width = model.architecture.input_dim
     if x.shape[1] != width:
@@ -295,7 +341,7 @@ def samples_for(
 
 
 def in_units_of_training(model: Model, dataset: Dataset) -> np.ndarray:
-    """x of a file as training had it: a file's own deviation is not that of training."""
+    """Rescales the numbers of a file by the training data's deviation, not its own."""
     deviation = model.metadata.get("deviation", 1.0)
     if dataset.deviation == deviation:
         return dataset.x
@@ -306,10 +352,10 @@ def in_units_of_training(model: Model, dataset: Dataset) -> np.ndarray:
 
 
 def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
-    """Raises ValueError for bytes that come as floats, or the other way round.
+    """Raises ValueError for bytes that are given as floats, and for floats as bytes.
 
-    Only for what cannot be meant: the model remembers the type and range it was trained
-    on, and the new values are far outside.
+    The model stores the type and range of its training data. Values are refused only if
+    they are far outside that range, and so cannot be meant.
     """
     dtype = model.metadata.get("input_dtype")
     scale = model.architecture.input_scale
@@ -325,7 +371,8 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
             )
         return
     deviation = model.metadata.get("deviation", 1.0)
-    # Training had numbers of about 1: which of two units that are far apart is nearer?
+    # The training data were divided by `deviation`, so their mean square is about 1; that
+    # of data in the original units is about deviation^2. The nearer of the two decides.
     if max(deviation, 1 / deviation) > 4 and (
         (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
     ):
@@ -342,7 +389,7 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
         )
 
 
-# The same programs as in training, so that their numbers are the same.
+# The programs of training, so that numbers are equal bit for bit.
 _assign = jax.jit(assign, static_argnames=("architecture", "objective"))
 _embed = jax.jit(embed, static_argnames="architecture")
 
@@ -352,10 +399,10 @@ def _assign_to_centroids(
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
     if model.n_clusters is None:
         raise ValueError(
-            "The model has no centroids, because it was saved before clustering; only "
-            "transform and reconstruct take it."
+            "The model has no centroids, because it was saved before clustering; use "
+            "transform or reconstruct, or a model that was saved after it."
         )
-    # q is all that is asked of the method, and the arrays say how it comes from z.
+    # The arrays tell how q comes from z: only VaDE has variances.
     mixture = "log_variances" in model.params
     objective = VaDE() if mixture else DEC(alpha=model.alpha)
     return _assign(
@@ -365,9 +412,9 @@ def _assign_to_centroids(
 
 @functools.partial(jax.jit, static_argnames="architecture")
 def _reconstruct(
-    params: Params, x: Num[Array, "n d"], *, architecture: Architecture
+    params: Params, x: Num[Array, "n d"], *, architecture: Network
 ) -> Float[Array, "n d"]:
-    """x_hat of any number of samples, as many at a time as memory allows."""
+    """Reconstructs any number of samples, in blocks that fit into memory."""
     block = functools.partial(
         autoencoder.reconstruct, params, architecture=architecture
     )

@@ -1,6 +1,6 @@
-"""Declarative networks: what an autoencoder looks like, as settings that hash by value.
+"""Autoencoders as settings that hash by value.
 
-Only the encoder is described; the decoder is its mirror image (Xie et al., 2016;
+An architecture describes the encoder; the decoder is its mirror image (Xie et al., 2016;
 Aljalbout et al., 2018).
 """
 
@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected layer; what comes in is flattened.
+    """Fully connected layer; its input is flattened.
 
     Attributes:
       features: number of units, at least 1.
@@ -44,15 +44,15 @@ class Dense:
 
 @dataclass(frozen=True)
 class Conv2D:
-    """A convolution of an image (height, width, channels).
+    """Convolution of an image (height, width, channels).
 
     Attributes:
       features: number of filters, at least 1.
       kernel_size: (height, width) of a filter.
       activation: one of `ACTIVATIONS`.
-      strides: (down, right) between two places of the filter.
+      strides: (vertical, horizontal) distance between two positions of the filter.
       padding: "valid" keeps the filter inside the image, "same" keeps the image's size
-        (with strides 1), "full" takes every place where they overlap.
+        (with strides 1), "full" takes every position where they overlap.
     """
 
     features: int
@@ -71,15 +71,15 @@ class Conv2D:
 
 @dataclass(frozen=True)
 class Deconv2D(Conv2D):
-    """A transposed convolution: the gradient of `Conv2D` with respect to its input."""
+    """Transposed convolution: the gradient of `Conv2D` with respect to its input."""
 
 
 @dataclass(frozen=True)
 class MaxPool2D:
-    """The largest value of each window, channel by channel.
+    """Max pooling: the largest value of each window, channel by channel.
 
-    The decoder's inverse replicates every pixel by the size of the window, back to the
-    shape that was pooled, odd sizes included.
+    The decoder replicates every pixel by the size of the window, back to the shape before
+    the pooling, also if that is not a multiple of the window.
 
     Attributes:
       pool_size: (height, width) of the window, which is also its stride.
@@ -97,30 +97,30 @@ class MaxPool2D:
 
 @dataclass(frozen=True)
 class Unpool2D:
-    """Replication of every pixel: what the decoder undoes a `MaxPool2D` with."""
+    """Replication of every pixel, by which the decoder undoes a `MaxPool2D`."""
 
     pool_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Reshape:
-    """The same values in another shape, such as rows back to an image.
+    """Change of shape that keeps the values, such as from rows back to images.
 
     Attributes:
-      shape: of one sample.
+      shape: of one sample after this layer.
     """
 
     shape: Shape
 
     def __post_init__(self) -> None:
-        _check_shape("shape", self.shape)
+        check_shape("shape", self.shape)
 
 
 Layer = Dense | Conv2D | Deconv2D | MaxPool2D | Unpool2D | Reshape
 
 
 class Step(NamedTuple):
-    """One layer of a stack as it is run."""
+    """One layer as it is run, in the encoder or the decoder."""
 
     layer: Layer
     output_shape: Shape  # of one sample
@@ -129,30 +129,44 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """An autoencoder: the encoder's layers and what the decoder does not mirror.
+    """Autoencoder: the layers of the encoder, and settings of the whole network.
 
     Attributes:
       input_shape: shape of one sample: `(d,)` for rows of d numbers, (height, width,
-        channels) for images. Samples are handed over flattened in either case.
-      layers: the encoder, first layer first; the last one, flattened, is the embedding.
-      output_activation: of the reconstruction, "linear" for squared error.
+        channels) for images.
+      layers: the encoder, first layer first. The output of the last layer, flattened, is
+        the embedding.
+      output_activation: of the reconstruction; "linear" for squared error.
       initializer: of every kernel (biases start at 0), named as in its paper:
         `glorot_uniform` (Glorot and Bengio, 2010), `he_normal` (He et al., 2015),
         `lecun_normal` (LeCun et al., 1998), `fan_in_uniform`, U(+-1/sqrt(fan_in)),
         the "commonly used heuristic" of Glorot and Bengio, with which DEC-keras
         pretrains, and `xie_normal`, N(0, 0.01^2) (Xie et al., 2016).
-      input_scale: what integer inputs are multiplied by (1/255 brings bytes into
+      input_scale: factor by which integer inputs are multiplied (1/255 brings bytes into
         [0, 1]); floating inputs are taken as they are.
-      normalize: whether each sample is then multiplied by what makes the mean of its
-        squared values 1, as Xie et al. (2016) have their data: how bright
-        an image is, or how long a text, no longer tells samples apart.
+      normalize: whether each sample is then scaled so that the mean of its squared
+        values is 1, as Xie et al. (2016) do. Samples then do not differ by the brightness
+        of an image or the length of a text.
       batch_norm: batch normalization (Ioffe and Szegedy, 2015) after every convolution
         and transposed convolution, before its activation; not on the reconstruction.
-      variational: the encoder gives a mean and a log-variance (Kingma and Welling,
-        2014); `encode` returns the mean. The last layer must then be `Dense`.
-      precision: of the matrix products, "float32" or "bfloat16": operands rounded to 8
-        bits, sums and everything else in float32. Convolutions on CPU have no faster
-        routine for it and stay float32.
+      variational: whether the encoder gives a mean and a log-variance (Kingma and
+        Welling, 2014); `encode` returns the mean. The last layer must then be `Dense`.
+      precision: of the matrix products, "float32" or "bfloat16". With bfloat16, operands
+        are rounded to 8 significant bits; sums and everything else stay float32.
+        Convolutions on the CPU stay float32, because XLA has no faster routine there.
+
+    Raises:
+      TypeError, ValueError: a field is out of range; the layers do not fit each other.
+
+    Example:
+      >>> from dec_jax import Architecture, Conv2D, Dense, MaxPool2D
+      >>> network = Architecture(
+      ...     (28, 28, 1), (Conv2D(8, (5, 5)), MaxPool2D((2, 2)), Dense(10, "linear"))
+      ... )
+      >>> network.shapes
+      ((28, 28, 1), (24, 24, 8), (12, 12, 8), (10,))
+      >>> network.embedding_dim
+      10
     """
 
     input_shape: Shape
@@ -166,7 +180,7 @@ class Architecture:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        _check_shape("input_shape", self.input_shape)
+        check_shape("input_shape", self.input_shape)
         if not isinstance(self.layers, tuple):
             raise TypeError(
                 "layers must be a tuple, so that settings hash by value, got "
@@ -195,7 +209,7 @@ class Architecture:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Shape of a sample before the first layer and after each one."""
+        """Shape of a sample before the first layer and after each layer."""
         shapes = [self.input_shape]
         for index, layer in enumerate(self.layers):
             try:
@@ -211,7 +225,7 @@ class Architecture:
 
     @property
     def embedding_dim(self) -> int:
-        """Width d of the embedding z."""
+        """Width of the embedding z."""
         return math.prod(self.shapes[-1])
 
     def encoder_steps(self) -> tuple[Step, ...]:
@@ -228,15 +242,15 @@ class Architecture:
         )
 
     def decoder_steps(self) -> tuple[Step, ...]:
-        """The decoder: each encoder layer's mirror image, backwards.
+        """The decoder's layers as they are run: the mirrored encoder, last layer first.
 
-        A mirrored layer gives back the shape that its layer took, with the activation
-        that those values had; the last one has `output_activation`.
+        The mirror of a layer restores the shape of that layer's input, and has the
+        activation that this input had. The last one has `output_activation`.
         """
         activations = [self.output_activation]
         for layer in self.layers[:-1]:
             activations.append(getattr(layer, "activation", activations[-1]))
-        # The layers before the first one with weights have the reconstruction's values.
+        # Layers before the first one with weights hold values of the reconstruction.
         with_weights = [isinstance(layer, Dense | Conv2D) for layer in self.layers]
         first = with_weights.index(True)
         steps = []
@@ -250,11 +264,14 @@ class Architecture:
 
 
 def output_shape(layer: Layer, shape: Shape) -> Shape:
-    """The shape of a sample after a layer.
+    """Shape of a sample after a layer.
 
     Args:
       layer: of an encoder.
-      shape: of a sample before it.
+      shape: of a sample before the layer.
+
+    Returns:
+      The shape.
 
     Raises:
       ValueError: the layer does not take samples of that shape.
@@ -287,7 +304,7 @@ def output_shape(layer: Layer, shape: Shape) -> Shape:
 
 
 def _mirror(layer: Layer, shape: Shape, activation: str) -> Layer:
-    """The layer that goes back to `shape`."""
+    """The layer whose output has `shape`, by which the decoder undoes `layer`."""
     if isinstance(layer, Dense):
         return Dense(math.prod(shape), activation)
     if isinstance(layer, Conv2D):
@@ -307,7 +324,8 @@ def _check_pair(name: str, value: object) -> None:
         check_positive_int(name, size)
 
 
-def _check_shape(name: str, value: object) -> None:
+def check_shape(name: str, value: object) -> None:
+    """Raises unless the value is a tuple of positive integers, at least one."""
     if not isinstance(value, tuple):
         raise TypeError(
             f"{name} must be a tuple, so that settings hash by value, got "
@@ -328,15 +346,15 @@ def dense_architecture(
     initializer: str = "glorot_uniform",
     input_scale: float = 1 / 255,
 ) -> Architecture:
-    """The fully connected network of Xie et al. (2016), d-500-500-2000-10 by default.
+    """Fully connected network of Xie et al. (2016), d-500-500-2000-10 by default.
 
-    The embedding and the reconstruction are linear: a bounded embedding would bend
-    the distances that the clustering works with.
+    The embedding and the reconstruction are linear: a bounded embedding would distort
+    the distances that clustering depends on.
 
     Args:
-      input_dim: values in one sample.
-      hidden: widths between the input and the embedding.
-      embedding_dim: width of z; the paper takes the number of clusters of MNIST.
+      input_dim: number of values in one sample.
+      hidden: widths of the layers between the input and the embedding.
+      embedding_dim: width of z; the paper takes 10 for all data sets.
       activation: of the hidden layers.
       initializer: see `Architecture`.
       input_scale: see `Architecture`.
@@ -345,7 +363,12 @@ def dense_architecture(
       The architecture, hashable and equal by value.
 
     Raises:
-      ValueError: a width below 1, an unknown activation or initializer.
+      ValueError: a width is below 1, or an activation or initializer is unknown.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> dense_architecture(784).shapes
+      ((784,), (500,), (500,), (2000,), (10,))
     """
     layers = (
         *(Dense(width, activation) for width in hidden),

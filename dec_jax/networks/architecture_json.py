@@ -1,4 +1,4 @@
-"""Architectures as JSON files: the format of Aljalbout et al., read and written.
+"""Reads and writes architectures as JSON files, in the format of Aljalbout et al.
 
 A file holds one object or a list of them; each describes an encoder, layer by layer:
 
@@ -10,16 +10,16 @@ A file holds one object or a list of them; each describes an encoder, layer by l
       {"type": "Dense", "num_units": 10, "non_linearity": "linear"}]}
 
 Images are [channels, height, width] in a file, as published, and (height, width,
-channels) in an `Architecture`. Our additions are `strides` of Conv2D and Deconv2D,
-`padding` of pools, and `initializer`, `input_scale`, `normalize`, `variational` and
-`precision` of the object.
+channels) in an `Architecture`. This library adds the fields `strides` of Conv2D and
+Deconv2D, `padding` of pools, and `initializer`, `input_scale`, `normalize`, `variational`
+and `precision` of the object.
 
-The decoder mirrors every layer, and differs from the published code in three ways. That
-leaves out the mirror of a fully connected bottleneck. It gives a mirrored convolution
-the activation of its layer, we that of the values which come back. And its `MaxPool2D*`
-puts values back where the maximum was, which takes the encoder's switches, so that z
-alone cannot be decoded: here both kinds of pool are undone by replication, as its
-`MaxPool2D` is.
+The decoder mirrors every layer. It differs from the published code in three ways. The
+published code has no mirror of a fully connected bottleneck. It gives a mirrored
+convolution the activation of the mirrored layer; here it has the activation of that
+layer's input, which it restores. Its `MaxPool2D*` puts values back at the position of the
+maximum, which the decoder must know from the encoder, so that z alone cannot be decoded;
+here both kinds of pool are undone by replication, as its `MaxPool2D` is.
 
 Aljalbout, Golkov, Siddiqui and Cremers, `Clustering with Deep Learning: Taxonomy and
 New Methods <https://arxiv.org/abs/1801.07648>`_, 2018.
@@ -62,17 +62,17 @@ from dec_jax.networks.json_fields import (
 from dec_jax.networks.precision import PRECISIONS
 from dec_jax.validation import check_choice
 
-# What a file may call an activation, and what we call it; the first of two is written.
+# Names of activations in files, and in `Architecture`. Of two names the first is written.
 NON_LINEARITIES = {"rectify": "relu"} | {name: name for name in ACTIVATIONS}
 
 
 @dataclass(frozen=True)
 class NamedArchitecture:
-    """What a file says about one network.
+    """An architecture of a file, with its name and batch size.
 
     Attributes:
-      name: of the network, "" where the file gives none.
-      batch_size: that it was published with, None where the file gives none.
+      name: of the network, "" if the file gives none.
+      batch_size: that the network was published with, None if the file gives none.
       architecture: the network.
     """
 
@@ -94,16 +94,21 @@ def load_architecture(
     """Loads an architecture that comes with the library, or one from a JSON file.
 
     Args:
-      name_or_path: one of `shipped_architectures()`, or a file: a string that ends in
-        .json or holds a folder is a path.
-      index: which one, of a file that holds a list; the first is 0.
+      name_or_path: one of `shipped_architectures()`, or a file. A string is a path if it
+        ends in .json or contains a folder.
+      index: index in the list of architectures of the file; the first is 0.
 
     Returns:
       The architecture.
 
     Raises:
-      ValueError: an unknown name, a file that does not exist or is malformed (the
-        message names the field), an index that the file does not have.
+      ValueError: the name is unknown, the file does not exist or is malformed (the
+        message names the field), or the file has no such index.
+
+    Example:
+      >>> from dec_jax import load_architecture
+      >>> load_architecture("mnist-conv").input_shape
+      (28, 28, 1)
     """
     found = named_architectures(name_or_path)
     is_integer = isinstance(index, int) and not isinstance(index, bool)
@@ -118,7 +123,7 @@ def load_architecture(
 def named_architectures(
     name_or_path: str | os.PathLike[str],
 ) -> tuple[NamedArchitecture, ...]:
-    """All of the architectures that `load_architecture` chooses from by `index`."""
+    """Loads all architectures of a file, from which `load_architecture` takes one."""
     if not isinstance(name_or_path, str):
         return read_architectures(name_or_path)
     if name_or_path.lower().endswith(".json") or len(Path(name_or_path).parts) > 1:
@@ -141,7 +146,7 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
       path: a file in the format of this module.
 
     Returns:
-      One entry an object, in the order of the file.
+      One entry per object, in the order of the file.
 
     Raises:
       ValueError: the file does not exist or is malformed; the message names the file,
@@ -149,7 +154,7 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
     """
     try:
         text = Path(path).expanduser().read_bytes()
-    # RuntimeError is an unknown home folder.
+    # `expanduser` raises RuntimeError for an unknown home folder.
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", error)
         raise ValueError(f"{path} cannot be read: {reason}.") from error
@@ -157,7 +162,7 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
 
 
 def _all_of(content: Any, origin: str) -> tuple[NamedArchitecture, ...]:
-    """The architectures in the content of a file."""
+    """Reads the architectures of the content of a file."""
     if isinstance(content, dict):
         return (architecture_from_json(content, origin=origin),)
     if not isinstance(content, list) or not content:
@@ -174,21 +179,21 @@ def _all_of(content: Any, origin: str) -> tuple[NamedArchitecture, ...]:
 def architecture_from_json(
     description: dict[str, Any], *, origin: str = "architecture"
 ) -> NamedArchitecture:
-    """The architecture that a JSON object describes.
+    """Reads the architecture that a JSON object describes.
 
     Args:
       description: the object, in the format of this module. Without
-        `output_non_linearity` the reconstruction has, as published, the activation of
-        the first layer after Input (that has one). `network_type` says whether an Input
-        of [1, 1, d] is a row of d numbers ("AE") or an image ("CAE"); without it, it is
-        a row where no layer needs images.
-      origin: what the messages start with, such as the path of the file.
+        `output_non_linearity`, the reconstruction has, as published, the activation of
+        the first layer after Input that has one. `network_type` tells whether an Input of
+        [1, 1, d] is a row of d numbers ("AE") or an image ("CAE"). Without it, the Input
+        is a row if no layer needs images.
+      origin: start of the messages, such as the path of the file.
 
     Returns:
       The architecture, with its name and batch size.
 
     Raises:
-      ValueError: anything malformed; the message names the field, its rule and value.
+      ValueError: the object is malformed; the message names field, rule and value.
     """
     if not isinstance(description, dict):
         raise ValueError(f"{origin} must be an object, got {shown(description)}.")
@@ -216,19 +221,19 @@ def architecture_from_json(
 def architecture_to_json(
     architecture: Architecture, *, name: str = "", batch_size: int | None = None
 ) -> dict[str, Any]:
-    """The JSON object from which `architecture_from_json` reads the same architecture.
+    """Writes the JSON object from which `architecture_from_json` reads an architecture.
 
     Args:
       architecture: the network.
       name: of the network.
-      batch_size: that it is trained with, at least 1.
+      batch_size: that the network is trained with, at least 1.
 
     Returns:
-      Lists, numbers and strings; what has its default is left out.
+      Lists, numbers and strings; fields with default values are left out.
 
     Raises:
-      ValueError: a shape that is neither (d,) nor (height, width, channels), which the
-        format does not have; a batch size that is no positive integer.
+      ValueError: a shape is neither (d,) nor (height, width, channels), so that the format
+        cannot hold it; the batch size is not a positive integer.
     """
     if batch_size is not None:
         read_positive_int(batch_size, "batch_size")
@@ -244,7 +249,7 @@ def architecture_to_json(
 
 
 def _first_image_layer(layers: Iterable[Layer]) -> int | None:
-    """Place of the first layer that needs images, or None."""
+    """Index of the first layer that needs images, or None."""
     kinds = [isinstance(layer, Conv2D | MaxPool2D) for layer in layers]
     return kinds.index(True) if True in kinds else None
 
@@ -252,7 +257,7 @@ def _first_image_layer(layers: Iterable[Layer]) -> int | None:
 def _is_row(
     sizes: Shape, layers: Sequence[Layer], network_type: str | None, origin: str
 ) -> bool:
-    """Whether the Input is a row of numbers, not an image; checks `network_type`."""
+    """True if the Input is a row of numbers, not an image; checks `network_type`."""
     image_layer = _first_image_layer(layers)
     may_be_row = len(sizes) == 1 or sizes[:2] == (1, 1)
     if network_type == "AE" and image_layer is not None:
@@ -302,7 +307,7 @@ def _write_shape(shape: Shape) -> list[int]:
 
 
 def _read_layers(value: Any, where: str) -> tuple[Shape, tuple[Layer, ...]]:
-    """Sizes of the Input as they stand in the file, and the layers after it."""
+    """Reads the sizes of the Input, in the order of the file, and the layers after it."""
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise ValueError(
             f"{where} must be a list of an Input and at least one layer, got "

@@ -1,10 +1,10 @@
 """Image operations of convolutional autoencoders: convolution and its transpose.
 
-Images are [batch, height, width, channels]. On CPU, gradients of XLA's convolution are
-tens of times slower inside a compiled loop than outside: its fast routine wants an order
-of axes that JAX's gradients do not have, and XLA reorders outside of loops only. As
-convolutions in that order they are still slow on processors without AVX-512. So they are
-matrix products here on CPU, of a few images at a time (`benchmarks/convolution.py`).
+Images are [batch, height, width, channels]. On the CPU, gradients of XLA's convolution are
+tens of times slower inside a compiled loop than outside: XLA's fast routine needs an order
+of axes that JAX's gradients do not have, and XLA reorders axes outside of loops only. Even
+in the right order, they are slow on CPUs without AVX-512. Therefore gradients on the CPU
+are matrix products of a few images at a time here (`benchmarks/convolution.py`).
 """
 
 import itertools
@@ -25,7 +25,7 @@ Kernel = Float[Array, "kh kw c f"]
 
 
 class Geometry(NamedTuple):
-    """The sizes of one convolution, whichever way it is run."""
+    """The sizes of one convolution."""
 
     image: Pair  # (height, width)
     kernel: Pair
@@ -35,7 +35,7 @@ class Geometry(NamedTuple):
 
 
 def geometry(image: Pair, kernel: Pair, strides: Pair, padding: str) -> Geometry:
-    """The sizes that the named padding gives."""
+    """Computes the sizes of a convolution from its padding."""
     check_choice("padding", padding, PADDINGS)
     check_pairs(image=image, kernel_size=kernel, strides=strides)
     pads, output = [], []
@@ -53,7 +53,7 @@ def geometry(image: Pair, kernel: Pair, strides: Pair, padding: str) -> Geometry
 
 
 def check_pairs(**pairs: Pair) -> None:
-    """Checks that each is a tuple of two integers of at least 1."""
+    """Raises unless each value is a tuple of two integers of at least 1."""
     for name, pair in pairs.items():
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(f"{name} must be a tuple of 2 sizes, got {pair!r}.")
@@ -62,7 +62,7 @@ def check_pairs(**pairs: Pair) -> None:
 
 
 def height_and_width(x: Array) -> Pair:
-    """Of a batch of images; raises ValueError for anything else."""
+    """Height and width of a batch of images; raises ValueError for other arrays."""
     if x.ndim != 4:
         raise ValueError(f"x must be [b, h, w, c], got shape {tuple(x.shape)}.")
     return x.shape[1], x.shape[2]
@@ -71,10 +71,19 @@ def height_and_width(x: Array) -> Pair:
 def conv_output_shape(
     image: Pair, kernel_size: Pair, strides: Pair = (1, 1), padding: str = "valid"
 ) -> Pair:
-    """Height and width of what `conv2d` makes of an image of this height and width.
+    """Height and width of the result of `conv2d`.
 
-    On each axis, of n pixels with kernel k and stride s: (n - k) // s + 1 when valid,
-    ceil(n / s) when same, (n + k - 2) // s + 1 when full.
+    An axis of n pixels with kernel k and stride s gives (n - k) // s + 1 pixels if the
+    padding is "valid", ceil(n / s) if "same", and (n + k - 2) // s + 1 if "full".
+
+    Args:
+      image: height and width of the images.
+      kernel_size: height and width of the kernel.
+      strides: pixels from one window to the next, vertical and horizontal.
+      padding: "valid", "same" or "full".
+
+    Returns:
+      Height and width.
 
     Raises:
       ValueError: a size is below 1, a kernel is larger than a "valid" image, or the
@@ -86,10 +95,20 @@ def conv_output_shape(
 def transposed_output_shape(
     image: Pair, kernel_size: Pair, strides: Pair = (1, 1), padding: str = "valid"
 ) -> Pair:
-    """The natural height and width of `conv2d_transpose` of an image of this size.
+    """Default height and width of the result of `conv2d_transpose`.
 
-    On each axis, of n pixels with kernel k and stride s: (n - 1) s + k when valid, n s
-    when same, (n - 1) s - k + 2 when full. `conv2d` brings it back to n pixels.
+    An axis of n pixels with kernel k and stride s gives (n - 1) s + k pixels if the padding
+    is "valid", n s if "same", and (n - 1) s - k + 2 if "full". `conv2d` of that many
+    pixels gives n pixels again.
+
+    Args:
+      image: height and width of the images.
+      kernel_size: height and width of the kernel.
+      strides: as of `conv2d`.
+      padding: "valid", "same" or "full".
+
+    Returns:
+      Height and width.
 
     Raises:
       ValueError: a size is below 1, "full" leaves no pixel, or the padding is unknown.
@@ -118,24 +137,24 @@ def conv2d(
 ) -> Float[Array, "b h2 w2 f"]:
     """Convolves images with a kernel that is not flipped (cross-correlation).
 
-    Has gradients of any order in reverse mode, none in forward mode (`jax.jvp`).
+    Reverse-mode gradients of any order are defined; forward mode (`jax.jvp`) is not.
 
     Args:
       x: images, float32.
-      kernel: weights, float32; the last axis is one filter each.
+      kernel: weights, float32; the last axis has one entry per filter.
       strides: pixels from one window to the next, vertical and horizontal.
-      padding: "valid" for none; "same" for zeros that keep ceil(h / stride) rows, the
-        odd one below, as XLA and TensorFlow have it; "full" for kernel - 1 zeros on
-        each side.
-      precision: "bfloat16" rounds what is multiplied, here and in the gradients, except
-        on CPU, which has no faster routine for it.
+      padding: "valid" for none; "same" for zeros that give ceil(h / stride) rows, with an
+        odd one below, as in XLA and TensorFlow; "full" for kernel - 1 zeros on each
+        side.
+      precision: "bfloat16" rounds the operands, here and in the gradients, except on the
+        CPU, where XLA has no faster routine for it.
 
     Returns:
       The filtered images, of `conv_output_shape`.
 
     Raises:
       ValueError: the ranks or channels do not fit, a kernel is larger than a "valid"
-        image, or an option is not as above.
+        image, or an option is out of range.
     """
     image = height_and_width(x)
     if kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
@@ -156,16 +175,16 @@ def conv2d_transpose(
     padding: str = "valid",
     precision: str = "float32",
 ) -> Images:
-    """The transpose (adjoint) of `conv2d` with this kernel on images of `output_shape`.
+    """Transpose (adjoint) of `conv2d` with this kernel on images of `output_shape`.
 
-    sum(conv2d(y, kernel) * x) = sum(y * conv2d_transpose(x, kernel)) for all y: the
-    mirror, in a decoder, of a convolution of its encoder. Gradients as of `conv2d`.
+    For all y, sum(conv2d(y, kernel) * x) = sum(y * conv2d_transpose(x, kernel)). A decoder
+    mirrors the convolutions of its encoder by it. Gradients are defined as for `conv2d`.
 
     Args:
-      x: images, of the shape that `conv2d` would give, float32.
+      x: images, of the shape that `conv2d` of the result has, float32.
       kernel: weights in the order of `conv2d`: channels of the result, then of `x`.
-      output_shape: height and width of the result; `transposed_output_shape` is the
-        natural one, beside which strides allow others.
+      output_shape: height and width of the result. `transposed_output_shape` is the
+        default; with strides above 1, others fit as well.
       strides: of that `conv2d`.
       padding: of that `conv2d`.
       precision: as in `conv2d`.
@@ -174,8 +193,8 @@ def conv2d_transpose(
       Images of `output_shape`.
 
     Raises:
-      ValueError: the ranks or channels do not fit, an option is not as in `conv2d`, or
-        `conv2d` gives another height and width than those of `x`.
+      ValueError: the ranks or channels do not fit, an option is out of range, or `conv2d`
+        of the result has another height and width than `x`.
     """
     image = height_and_width(x)
     if kernel.ndim != 4 or x.shape[3] != kernel.shape[3]:
@@ -187,27 +206,27 @@ def conv2d_transpose(
     sizes = geometry(output_shape, kernel_size, strides, padding)
     if image != sizes.output:
         raise ValueError(
-            f"x must have the {sizes.output} pixels that conv2d makes of output_shape "
+            f"x must have the {sizes.output} pixels that conv2d gives for output_shape "
             f"{output_shape}, got {image}; transposed_output_shape gives one that fits."
         )
     return derivative("x", sizes, precision, kernel, x)
 
 
-# sum(conv2d(x, kernel) * y) is linear in each of the three. Its derivative by y is
-# `conv2d`, by x `conv2d_transpose`, and the gradients of each are the two others.
+# sum(conv2d(x, kernel) * y) is linear in each of these three arrays. Its derivative by y is
+# `conv2d`, that by x is `conv2d_transpose`, and the gradients of each are the two others.
 ARRAYS = ("x", "kernel", "y")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def derivative(by: str, sizes: Geometry, precision: str, a: Array, b: Array) -> Array:
-    """The derivative by one of `ARRAYS`, from the two others in their order."""
+    """Derivative of that sum by one of `ARRAYS`, from the two others in their order."""
     cpu, native = (partial(function, sizes) for function in FUNCTIONS[by])
     default = in_bfloat16(native) if precision == "bfloat16" else native
     one = jax.custom_batching.custom_vmap(cpu)
 
     @one.def_vmap
     def several(_: int, mapped: list[bool], a: Array, b: Array) -> Any:
-        # Mapped over both, XLA would group the convolutions: slower than one by one.
+        # If both are mapped, XLA groups the convolutions, which is slower than a loop.
         if all(mapped):
             return jax.lax.map(lambda pair: one(*pair), (a, b)), True
         return jax.vmap(cpu, [0 if axis else None for axis in mapped])(a, b), True
@@ -216,7 +235,7 @@ def derivative(by: str, sizes: Geometry, precision: str, a: Array, b: Array) -> 
 
 
 def in_bfloat16(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Of rounded arrays; accelerators sum in float32 and round the result."""
+    """Rounds the arrays of a function; accelerators still sum in float32."""
 
     def rounded(*arrays: Array) -> Array:
         return function(*(a.astype(jnp.bfloat16) for a in arrays)).astype(jnp.float32)
@@ -227,7 +246,7 @@ def in_bfloat16(function: Callable[..., Array]) -> Callable[..., Array]:
 def gradients(
     by: str, sizes: Geometry, precision: str, kept: Any, cotangent: Array
 ) -> Any:
-    """Of `derivative`, in the two arrays that it was given."""
+    """Gradients of `derivative` by its two arrays."""
     others = [name for name in ARRAYS if name != by]
     arrays = dict(zip(others, kept, strict=True)) | {by: cotangent}
     return tuple(
@@ -244,25 +263,25 @@ def gradients(
 def kept_for_gradients(
     by: str, sizes: Geometry, precision: str, *ab: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-    """`derivative`, and what its gradients need."""
+    """`derivative`, and the arrays that its gradients need."""
     return derivative(by, sizes, precision, *ab), ab
 
 
 derivative.defvjp(kept_for_gradients, gradients)
 
-# The one order of axes that is fast everywhere.
+# The only order of axes that is fast on all devices.
 xla_conv = partial(
     jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
 )
 
 
 def native(sizes: Geometry, x: Array, kernel: Array) -> Array:
-    """y by XLA's convolution."""
+    """Computes y by XLA's convolution."""
     return xla_conv(x, kernel, sizes.strides, sizes.pads)
 
 
 def by_patches(sizes: Geometry, x: Array, kernel: Array) -> Array:
-    """y by one matrix product of all patches."""
+    """Computes y by one matrix product of all patches."""
     x = jnp.pad(x, ((0, 0), *sizes.pads, (0, 0)))
     (height, width), (down, right) = sizes.output, sizes.strides
     patches = [
@@ -273,26 +292,27 @@ def by_patches(sizes: Geometry, x: Array, kernel: Array) -> Array:
 
 
 def x_of(sizes: Geometry, kernel: Array, y: Array) -> Array:
-    """x as JAX derives it."""
+    """Computes x as the transpose that JAX derives."""
     x = jax.ShapeDtypeStruct((len(y), *sizes.image, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: native(sizes, x, kernel), x)(y)[0]
 
 
 def kernel_of(sizes: Geometry, x: Array, y: Array) -> Array:
-    """The kernel as JAX derives it."""
+    """Computes the kernel as the transpose that JAX derives."""
     kernel = jax.ShapeDtypeStruct((*sizes.kernel, x.shape[3], y.shape[3]), y.dtype)
     return jax.linear_transpose(lambda kernel: native(sizes, x, kernel), kernel)(y)[0]
 
 
 def y_on_cpu(sizes: Geometry, x: Array, kernel: Array) -> Array:
-    """y, fast in a compiled loop on CPU."""
-    # XLA swaps a kernel and a smaller image, out of the fast order; patches are few.
+    """Computes y, fast in a compiled loop on the CPU."""
+    # XLA swaps a kernel and a smaller image, which leaves the fast order of axes. Such
+    # images have few patches.
     larger = any(k > n for k, n in zip(sizes.kernel, sizes.image, strict=True))
     return (by_patches if larger else native)(sizes, x, kernel)
 
 
 def in_groups(sizes: Geometry, images: Array) -> Array:
-    """Images as [groups, n, h, w, c], in so many groups that one stays in the cache."""
+    """Splits images into groups that fit into the cache, [groups, n, h, w, c]."""
     pixels = sizes.output[0] * sizes.output[1]
     n = max(min(256 // pixels, len(images)), 1)
     images = jnp.pad(images, ((0, -len(images) % n), *((0, 0),) * 3))
@@ -300,10 +320,11 @@ def in_groups(sizes: Geometry, images: Array) -> Array:
 
 
 def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
-    """x, from one matrix product: what each kernel position gives, added where it was.
+    """Computes x on the CPU: one matrix product, whose parts are added at their pixels.
 
-    The pixels that lie a stride apart are kept together until the end, [phase, pixel],
-    so that what is added is one block.
+    The product gives the contribution of each position of the kernel. Pixels that lie one
+    stride apart are stored together until the end, as [phase, pixel], so that each
+    contribution is added as one block.
     """
     (height, width), (kh, kw), (down, right) = sizes.output, sizes.kernel, sizes.strides
     rows, columns = height + (kh - 1) // down, width + (kw - 1) // right
@@ -314,7 +335,7 @@ def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
         n = len(y)
         given = weights @ y.reshape(-1, filters).T
         given = given.reshape(kh, kw, channels, n, height, width)
-        # In two steps, along the rows and then down: kw + kh sums in place of kw kh.
+        # Adding along rows and then along columns takes kw + kh sums, not kw * kh.
         wide = jnp.zeros((right, kh, channels, n, height, columns))
         for j in range(kw):
             start = (j % right, 0, 0, 0, 0, j // right)
@@ -327,7 +348,7 @@ def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
 
     x = jax.lax.scan(add, None, in_groups(sizes, y))[1]
     x = x.reshape(-1, *x.shape[2:])[: len(y)]
-    # What no window reaches is zero.
+    # Pixels that no window reaches are zero.
     ends = [low + n for n, (low, _) in zip(sizes.image, sizes.pads, strict=True)]
     short = [(0, max(end - n, 0)) for end, n in zip(ends, x.shape[1:3], strict=True)]
     x = jnp.pad(x, ((0, 0), *short, (0, 0)))
@@ -335,17 +356,17 @@ def x_on_cpu(sizes: Geometry, kernel: Array, y: Array) -> Array:
 
 
 def add_block(x: Array, block: Array, start: tuple[int, ...]) -> Array:
-    """x with a block added to it in place."""
+    """Adds a block to x, in place."""
     there = jax.lax.dynamic_slice(x, start, block.shape)
     return jax.lax.dynamic_update_slice(x, there + block, start)
 
 
 def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
-    """The kernel as the product of all patches of x with y, some images at a time."""
+    """Computes the kernel on the CPU: patches of x times y, some images at a time."""
     (height, width), (kh, kw), (down, right) = sizes.output, sizes.kernel, sizes.strides
     channels, filters = x.shape[3], y.shape[3]
-    # A patch is of kw pixels of one row where copies of y, one moved for each row of the
-    # kernel, are fewer numbers than patches of all rows.
+    # Patches of one row of kw pixels, multiplied by copies of y that are shifted for each
+    # row of the kernel, need less memory than full patches if y has few filters.
     of_a_row = down == 1 and kw * channels + kh * filters < kh * kw * channels
     rows = height + kh - 1 if of_a_row else height
 
@@ -357,10 +378,10 @@ def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
             for i, j in positions
         ]
         if of_a_row:
-            moved = [
+            shifted = [
                 jnp.pad(y, ((0, 0), (i, kh - 1 - i), (0, 0), (0, 0))) for i in range(kh)
             ]
-            y = jnp.concatenate(moved, axis=3)
+            y = jnp.concatenate(shifted, axis=3)
         size = y.size // y.shape[3]
         return total + jnp.stack(patches).reshape(-1, size) @ y.reshape(size, -1), None
 
@@ -373,7 +394,7 @@ def kernel_on_cpu(sizes: Geometry, x: Array, y: Array) -> Array:
     return kernel.reshape(kh, kw, channels, filters)
 
 
-# By which array: on CPU, elsewhere.
+# The function for each array: on the CPU, on other devices.
 FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
     "x": (x_on_cpu, x_of),
     "kernel": (kernel_on_cpu, kernel_of),

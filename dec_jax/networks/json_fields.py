@@ -1,4 +1,4 @@
-"""Fields of JSON objects, read with their rules: path of the field, rule, value."""
+"""Fields of JSON objects, read with error messages of path, rule and value."""
 
 import difflib
 import json
@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 REQUIRED = object()
-Reader = Callable[[Any, str], Any]  # of a value and the path of its field
+# Takes a value and the path of its field.
+Reader = Callable[[Any, str], Any]
 
 
 class Field(NamedTuple):
-    """A field of an object, and how its value becomes ours and the other way round."""
+    """A field of an object, and the conversions of its value in both directions."""
 
     name: str
-    attribute: str  # what we call it
+    attribute: str  # its name in Python
     read: Reader
     write: Callable[[Any], Any]
-    default: Any = REQUIRED  # ours, where the object lacks the field
+    default: Any = REQUIRED  # in Python, if the object lacks the field
 
 
 def parse(text: bytes, origin: str) -> Any:
-    """The content of a JSON file; `origin` is what the message calls it.
+    """Parses a JSON file; `origin` is its name in the message.
 
     Raises:
       ValueError: the text is not JSON, or an object names a field twice.
@@ -36,17 +37,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"the field {name} stands twice in one object")
+            raise ValueError(f"the field {name} occurs twice in one object")
     return dict(pairs)
 
 
 def read_fields(
     description: dict[str, Any], fields: Iterable[Field], at: str
 ) -> dict[str, Any]:
-    """Our values by attribute; `at` is what stands before the name of a field.
+    """Reads the values of an object by attribute; `at` is the path before a field's name.
 
     Raises:
-      ValueError: an unknown field, a missing one, or a value against its rule.
+      ValueError: a field is unknown or missing, or its value breaks its rule.
     """
     fields = tuple(fields)
     names = [field.name for field in fields]
@@ -69,7 +70,7 @@ def read_fields(
 
 
 def write_fields(values: dict[str, Any], fields: Iterable[Field]) -> dict[str, Any]:
-    """The object that `read_fields` reads `values` from; defaults are left out."""
+    """Writes the object that `read_fields` reads; defaults are left out."""
     return {
         field.name: field.write(values[field.attribute])
         for field in fields
@@ -78,41 +79,41 @@ def write_fields(values: dict[str, Any], fields: Iterable[Field]) -> dict[str, A
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a file; of a long one, the start."""
+    """Formats a value as it stands in a file; a long one is cut."""
     text = json.dumps(value, default=repr)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def nearest(value: object, known: Iterable[str]) -> str:
-    """The end of a message: the known name most like `value`, if any is."""
+    """Ends a message with the known name most like `value`, if there is one."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.5)
     return f'; did you mean "{names[near[0]]}"?' if near else "."
 
 
 def read_string(value: Any, where: str) -> str:
-    """Any text."""
+    """Reads any string."""
     if not isinstance(value, str):
         raise ValueError(f"{where} must be a string, got {shown(value)}.")
     return value
 
 
 def read_flag(value: Any, where: str) -> bool:
-    """A yes or no, which published files write as 1 or 0."""
+    """Reads a boolean, which published files write as 1 or 0."""
     if value not in (0, 1) or isinstance(value, float):
         raise ValueError(f"{where} must be true, false, 1 or 0, got {shown(value)}.")
     return bool(value)
 
 
 def read_positive_int(value: Any, where: str) -> int:
-    """An integer of at least 1."""
+    """Reads an integer of at least 1."""
     if not _is_positive_int(value):
         raise ValueError(f"{where} must be a positive integer, got {shown(value)}.")
     return value
 
 
 def read_positive_number(value: Any, where: str) -> float:
-    """A number above 0 that a float can hold."""
+    """Reads a number above 0 that a float can hold."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value <= sys.float_info.max:
         raise ValueError(f"{where} must be a positive number, got {shown(value)}.")
@@ -120,7 +121,7 @@ def read_positive_number(value: Any, where: str) -> float:
 
 
 def read_choice(choices: Iterable[str]) -> Reader:
-    """One of some names."""
+    """Makes a reader of one of some names."""
     known = tuple(choices)
 
     def read(value: Any, where: str) -> str:
@@ -135,7 +136,7 @@ def read_choice(choices: Iterable[str]) -> Reader:
 
 
 def read_sizes(rule: str, *lengths: int) -> Reader:
-    """A list of positive integers, as a tuple of one of some lengths."""
+    """Makes a reader of a list of positive integers, as a tuple of an allowed length."""
 
     def read(value: Any, where: str) -> tuple[int, ...]:
         fits = isinstance(value, list | tuple) and len(value) in lengths

@@ -1,4 +1,4 @@
-"""Layers in a row as a Flax module, made from the steps of an `Architecture`."""
+"""Encoders and decoders as Flax modules, made from the steps of an `Architecture`."""
 
 import math
 from typing import Any
@@ -20,8 +20,8 @@ from dec_jax.networks.convolution import conv2d, conv2d_transpose
 from dec_jax.networks.pooling import max_pool, unpool
 from dec_jax.networks.precision import dot_general_of
 
-# How much of the running mean and variance a step keeps, as Lasagne and Keras-like
-# implementations of the published convolutional recipes do.
+# Share of the running mean and variance that a step keeps, as in the Lasagne and Keras
+# implementations of the published convolutional recipes.
 BATCH_NORM_MOMENTUM = 0.9
 _ACTIVATIONS = {
     "linear": lambda x: x,
@@ -33,7 +33,7 @@ _ACTIVATIONS = {
 }
 
 
-# Of `Architecture.initializer`: variance times fan, which fan, distribution.
+# `Architecture.initializer` as variance times fan, kind of fan, and distribution.
 _SCALING: dict[str, tuple[float, Any, Any]] = {
     "glorot_uniform": (1.0, "fan_avg", "uniform"),
     "he_normal": (2.0, "fan_in", "truncated_normal"),
@@ -43,16 +43,16 @@ _SCALING: dict[str, tuple[float, Any, Any]] = {
 
 
 def _dense_init(name: str) -> nn.initializers.Initializer:
-    """The initializer of a kernel [inputs, units]."""
+    """Initializer of a kernel [inputs, units]."""
     if name == "xie_normal":
         return nn.initializers.normal(0.01)
     return nn.initializers.variance_scaling(*_SCALING[name])
 
 
 def _image_init(name: str, *, transposed: bool) -> nn.initializers.Initializer:
-    """The initializer of a kernel [height, width, channels, filters].
+    """Initializer of a kernel [height, width, channels, filters].
 
-    Drawn as a matrix, which compiles several times faster than four axes do.
+    The kernel is drawn as a matrix, which compiles several times faster than four axes.
     """
 
     def draw(key: jax.Array, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
@@ -63,7 +63,7 @@ def _image_init(name: str, *, transposed: bool) -> nn.initializers.Initializer:
         fans = [math.prod(shape[:2]) * size for size in shape[2:]]
         fan_in = fans[1] if transposed else fans[0]
         fan = fan_in if mode == "fan_in" else sum(fans) / 2
-        # The matrix's own fan is its rows.
+        # The fan of the matrix itself is its number of rows; the scale corrects for that.
         init = nn.initializers.variance_scaling(
             scale / fan * matrix[0], "fan_in", distribution
         )
@@ -73,7 +73,7 @@ def _image_init(name: str, *, transposed: bool) -> nn.initializers.Initializer:
 
 
 class Convolution(nn.Module):
-    """A convolution, or a transposed one, of images [b, h, w, c]."""
+    """Convolution or transposed convolution of images [b, h, w, c]."""
 
     layer: Conv2D
     output_shape: Shape
@@ -82,9 +82,10 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Filters the images and adds a bias to each channel."""
+        """Filters images and adds a bias to each channel."""
         layer, transposed = self.layer, isinstance(self.layer, Deconv2D)
-        # The kernel is that of the convolution from the larger image to the smaller.
+        # The kernel is always that of the convolution from the larger image to the
+        # smaller; a transposed convolution uses it in the other direction.
         channels = (x.shape[-1], layer.features)
         kernel = self.param(
             "kernel",
@@ -106,7 +107,7 @@ class Convolution(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers in a row; the encoder and the decoder are one each."""
+    """Sequence of layers; the encoder and the decoder are one each."""
 
     steps: tuple[Step, ...]
     input_shape: Shape
@@ -123,13 +124,13 @@ class Stack(nn.Module):
         axis_name: str | None = None,
         last_activation: bool = True,
     ) -> jax.Array:
-        """Applies the layers to `x` of shape [b, d]; gives [b, e].
+        """Applies the layers to `x` of shape [b, d] and returns [b, e].
 
         Args:
           x: flattened samples.
-          mask: which of them count in the batch's mean and variance, [b].
-          train: batch normalization by the batch itself, not by the running averages.
-          axis_name: mapped axis over which those are taken together.
+          mask: True for the samples that count in the batch's mean and variance, [b].
+          train: whether to normalize by the batch itself, not by the running averages.
+          axis_name: mapped axis over which the mean and variance are taken.
           last_activation: False leaves out the activation of the last layer.
         """
         x = x.reshape(-1, *self.input_shape)

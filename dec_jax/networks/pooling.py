@@ -1,4 +1,4 @@
-"""Image operations of convolutional autoencoders: pooling, and what undoes it.
+"""Image operations of convolutional autoencoders: max pooling and unpooling.
 
 Images are [batch, height, width, channels].
 """
@@ -18,9 +18,18 @@ from dec_jax.validation import check_choice
 
 
 def pool_output_shape(image: Pair, pool_size: Pair, padding: str = "valid") -> Pair:
-    """Height and width of what `max_pool` makes of an image of this height and width.
+    """Height and width of the result of `max_pool`.
 
-    On each axis, of n pixels in pools of p: n // p when valid, ceil(n / p) when same.
+    An axis of n pixels in pools of p gives n // p pixels if the padding is "valid", and
+    ceil(n / p) if it is "same".
+
+    Args:
+      image: height and width of the images.
+      pool_size: height and width of a pool.
+      padding: "valid" or "same".
+
+    Returns:
+      Height and width.
 
     Raises:
       ValueError: a size is below 1, a pool is larger than a "valid" image, or the
@@ -43,25 +52,26 @@ def pool_output_shape(image: Pair, pool_size: Pair, padding: str = "valid") -> P
 def max_pool(
     x: Images, pool_size: Pair, padding: str = "valid"
 ) -> Float[Array, "b h2 w2 c"]:
-    """The largest value of each pool of pixels; the pools lie side by side.
+    """Takes the largest value of each pool of pixels; pools do not overlap.
 
-    Where several pixels of a pool are the largest, the gradient is shared equally.
+    If several pixels of a pool are the largest, they share the gradient equally.
 
     Args:
       x: images.
       pool_size: height and width of a pool, and the step from one to the next.
-      padding: "valid" leaves out the last rows and columns that do not fill a pool;
-        "same" makes a smaller pool of them.
+      padding: "valid" drops the last rows and columns if they do not fill a pool; "same"
+        makes a smaller pool of them.
 
     Returns:
       Images of `pool_output_shape`.
 
     Raises:
-      ValueError: `x` has not four axes, or as `pool_output_shape`.
+      ValueError: `x` does not have four axes, or as `pool_output_shape`.
     """
     image = height_and_width(x)
     output = pool_output_shape(image, pool_size, padding)
-    # Negative padding cuts. By blocks, for the gradient of reduce_window is slow on CPU.
+    # Negative padding cuts. The pools are blocks of a reshaped array, because the gradient
+    # of XLA's reduce_window is slow on the CPU.
     high = [m * p - n for m, p, n in zip(output, pool_size, image, strict=True)]
     lowest = jnp.array(-jnp.inf, x.dtype)
     x = jax.lax.pad(x, lowest, [(0, 0, 0), *((0, n, 0) for n in high), (0, 0, 0)])
@@ -72,11 +82,12 @@ def max_pool(
 def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) -> Images:
     """Enlarges images by repeating each pixel over its pool.
 
-    Undoes the shape of `max_pool`: pixels past `output_shape` are cut, and missing ones
-    repeat the last (7 -> 3 -> 7 after "valid" pools of 2, 7 -> 4 -> 7 after "same").
+    This restores the shape before `max_pool`: pixels beyond `output_shape` are cut, and
+    missing ones repeat the last (7 -> 3 -> 7 after "valid" pools of 2, and 7 -> 4 -> 7
+    after "same").
 
     Args:
-      x: images, of the height and width that `max_pool` gave.
+      x: images, with the height and width of the result of `max_pool`.
       pool_size: height and width of a pool.
       output_shape: height and width of the result.
 
@@ -84,19 +95,19 @@ def unpool(x: Float[Array, "b h2 w2 c"], pool_size: Pair, output_shape: Pair) ->
       Images of `output_shape`.
 
     Raises:
-      ValueError: `x` has not four axes, a size is below 1, or neither padding of
-        `max_pool` makes the height and width of `x` of `output_shape`.
+      ValueError: `x` does not have four axes, a size is below 1, or `max_pool` of images
+        of `output_shape` gives another height and width than those of `x`.
     """
     image = height_and_width(x)
     check_pairs(pool_size=pool_size, output_shape=output_shape)
     for m, p, n in zip(image, pool_size, output_shape, strict=True):
         if m not in (n // p, -(-n // p)):
             raise ValueError(
-                f"x must have the pixels that pools of {pool_size} leave of output_shape "
-                f"{output_shape}, got {image}; use the shape that was pooled."
+                f"x must have the height and width of output_shape {output_shape} after "
+                f"pools of {pool_size}, got {image}; use the shape before the pooling."
             )
     for axis, p in enumerate(pool_size, start=1):
-        # Not `jnp.repeat`: XLA's sum over the repeats, its gradient, is slow on CPU.
+        # `jnp.repeat` would be slow on the CPU, because of its gradient's sum over repeats.
         shape = (*x.shape[:axis], -1, *x.shape[axis + 1 :])
         x = jnp.stack([x] * p, axis=axis + 1).reshape(shape)
     x = x[:, : output_shape[0], : output_shape[1]]

@@ -1,7 +1,7 @@
-"""Matrix products in bfloat16: what goes in is rounded, what is summed stays float32.
+"""Matrix products in bfloat16: operands are rounded, and sums stay float32.
 
-The mixed precision of Micikevicius et al. (ICLR 2018) without its loss scaling, which
-bfloat16 does not need: it has the exponents of float32. Parameters, activations,
+This is the mixed precision of Micikevicius et al. (ICLR 2018) without loss scaling, which
+bfloat16 does not need because it has the exponents of float32. Parameters, activations,
 distances, losses and the optimizer stay float32.
 """
 
@@ -18,10 +18,10 @@ PRECISIONS = ("float32", "bfloat16")
 def bfloat16_product(
     x: Float[Array, "b i"], kernel: Float[Array, "i o"]
 ) -> Float[Array, "b o"]:
-    """`x @ kernel` of operands rounded to bfloat16, summed and given back in float32.
+    """Matrix product of operands rounded to bfloat16, summed and returned in float32.
 
-    So are both of its gradients: under JAX's own rule their cotangent is float32, and
-    the products of the backward pass, two thirds of a step, fall back to its speed.
+    Both gradients are computed in the same way. Under JAX's own rule their cotangent is
+    float32, and the backward pass, two thirds of a step, runs at the speed of float32.
     """
     return _forward(x, kernel)[0]
 
@@ -64,10 +64,10 @@ def _sum_over_rows(x: Array, cotangent: Array) -> Float[Array, "i o"]:
 
 
 def _sum_over_rows_on_cpu(x: Array, cotangent: Array) -> Float[Array, "i o"]:
-    """The same on CPU, where XLA has no bfloat16 routine that sums over first axes.
+    """`_sum_over_rows` on the CPU, where XLA has no bfloat16 routine for first axes.
 
-    A mere transpose is folded back into the product, which then runs in float32 at
-    half the speed. A row of zeros below it keeps it from that.
+    XLA folds a plain transpose back into the product, which then runs in float32 at half
+    the speed. A row of zeros below the transposed matrix prevents that.
     """
     below = jnp.zeros((1, x.shape[0]), x.dtype)
     turned = jnp.concatenate([x.T, below])
@@ -75,7 +75,7 @@ def _sum_over_rows_on_cpu(x: Array, cotangent: Array) -> Float[Array, "i o"]:
 
 
 def dot_general_of(precision: str) -> Any:
-    """What a Flax layer multiplies with; None is Flax's own choice."""
+    """The product for a Flax layer; None is Flax's default."""
     if precision == "float32":
         return None
 

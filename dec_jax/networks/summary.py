@@ -1,4 +1,4 @@
-"""Architectures as text for people: a table of every layer, and the one-line notation."""
+"""Architectures as text: a table of all layers, and a notation of one line."""
 
 import math
 
@@ -18,12 +18,12 @@ from dec_jax.networks.autoencoder import init_params
 
 
 def network_string(architecture: Architecture) -> str:
-    """Encoder and decoder in one line, in the notation of Aljalbout et al. (2018).
+    """Writes encoder and decoder in the notation of Aljalbout et al. (2018).
 
-    `50[5x5]` is a convolution or transposed convolution with 50 filters, which stands
-    again with `_bn` where it is normalized; `max[2x2]` a pool and `ups*[2x2]` what
-    undoes it; `fc[10]` a fully connected layer, `rsh` a new shape. Ours in addition:
-    `32[5x5]/2x2` has strides (2, 2).
+    `50[5x5]` is a convolution or transposed convolution with 50 filters; a second entry
+    `50[5x5]_bn` stands for its batch normalization. `max[2x2]` is a pool, `ups*[2x2]` its
+    inverse, `fc[10]` a fully connected layer, and `rsh` a change of shape. This library
+    adds strides: `32[5x5]/2x2`.
 
     Args:
       architecture: the network.
@@ -53,9 +53,9 @@ def _notation(step: Step) -> str:
 def parameter_counts(
     architecture: Architecture,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Number of trained parameters of each layer of the encoder, and of the decoder.
+    """Counts the trained parameters of each layer of the encoder and the decoder.
 
-    Running means and variances are not trained and do not count.
+    Running means and variances are not trained, so they do not count.
 
     Args:
       architecture: the network.
@@ -71,7 +71,7 @@ def parameter_counts(
     ):
         of_layer = [0] * len(steps)
         for name, arrays in stack.items():
-            # A layer and its normalization are called by the place of their step.
+            # The names of a layer and its normalization end in the index of their step.
             index = int(name.rsplit("_", 1)[1])
             of_layer[index] += sum(math.prod(a.shape) for a in jax.tree.leaves(arrays))
         counts.append(tuple(of_layer))
@@ -79,14 +79,26 @@ def parameter_counts(
 
 
 def draw(architecture: Architecture, name: str = "") -> str:
-    """A table of every layer, with the shape of its output and its parameters.
+    """Draws a table of all layers, with the shapes of their outputs and parameter counts.
 
     Args:
       architecture: the network.
       name: of the network, for the first line.
 
     Returns:
-      Lines of plain text without a line feed at the end.
+      Lines of plain text, without a line feed at the end.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> from dec_jax.networks.summary import draw
+      >>> print(draw(dense_architecture(4, hidden=(), embedding_dim=2)))
+      4 -> z of 2, glorot_uniform, integers times 0.00392157
+      encoder    output  parameters
+        Input         4
+        Dense 2       2          10
+      decoder
+        Dense 4       4          12
+      total                      22
     """
     encoder_counts, decoder_counts = parameter_counts(architecture)
     rows = [("encoder", "output", "parameters")]
@@ -118,7 +130,7 @@ def _row(step: Step, count: int) -> tuple[str, str, str]:
 
 
 def _words(step: Step) -> str:
-    """What a layer is, such as `Conv2D 32 5x5, strides 2x2, same, batch norm, relu`."""
+    """Describes a layer: `Conv2D 32 5x5, strides 2x2, same, batch norm, relu`."""
     layer = step.layer
     words = [type(layer).__name__]
     if isinstance(layer, Dense):

@@ -1,7 +1,7 @@
 """Losses, and the clustering methods as settings: DEC, IDEC, DCN, VaDE."""
 
-from dec_jax.objectives.base import Losses, Objective
-from dec_jax.objectives.dcn import DCN, move_centroids
+from dec_jax.objectives.base import Batch, CentroidObjective, Losses, Objective
+from dec_jax.objectives.dcn import DCN, update_centroids
 from dec_jax.objectives.dec import DEC
 from dec_jax.objectives.idec import IDEC
 from dec_jax.objectives.losses import clustering_loss, kmeans_loss
@@ -15,6 +15,8 @@ from dec_jax.objectives.reconstruction import (
 from dec_jax.objectives.vade import VaDE
 
 __all__ = [
+    "Batch",
+    "CentroidObjective",
     "DCN",
     "DEC",
     "IDEC",
@@ -26,7 +28,7 @@ __all__ = [
     "Variational",
     "clustering_loss",
     "kmeans_loss",
-    "move_centroids",
     "reconstruction_loss",
     "sample_vae",
+    "update_centroids",
 ]

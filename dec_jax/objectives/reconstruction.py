@@ -1,8 +1,8 @@
-"""What pretraining minimizes: reconstruction, sparse or not, and the variational bound."""
+"""Losses of autoencoders: reconstruction, sparse or not, and the variational bound."""
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +10,17 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Num
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import (
     Params,
-    Pass,
     decode,
     decode_batch,
     encode_batch,
+    updated_batch_stats,
 )
+from dec_jax.networks.own import Network, check_decoder
+from dec_jax.objectives.base import Batch
 
-# Beyond these the exponential would leave float32 in a product with itself.
+# Beyond these limits, the square of the exponential overflows float32.
 LOG_VARIANCE_LIMITS = (-20.0, 20.0)
 
 
@@ -32,12 +33,19 @@ def reconstruction_loss(
     """Mean squared error, averaged over the values of a sample and over samples.
 
     Args:
-      x: what should be reconstructed.
-      x_hat: the reconstruction.
-      weights: share of each sample in the mean; 1 / b if not given.
+      x: samples to reconstruct.
+      x_hat: their reconstructions.
+      weights: share of each sample in the mean; 1 / b each if None.
 
     Returns:
       The loss, at least 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from dec_jax import reconstruction_loss
+      >>> x = jnp.array([[0.0, 1.0], [1.0, 1.0]])
+      >>> float(reconstruction_loss(x, jnp.zeros((2, 2))))  # (1/2 + 1) / 2
+      0.75
     """
     return weighted_mean(((x - x_hat) ** 2).mean(axis=1), weights)
 
@@ -51,12 +59,12 @@ def bernoulli_loss(
     """Negative log-likelihood of Bernoulli pixels, summed over a sample's values.
 
     Args:
-      x: what should be reconstructed, in [0, 1].
-      logits: the reconstruction before its sigmoid.
-      weights: share of each sample in the mean; 1 / b if not given.
+      x: samples to reconstruct, in [0, 1].
+      logits: their reconstructions before the sigmoid.
+      weights: share of each sample in the mean; 1 / b each if None.
 
     Returns:
-      The loss in nats a sample, averaged over samples.
+      The loss in nats per sample, averaged over samples.
     """
     losses = optax.losses.sigmoid_binary_cross_entropy(logits, x).sum(axis=1)
     return weighted_mean(losses, weights)
@@ -66,28 +74,29 @@ def likelihood_loss(
     x: Float[Array, "b d"],
     output: Float[Array, "b d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     weights: Float[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """-log p(x | z) by what the network's output is, summed over a sample's values.
+    """Negative log-likelihood -log p(x | z), summed over a sample's values.
 
     Args:
-      x: what should be reconstructed; in [0, 1] for a sigmoid output.
+      x: samples to reconstruct, in [0, 1] for a sigmoid output.
       output: of the decoder, before its activation.
       architecture: with the output activation "sigmoid", values are Bernoulli; with
-        "linear", Gaussian around the output, of variance 1/2: the squared error.
-      weights: share of each sample in the mean; 1 / b if not given.
+        "linear", they are Gaussian with variance 1/2 around the output, which gives the
+        squared error.
+      weights: share of each sample in the mean; 1 / b each if None.
 
     Returns:
-      The loss in nats a sample, averaged over samples, up to a constant.
+      The loss in nats per sample, averaged over samples, up to a constant.
     """
     if architecture.output_activation == "sigmoid":
         return bernoulli_loss(x, output, weights=weights)
     return weighted_mean(((x - output) ** 2).sum(axis=1), weights)
 
 
-def check_likelihood(architecture: Architecture, name: str) -> None:
-    """Raises ValueError unless the network gives a distribution and p(x | z)."""
+def check_likelihood(architecture: Network, name: str) -> None:
+    """Raises ValueError unless the network models q(z | x) and p(x | z)."""
     if not architecture.variational:
         raise ValueError(
             f"{name} needs an architecture with variational=True, got False."
@@ -100,7 +109,7 @@ def check_likelihood(architecture: Architecture, name: str) -> None:
 
 
 def check_range(
-    x: Num[Array | np.ndarray, "n d"], architecture: Architecture, name: str = "x"
+    x: Num[Array | np.ndarray, "n d"], architecture: Network, name: str = "x"
 ) -> None:
     """Raises ValueError unless the network's input is in [0, 1]."""
     scale = 1.0
@@ -120,15 +129,15 @@ def gaussian_kl(
     *,
     weights: Float[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)), appendix B of Kingma and Welling (2014).
+    """Divergence of a Gaussian from N(0, 1), appendix B of Kingma and Welling (2014).
 
     Args:
       mean: of each coordinate of z.
       log_variance: of each coordinate of z.
-      weights: share of each sample in the mean; 1 / b if not given.
+      weights: share of each sample in the mean; 1 / b each if None.
 
     Returns:
-      The divergence in nats a sample, at least 0, summed over coordinates.
+      The divergence in nats per sample, at least 0, summed over coordinates.
     """
     terms = jnp.exp(log_variance) - 1 - log_variance + mean**2
     return weighted_mean(0.5 * terms.sum(axis=1), weights)
@@ -137,65 +146,46 @@ def gaussian_kl(
 def weighted_mean(
     losses: Float[Array, " b"], weights: Float[Array, " b"] | None
 ) -> Float[Array, ""]:
-    """The batch's loss: each sample with its share, or all with the same."""
+    """Weighted mean of the losses of the samples, or their plain mean."""
     return losses.mean() if weights is None else (weights * losses).sum()
-
-
-def moved_stats(
-    params: Params, *, encoder: Pass | None = None, decoder: Pass | None = None
-) -> Params:
-    """The entry "batch_stats" after these passes; nothing without batch normalization."""
-    if "batch_stats" not in params:
-        return {}
-    moved = dict(params["batch_stats"])
-    if encoder is not None:
-        moved["encoder"] = encoder.batch_stats
-    if decoder is not None:
-        moved["decoder"] = decoder.batch_stats
-    return {"batch_stats": moved}
-
-
-class _Batch(TypedDict):
-    """What both passes of a batch share."""
-
-    architecture: Architecture
-    weights: jax.Array
-    axis_name: str | None
-    train: bool
 
 
 @runtime_checkable
 class PretrainObjective(Protocol):
-    """What pretraining asks of a kind of autoencoder."""
+    """A loss of autoencoders, as pretraining sees it; hashable, as `Objective` is."""
 
-    def check(self, architecture: Architecture) -> None:
-        """Raises ValueError if the network is not of this kind."""
+    def check(self, architecture: Network) -> None:
+        """Raises ValueError if this loss cannot train the network."""
 
     def loss(
         self,
         params: Params,
-        key: jax.Array,
-        seen: Float[Array, "b d"],
-        target: Float[Array, "b d"],
-        weights: Float[Array, " b"],
+        batch: Batch,
         *,
-        architecture: Architecture,
+        architecture: Network,
         axis_name: str | None = None,
         train: bool = True,
     ) -> tuple[Float[Array, ""], Params]:
-        """The loss of a batch, and what moves by rule: {} or {"batch_stats"}."""
+        """The loss of a batch, and the new "batch_stats" if there are any.
+
+        With `axis_name`, the batch is spread over that mapped axis. Without `train`,
+        the network is evaluated: no dropout, running averages used and not updated.
+        """
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Mean squared error, plus what makes the embedding sparse or the network robust.
+    """Mean squared error, with an optional sparsity penalty and dropout.
 
     Attributes:
-      sparsity: weight of the mean over samples of the L1 norm of z, at least 0 (the
+      sparsity: weight of the L1 norm of z, averaged over samples, at least 0 (the
         "activity penalty" of a sparse autoencoder).
-      input_dropout: probability with which an input of the encoder is dropped, those
-        kept being scaled up to make up for it, in [0, 1).
-      hidden_dropout: the same for the embedding, before it is decoded.
+      input_dropout: probability with which each value of the encoder's input is set to
+        0, in [0, 1). The other values are divided by 1 - input_dropout.
+      hidden_dropout: the same for z, before it is decoded.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     sparsity: float = 0.0
@@ -213,8 +203,9 @@ class Reconstruction:
                     f"{name} must be in [0, 1), got {getattr(self, name)}."
                 )
 
-    def check(self, architecture: Architecture) -> None:
-        """A variational network has a loss of its own."""
+    def check(self, architecture: Network) -> None:
+        """Raises ValueError for a variational architecture or one without a decoder."""
+        check_decoder(architecture, "Reconstruction")
         if architecture.variational:
             raise ValueError(
                 "Reconstruction needs an architecture with variational=False; pretrain "
@@ -224,31 +215,30 @@ class Reconstruction:
     def loss(
         self,
         params: Params,
-        key: jax.Array,
-        seen: Float[Array, "b d"],
-        target: Float[Array, "b d"],
-        weights: Float[Array, " b"],
+        batch: Batch,
         *,
-        architecture: Architecture,
+        architecture: Network,
         axis_name: str | None = None,
         train: bool = True,
     ) -> tuple[Float[Array, ""], Params]:
-        """Reconstruction error of `target` from `seen`, plus the penalty."""
-        input_key, hidden_key = jax.random.split(key)
-        batch = _Batch(
-            architecture=architecture, weights=weights, axis_name=axis_name, train=train
-        )
-        if train:
-            seen = _dropout(input_key, seen, self.input_dropout)
-        encoded = encode_batch(params, seen, **batch)
+        """Reconstruction loss of `batch.target` from `batch.x`, plus the penalty."""
+        input_key, hidden_key = jax.random.split(batch.key)
+        settings: dict[str, Any] = {
+            "architecture": architecture,
+            "weights": batch.weights,
+            "axis_name": axis_name,
+            "train": train,
+        }
+        x = _dropout(input_key, batch.x, self.input_dropout) if train else batch.x
+        encoded = encode_batch(params, x, **settings)
         z = encoded.output
         hidden = _dropout(hidden_key, z, self.hidden_dropout) if train else z
-        decoded = decode_batch(params, hidden, **batch)
-        loss = reconstruction_loss(target, decoded.output, weights=weights)
+        decoded = decode_batch(params, hidden, **settings)
+        loss = reconstruction_loss(batch.target, decoded.output, weights=batch.weights)
         if self.sparsity:
-            penalty = weighted_mean(jnp.abs(z).sum(axis=1), weights)
+            penalty = weighted_mean(jnp.abs(z).sum(axis=1), batch.weights)
             loss = loss + self.sparsity * penalty
-        return loss, moved_stats(params, encoder=encoded, decoder=decoded)
+        return loss, updated_batch_stats(params, encoder=encoded, decoder=decoded)
 
 
 def _dropout(
@@ -261,14 +251,14 @@ def _dropout(
 
 @dataclass(frozen=True)
 class Variational:
-    """The negative evidence lower bound with Bernoulli pixels (Kingma and Welling, 2014).
+    """Negative evidence lower bound with Bernoulli pixels (Kingma and Welling, 2014).
 
-    One sample of z a step, by the reparameterisation of their section 2.4. The network
-    must be variational, with a sigmoid output; samples must be in [0, 1].
+    Each step draws one z per sample, by the reparameterization of their section 2.4. The
+    network must be variational, with a sigmoid output; samples must be in [0, 1].
     """
 
-    def check(self, architecture: Architecture) -> None:
-        """Raises ValueError unless the network gives a distribution and a probability."""
+    def check(self, architecture: Network) -> None:
+        """Raises ValueError unless the network is variational with a sigmoid output."""
         if not architecture.variational:
             raise ValueError(
                 "Variational needs an architecture with variational=True, got False."
@@ -282,79 +272,120 @@ class Variational:
     def loss(
         self,
         params: Params,
-        key: jax.Array,
-        seen: Float[Array, "b d"],
-        target: Float[Array, "b d"],
-        weights: Float[Array, " b"],
+        batch: Batch,
         *,
-        architecture: Architecture,
+        architecture: Network,
         axis_name: str | None = None,
         train: bool = True,
     ) -> tuple[Float[Array, ""], Params]:
-        """Summed over pixels and coordinates, averaged over samples, in nats."""
-        batch = _Batch(
-            architecture=architecture, weights=weights, axis_name=axis_name, train=train
+        """The bound in nats per sample: summed over pixels and coordinates of z."""
+        run = variational_pass(
+            params, batch, architecture=architecture, axis_name=axis_name, train=train
         )
-        encoded = encode_batch(params, seen, **batch)
-        mean, log_variance = jnp.split(encoded.output, 2, axis=1)
-        log_variance = jnp.clip(log_variance, *LOG_VARIANCE_LIMITS)
-        noise = jax.random.normal(key, mean.shape)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
-        decoded = decode_batch(params, z, **batch, last_activation=False)
-        likelihood = bernoulli_loss(target, decoded.output, weights=weights)
-        loss = likelihood + gaussian_kl(mean, log_variance, weights=weights)
-        return loss, moved_stats(params, encoder=encoded, decoder=decoded)
+        likelihood = bernoulli_loss(batch.target, run.output, weights=batch.weights)
+        divergence = gaussian_kl(run.mean, run.log_variance, weights=batch.weights)
+        return likelihood + divergence, run.batch_stats
+
+
+class VariationalPass(NamedTuple):
+    """One pass of a batch through a variational autoencoder."""
+
+    mean: jax.Array  # [b, e] of q(z | x)
+    log_variance: jax.Array  # [b, e] of q(z | x), within `LOG_VARIANCE_LIMITS`
+    z: jax.Array  # [b, e] that was decoded
+    output: jax.Array  # [b, d] of the decoder, before its activation
+    batch_stats: Params  # {"batch_stats": ...} after the pass, or {}
+
+
+def variational_pass(
+    params: Params,
+    batch: Batch,
+    *,
+    architecture: Network,
+    axis_name: str | None = None,
+    train: bool = True,
+    sampled: bool = True,
+) -> VariationalPass:
+    """Encodes a batch, draws one z per sample, and decodes it.
+
+    Args:
+      params: of a variational autoencoder.
+      batch: the samples; `batch.key` draws z.
+      architecture: the network.
+      axis_name: mapped axis over which the batch is spread.
+      train: False normalizes by the running averages, as `encode` does.
+      sampled: False decodes the mean of q(z | x), and draws nothing.
+
+    Returns:
+      The distribution of z, z, the decoder's output, and the running averages.
+    """
+    settings: dict[str, Any] = {
+        "architecture": architecture,
+        "weights": batch.weights,
+        "axis_name": axis_name,
+        "train": train,
+    }
+    encoded = encode_batch(params, batch.x, **settings)
+    mean, log_variance = jnp.split(encoded.output, 2, axis=1)
+    log_variance = jnp.clip(log_variance, *LOG_VARIANCE_LIMITS)
+    z = mean
+    if sampled:
+        z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(
+            batch.key, mean.shape
+        )
+    decoded = decode_batch(params, z, **settings, last_activation=False)
+    stats = updated_batch_stats(params, encoder=encoded, decoder=decoded)
+    return VariationalPass(mean, log_variance, z, decoded.output, stats)
 
 
 @dataclass(frozen=True)
 class MeanReconstruction:
-    """A variational network as a plain autoencoder: the mean alone, decoded.
+    """Negative log-likelihood of the decoded mean of z, of a variational network.
 
-    What `VaDE` starts from. The log-variance stays as it was drawn.
+    Pretraining for `VaDE`. The weights that give the log-variance are not trained.
     """
 
-    def check(self, architecture: Architecture) -> None:
-        """Raises ValueError unless the network gives a distribution and p(x | z)."""
+    def check(self, architecture: Network) -> None:
+        """Raises ValueError unless the network models q(z | x) and p(x | z)."""
         check_likelihood(architecture, "MeanReconstruction")
 
     def loss(
         self,
         params: Params,
-        key: jax.Array,
-        seen: Float[Array, "b d"],
-        target: Float[Array, "b d"],
-        weights: Float[Array, " b"],
+        batch: Batch,
         *,
-        architecture: Architecture,
+        architecture: Network,
         axis_name: str | None = None,
         train: bool = True,
     ) -> tuple[Float[Array, ""], Params]:
-        """-log p(target | mean), averaged over samples, in nats."""
-        batch = _Batch(
-            architecture=architecture, weights=weights, axis_name=axis_name, train=train
+        """-log p(target | mean) in nats per sample, averaged over the batch."""
+        run = variational_pass(
+            params,
+            batch,
+            architecture=architecture,
+            axis_name=axis_name,
+            train=train,
+            sampled=False,
         )
-        encoded = encode_batch(params, seen, **batch)
-        mean, _ = jnp.split(encoded.output, 2, axis=1)
-        decoded = decode_batch(params, mean, **batch, last_activation=False)
         loss = likelihood_loss(
-            target, decoded.output, architecture=architecture, weights=weights
+            batch.target, run.output, architecture=architecture, weights=batch.weights
         )
-        return loss, moved_stats(params, encoder=encoded, decoder=decoded)
+        return loss, run.batch_stats
 
 
 def sample_vae(
-    key: jax.Array, params: Params, n_samples: int, *, architecture: Architecture
+    key: jax.Array, params: Params, n_samples: int, *, architecture: Network
 ) -> Float[Array, "n d"]:
     """Draws new samples: z from the prior N(0, 1), then `decode`.
 
     Args:
       key: a `jax.random.key`.
       params: of a variational autoencoder.
-      n_samples: how many.
+      n_samples: number of samples to draw.
       architecture: the network.
 
     Returns:
-      Flattened samples, in the units of the network's input.
+      Flattened samples, in the units of the network's input (after `input_scale`).
     """
     z = jax.random.normal(key, (n_samples, architecture.embedding_dim))
     return decode(params, z, architecture=architecture)

@@ -14,53 +14,50 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.clustering.mixture import Mixture, deviations, fit_mixture, log_posterior
-from dec_jax.networks.architecture import Architecture
-from dec_jax.networks.autoencoder import Params, decode_batch, encode_batch
-from dec_jax.objectives.base import Losses
+from dec_jax.networks.autoencoder import Params
+from dec_jax.networks.own import Network
+from dec_jax.objectives.base import Batch, CentroidObjective, Losses
 from dec_jax.objectives.reconstruction import (
     LOG_VARIANCE_LIMITS,
     check_likelihood,
     check_range,
     likelihood_loss,
-    moved_stats,
+    variational_pass,
     weighted_mean,
 )
 
 
 @dataclass(frozen=True)
-class VaDE:
+class VaDE(CentroidObjective):
     """Variational Deep Embedding: the evidence lower bound under a mixture prior.
 
-    A cluster c is drawn from pi, z from that cluster's Gaussian, x from the decoder of
-    z. The network must be variational: with a sigmoid output for samples in [0, 1]
-    (Bernoulli), with a linear one for others (Gaussian). Its parameters beside the
-    network's are the prior's: "centroids" (the means), "log_variances" and
-    "log_weights" (pi before its normalization). The first refresh fits them to z, as a
-    mixture that starts from the labels of the state; then gradients move them with the
-    network. q is the posterior p(c | z), at the mean of q(z | x). The target p is not
-    looked at.
+    A cluster c is drawn from pi, z from that cluster's Gaussian, and x from the decoder
+    of z. The network must be variational. Its output is "sigmoid" for samples in [0, 1]
+    (Bernoulli), or "linear" for others (Gaussian). The parameters of the prior are
+    "centroids" (the means), "log_variances", and "log_weights" (pi before its
+    normalization). The first refresh fits them to z, as a mixture that starts from the
+    labels of the state. After that, gradients update them together with the network. q
+    is the posterior p(c | z), at the mean of q(z | x), and depends on no alpha. VaDE
+    does not use the target p.
     """
 
     trained: ClassVar[tuple[str, ...]] = (
-        *("encoder", "decoder", "centroids", "log_variances", "log_weights"),
+        "encoder",
+        "decoder",
+        "centroids",
+        "log_variances",
+        "log_weights",
     )
     fitted: ClassVar[tuple[str, ...]] = ("centroids", "log_variances", "log_weights")
 
-    @property
-    def alpha(self) -> float:
-        """1, and of no effect: q has no Student's t kernel."""
-        return 1.0
-
-    def check(
-        self, x: Num[Array | np.ndarray, "n d"], architecture: Architecture
-    ) -> None:
-        """Raises ValueError unless the network is variational and p(x | z) can be x's."""
+    def check(self, x: Num[Array | np.ndarray, "n d"], architecture: Network) -> None:
+        """Raises ValueError unless the network is variational and its output fits x."""
         check_likelihood(architecture, "VaDE")
         if architecture.output_activation == "sigmoid":
             check_range(x, architecture)
 
     def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
-        """Clusters of weight 1 / k and variance 1, before anything is fitted."""
+        """Clusters of weight 1 / k and variance 1, before the first refresh fits them."""
         k = len(centroids)
         return {
             "log_variances": jnp.zeros_like(centroids, jnp.float32),
@@ -70,7 +67,7 @@ class VaDE:
     def fit(
         self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
     ) -> Params:
-        """A Gaussian mixture of z, by EM from the labels (section 4.2)."""
+        """Fits a Gaussian mixture to z, by EM from the labels (section 4.2)."""
         mixture = fit_mixture(z, labels, n_clusters)
         return {
             "centroids": mixture.means,
@@ -79,48 +76,35 @@ class VaDE:
         }
 
     def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """The posterior p(c | z), equation 16."""
+        """Posterior p(c | z), equation 16."""
         return jnp.exp(log_posterior(z, prior(params)))
 
     def loss(
         self,
         params: Params,
-        key: jax.Array,
-        x: Float[Array, "b d"],
-        p: Float[Array, "b k"],
-        weights: Float[Array, " b"],
+        batch: Batch,
         *,
-        architecture: Architecture,
+        architecture: Network,
         axis_name: str | None = None,
     ) -> tuple[Losses, Params]:
-        """The negative evidence lower bound, equation 12, from one draw of z a sample."""
-        encoded = encode_batch(
-            params, x, architecture=architecture, weights=weights, axis_name=axis_name
-        )
-        mean, log_variance = jnp.split(encoded.output, 2, axis=1)
-        log_variance = jnp.clip(log_variance, *LOG_VARIANCE_LIMITS)
-        noise = jax.random.normal(key, mean.shape)
-        z = mean + jnp.exp(0.5 * log_variance) * noise
-        decoded = decode_batch(
-            params,
-            z,
-            architecture=architecture,
-            weights=weights,
-            axis_name=axis_name,
-            last_activation=False,
+        """Negative evidence lower bound, equation 12, from one draw of z per sample."""
+        run = variational_pass(
+            params, batch, architecture=architecture, axis_name=axis_name
         )
         reconstruction = likelihood_loss(
-            x, decoded.output, architecture=architecture, weights=weights
+            batch.x, run.output, architecture=architecture, weights=batch.weights
         )
         mixture = prior(params)
-        log_gamma = log_posterior(z, mixture)
-        clustering = mixture_kl(log_gamma, mean, log_variance, mixture, weights=weights)
-        losses = Losses(reconstruction + clustering, clustering, reconstruction)
-        return losses, moved_stats(params, encoder=encoded, decoder=decoded)
+        log_gamma = log_posterior(run.z, mixture)
+        clustering = mixture_kl(
+            log_gamma, run.mean, run.log_variance, mixture, weights=batch.weights
+        )
+        total = reconstruction + clustering
+        return Losses(total, clustering, reconstruction), run.batch_stats
 
 
 def prior(params: Params) -> Mixture:
-    """The mixture that the parameters describe."""
+    """Mixture prior p(z, c) that the parameters describe."""
     return Mixture(
         jax.nn.log_softmax(params["log_weights"]),
         params["centroids"],
@@ -136,20 +120,21 @@ def mixture_kl(
     *,
     weights: Float[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """KL(q(z, c | x) || p(z, c)): all terms of equation 12 but the reconstruction.
+    """Divergence KL(q(z, c | x) || p(z, c)), equation 12 without its reconstruction.
 
-    With q(z, c | x) = q(z | x) gamma_c it is gamma's mean of the divergence of q(z | x)
-    from each cluster's Gaussian, plus that of gamma from the clusters' weights.
+    With q(z, c | x) = q(z | x) gamma_c, it has two parts: the divergence of q(z | x) from
+    each cluster's Gaussian, averaged with gamma, and the divergence of gamma from the
+    clusters' weights.
 
     Args:
       log_gamma: logarithm of q(c | x).
       mean: of q(z | x).
-      log_variance: of q(z | x), each coordinate on its own.
+      log_variance: of q(z | x), of each coordinate.
       mixture: the prior p(z, c).
-      weights: share of each sample in the mean; 1 / b if not given.
+      weights: share of each sample in the mean; 1 / b each if None.
 
     Returns:
-      The divergence in nats a sample, at least 0.
+      The divergence in nats per sample, at least 0.
     """
     log_ratios = log_variance[:, None, :] - mixture.log_variances[None, :, :]
     squares = deviations(mean, mixture) ** 2

@@ -15,7 +15,7 @@ from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.health import Health, health
-from dec_jax.networks.architecture import Architecture
+from dec_jax.networks.own import Network
 from dec_jax.objectives import DCN
 from dec_jax.parallel.hardware import faster_precision
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
@@ -87,7 +87,7 @@ def fit(
     n_clusters: int | None = None,
     *,
     recipe: str | Recipe | None = None,
-    network: Architecture | None = None,
+    network: Network | None = None,
     seed: int = 0,
     epochs: int | None = None,
     max_intervals: int | None = None,
@@ -257,7 +257,7 @@ def choose_recipe(
     dataset: Dataset,
     n_clusters: int,
     *,
-    network: Architecture | None = None,
+    network: Network | None = None,
     n_samples: int | None = None,
     precision: str | None = None,
     **changes: Any,

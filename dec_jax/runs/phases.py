@@ -19,8 +19,8 @@ from dec_jax.clustering.spectral import cluster_means, spectral_clustering
 from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.stage_scores import stage_scores
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, embed, init_params
+from dec_jax.networks.own import Network
 from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
@@ -43,7 +43,7 @@ START_TITLES = {"spectral": "spectral on z", "umap": "UMAP, mixture"}
 
 
 @partial(jax.jit, static_argnames="architecture")
-def _embed(params: Params, x: jax.Array, *, architecture: Architecture) -> jax.Array:
+def _embed(params: Params, x: jax.Array, *, architecture: Network) -> jax.Array:
     """Embeds all samples; every device gets all of z."""
     return shard_like(embed(params, x, architecture=architecture), x, axis=None)
 
@@ -243,7 +243,7 @@ class Phases:
         self._stage(name, result.labels, result.centroids, z, seconds)
         return z
 
-    def embed(self, params: Params, network: Architecture) -> jax.Array:
+    def embed(self, params: Params, network: Network) -> jax.Array:
         """Embeds all samples."""
         return _embed(params, self.x, architecture=network)
 

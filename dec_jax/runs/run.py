@@ -168,8 +168,8 @@ class SeedRun:
         found = model.load(path)
         wanted = self.recipe.architecture
         # Parameters have no precision: it is that of their products.
-        same = dataclasses.replace(found.architecture, precision=wanted.precision)
-        if same != wanted:
+        same = dataclasses.replace(wanted, precision=found.architecture.precision)
+        if same != found.architecture:
             raise UsageError(
                 f"--pretrained {path}: its network is another one than that of recipe "
                 f"{self.config['command']['recipe']}."

@@ -16,9 +16,9 @@ from dec_jax.clustering.assignment import (
     sharpen,
     squared_distances,
 )
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, rows_at_once
 from dec_jax.networks.autoencoder import embed as embed_array
+from dec_jax.networks.own import Network
 from dec_jax.objectives import DEC, Objective
 from dec_jax.streaming.read_ahead import Reading, blocks, order_of, scratch
 from dec_jax.streaming.sources import MappedRows, Source, source_of
@@ -37,7 +37,7 @@ def embed(
     params: Params,
     source: Source | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     rows: np.ndarray | None = None,
     reading: Reading = Reading(),
 ) -> np.ndarray:
@@ -76,7 +76,7 @@ def k_means(
     source: Source | np.ndarray,
     n_clusters: int,
     *,
-    architecture: Architecture,
+    architecture: Network,
     sample_size: int = 100_000,
     n_init: int = 20,
     reading: Reading = Reading(),
@@ -135,7 +135,7 @@ def assign(
     params: Params,
     source: Source | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
     reading: Reading = Reading(),
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +173,7 @@ class Look(NamedTuple):
 def look(
     params: Params,
     source: Source,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     reading: Reading,
     previous: np.ndarray | None = None,
@@ -282,7 +282,7 @@ def targets(seen: Look, centroids: jax.Array, reading: Reading) -> MappedRows:
     return scratch(p, (n, k), reading)
 
 
-def check_width(source: Source, architecture: Architecture) -> None:
+def check_width(source: Source, architecture: Network) -> None:
     """Raises ValueError unless the samples are as wide as the network."""
     if source.shape[1] != architecture.input_dim:
         raise ValueError(
@@ -305,7 +305,7 @@ _sharpen = jax.jit(sharpen)
 def check_clustering(
     source: Source,
     n_samples: int,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> None:
@@ -340,7 +340,7 @@ def _nearest_block(
     centroids: Float[Array, "k e"],
     x: Num[Array, "b d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
 ) -> Int[Array, " b"]:
     z = embed_array(params, x, architecture=architecture)
     return squared_distances(z, centroids).argmin(axis=1).astype(jnp.int32)

@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params
+from dec_jax.networks.own import Network
 from dec_jax.objectives import DEC, Losses, Objective
 from dec_jax.streaming.passes import (
     Look,
@@ -64,7 +64,7 @@ def pretrain(
     key: jax.Array,
     source: Source | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig = PretrainConfig(),
     reading: Reading = Reading(),
     validation: Num[Array, "m d"] | np.ndarray | None = None,
@@ -181,7 +181,7 @@ def train(
     state: TrainState,
     source: Source | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
     reading: Reading = Reading(),
@@ -277,7 +277,7 @@ def _pretrain_block(
     x: Num[Array, "s b d"],
     weights: Float[Array, "s b"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     n_samples: int,
 ) -> tuple[PretrainState, tuple[Float[Array, " s"], Float[Array, " s"]]]:
@@ -311,7 +311,7 @@ def _train_block(
     weights: Float[Array, "s b"],
     p: Float[Array, "s b k"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, tuple[Losses, Float[Array, " s"]]]:
@@ -341,7 +341,7 @@ def _interval(
     seen: Look,
     reading: Reading,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, dict[str, np.ndarray]]:

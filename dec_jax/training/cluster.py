@@ -19,9 +19,9 @@ import optax
 from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.clustering.assignment import hard_assignment
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, embed, scale_input
-from dec_jax.objectives import DEC, Losses, Objective
+from dec_jax.networks.own import Network
+from dec_jax.objectives import DEC, Batch, Losses, Objective
 from dec_jax.parallel.sharding import (
     check_batch_size,
     replicate_like,
@@ -46,7 +46,7 @@ def assign(
     params: Params,
     x: Num[Array | np.ndarray, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
     """Computes q and the hard labels of all samples, embedding a block at a time.
@@ -71,7 +71,7 @@ def train_step(
     p: Float[Array, "b k"],
     weights: Float[Array, " b"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
     axis_name: str | None = None,
@@ -101,10 +101,7 @@ def train_step(
     def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
         losses, moved = objective.loss(
             {**state.params, **trained},
-            jax.random.fold_in(key, 2),
-            seen,
-            p,
-            weights,
+            Batch(seen, p, weights, jax.random.fold_in(key, 2)),
             architecture=architecture,
             axis_name=axis_name,
         )
@@ -127,7 +124,7 @@ def train_interval(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, History]:
@@ -205,7 +202,7 @@ def _train_intervals(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
     num_intervals: int,
@@ -227,7 +224,7 @@ def train(
     state: TrainState,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
     intervals_per_call: int = 1,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
 
-from dec_jax.networks.architecture import Architecture
+from dec_jax.networks.own import Network, check_network
 from dec_jax.objectives import Objective
 from dec_jax.objectives.reconstruction import PretrainObjective, check_range
 from dec_jax.training.state import (
@@ -23,10 +23,11 @@ from dec_jax.validation import check_magnitude, check_samples
 def check_pretraining(
     x: AnyArray | None,
     validation: AnyArray | None,
-    architecture: Architecture,
+    architecture: Network,
     objective: PretrainObjective,
 ) -> None:
     """Checks the data of pretraining; None skips the checks of that array."""
+    check_network(architecture)
     objective.check(architecture)
     for name, samples in {"x": x, "validation": validation}.items():
         if samples is None:
@@ -45,10 +46,11 @@ def check_pretraining(
 def check_training(
     x: Num[Array | np.ndarray, "n d"],
     n_samples: int,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
 ) -> None:
     """Raises TypeError or ValueError unless a state of `n_samples` can be trained on `x`."""
+    check_network(architecture)
     check_samples(x)
     check_magnitude(x)
     if x.shape != (n_samples, architecture.input_dim):

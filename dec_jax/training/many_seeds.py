@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params
+from dec_jax.networks.own import Network
 from dec_jax.objectives import DEC, Objective
 from dec_jax.parallel.sharding import mesh_of, replicate_like
 from dec_jax.training.cluster import assign, train_interval
@@ -77,7 +77,7 @@ def pretrain(
     keys: jax.Array,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig = PretrainConfig(),
     states: PretrainState | None = None,
     at_once: int | None = None,
@@ -163,7 +163,7 @@ def _pretrain_epoch(
     active: Bool[Array, " s"],
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     at_once: int,
 ) -> tuple[PretrainState, Float[Array, " s"]]:
@@ -210,7 +210,7 @@ def train(
     states: TrainState,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
     intervals_per_call: int = 1,
@@ -315,7 +315,7 @@ def _train_intervals(
     active: Bool[Array, " s"],
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
     num_intervals: int,
@@ -342,7 +342,7 @@ def _assign(
     params: Params,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     at_once: int,
 ) -> tuple[Float[Array, "s n k"], Array]:

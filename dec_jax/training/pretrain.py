@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Num
 
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, init_params, scale_input
+from dec_jax.networks.own import Network
+from dec_jax.objectives.base import Batch
 from dec_jax.objectives.reconstruction import PretrainObjective, Reconstruction
 from dec_jax.parallel.sharding import (
     check_batch_size,
@@ -93,7 +94,7 @@ class PretrainHistory(NamedTuple):
 def init_pretraining(
     key: jax.Array,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     n_samples: int,
     params: Params | None = None,
@@ -125,7 +126,7 @@ def _optimizer(config: PretrainConfig, n_samples: int) -> optax.GradientTransfor
 def _seen_and_target(
     key: jax.Array,
     x: Num[Array, "b d"],
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
 ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
     """Computes the input of the encoder and the target of the decoder."""
@@ -144,7 +145,7 @@ def pretrain_step(
     x: Num[Array, "b d"],
     weights: Float[Array, " b"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     n_samples: int,
     axis_name: str | None = None,
@@ -172,10 +173,7 @@ def pretrain_step(
     def loss_of(trained: Params) -> tuple[Float[Array, ""], Params]:
         return config.objective.loss(
             {**state.params, **trained},
-            jax.random.fold_in(key, 2),
-            seen,
-            target,
-            weights,
+            Batch(seen, target, weights, jax.random.fold_in(key, 2)),
             architecture=architecture,
             axis_name=axis_name,
         )
@@ -195,7 +193,7 @@ def pretrain_epochs(
     state: PretrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     num_epochs: int,
 ) -> tuple[PretrainState, Float[Array, " epochs"]]:
@@ -241,7 +239,7 @@ def validation_loss(
     params: Params,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
 ) -> Float[Array, ""]:
     """Computes the pretraining loss of samples that are not trained on.
@@ -271,10 +269,7 @@ def validation_loss(
         seen, target = _seen_and_target(batch_key, x[rows], architecture, config)
         loss, _ = config.objective.loss(
             params,
-            jax.random.fold_in(batch_key, 2),
-            seen,
-            target,
-            weights,
+            Batch(seen, target, weights, jax.random.fold_in(batch_key, 2)),
             architecture=architecture,
             train=False,
         )
@@ -303,7 +298,7 @@ def pretrain_end_to_end(
     key: jax.Array,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig = PretrainConfig(),
     validation: Num[Array, "m d"] | np.ndarray | None = None,
     state: PretrainState | None = None,
@@ -369,7 +364,7 @@ def run_epochs(
     state: PretrainState,
     epoch: Callable[..., tuple[PretrainState, Float[Array, " 1"]]],
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: PretrainConfig,
     epoch_steps: int,
     validation: jax.Array | None,

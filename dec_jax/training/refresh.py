@@ -22,8 +22,8 @@ from dec_jax.clustering.assignment import (
     shares_of,
     target_distribution,
 )
-from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.autoencoder import Params, embed
+from dec_jax.networks.own import Network
 from dec_jax.objectives import Objective
 from dec_jax.training.state import TrainConfig, TrainState
 
@@ -40,7 +40,7 @@ def refresh_targets(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> TrainState:
@@ -59,7 +59,7 @@ def refresh(
     state: TrainState,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, Refresh]:

@@ -170,8 +170,9 @@ def init_state(
       The state, with copies of `params` and `centroids`.
 
     Raises:
-      ValueError: there are more centroids than samples, or the centroids are not finite,
-        or so large that squared distances to them overflow float32.
+      ValueError: there are more centroids than samples; the centroids are not finite, or
+        so large that squared distances to them overflow float32; or the objective trains
+        a decoder, and `params` has none.
 
     Example:
       >>> from dec_jax import dense_architecture, init_params
@@ -190,6 +191,12 @@ def init_state(
         **objective.extra_params(centroids),
         "centroids": centroids,
     }
+    missing = [name for name in objective.trained if name not in params]
+    if missing:
+        raise ValueError(
+            f"{type(objective).__name__} trains {missing[0]!r}, which params must have, "
+            f"got {sorted(params)}; use an objective that does not train it, as DEC()."
+        )
     params = jax.tree.map(jnp.copy, params)
     return TrainState(
         params=params,

@@ -678,6 +678,29 @@ def test_new_data_may_be_what_can_be_meant(metadata, x):
     assert model.predict(a_model, x).shape == (1,)
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(3, 6, 6), (3, 6, 6, 1)])
+def test_images_in_their_own_shape_equal_flat_rows(function, shape):
+    a_model = bytes_model(CONVOLUTIONAL, image_shape=[6, 6, 1])
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected = function(a_model, images.reshape(3, -1))
+    np.testing.assert_array_equal(function(a_model, images), expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 9), (3, 9, 4, 1), (3, 1, 6, 6)])
+def test_new_data_rejects_images_of_the_right_size_in_another_shape(shape):
+    a_model = bytes_model(CONVOLUTIONAL, image_shape=[6, 6, 1])
+    message = r"images of shape \(6, 6, 1\), as in training, got \("
+    with pytest.raises(ValueError, match=message):
+        model.predict(a_model, np.zeros(shape, np.uint8))
+
+
+def test_new_data_rejects_images_that_the_network_does_not_take():
+    a_model = bytes_model(CONVOLUTIONAL)
+    with pytest.raises(ValueError, match=r"shape \[n, 36\] or \[n, 6, 6, 1\]"):
+        model.predict(a_model, np.zeros((3, 4, 9), np.uint8))
+
+
 def test_new_data_rejects_images_of_another_shape():
     a_model = bytes_model(CONVOLUTIONAL, image_shape=[6, 6, 1])
     dataset = image_dataset("x", np.zeros((2, 4, 9, 1), np.uint8), None, "made here")

@@ -535,7 +535,7 @@ def test_architecture_from_json_rejects_a_malformed_object(description, message)
         ("[" * 100_000, "mine.json is not valid JSON: "),
         (
             '{"name": "a", "name": "b"}',
-            "mine.json is not valid JSON: the field name stands twice in one object.",
+            "mine.json is not valid JSON: the field name occurs twice in one object.",
         ),
         ("5", "mine.json must hold an object or a list of at least one, got 5."),
         ("[]", "mine.json must hold an object or a list of at least one, got []."),

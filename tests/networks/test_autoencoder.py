@@ -25,6 +25,7 @@ from dec_jax.networks.autoencoder import (
     embed,
     encode,
     encode_batch,
+    encode_distribution,
     init_params,
     reconstruct,
     rows_at_once,
@@ -247,7 +248,7 @@ def test_biases_start_at_zero(initializer):
     np.testing.assert_array_equal(wide_params(initializer)["bias"], np.zeros(WIDE_OUT))
 
 
-@pytest.mark.parametrize("shape", [(12, 7), (12, 9), (8,), (12, 2, 4)])
+@pytest.mark.parametrize("shape", [(12, 7), (12, 9), (8,), (12, 2, 5), (12, 2, 2, 1)])
 def test_encode_rejects_another_width(params, shape):
     with pytest.raises(ValueError, match=r"x must have shape \[n, 8\].*got shape"):
         encode(params, jnp.zeros(shape), architecture=TINY)
@@ -350,6 +351,55 @@ def test_initializer_of_a_convolution_counts_the_inputs_of_a_unit(transposed):
     )
 
 
+GRAY = Architecture((5, 7, 1), (Conv2D(3, (2, 3)), Dense(4, "linear")))
+ROWS = dense_architecture(70, hidden=(6,), embedding_dim=4)
+COLOR_ROWS = Architecture((70,), (Dense(4, "linear"),), variational=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        (CONV, (6, 5, 7, 2)),
+        (GRAY, (12, 5, 7)),
+        (GRAY, (12, 5, 7, 1)),
+        (ROWS, (6, 10, 7)),
+        (COLOR_ROWS, (6, 5, 7, 2)),
+    ],
+)
+def test_images_in_their_own_shape_equal_flat_rows(architecture, shape, dtype):
+    images = (200 * IMAGES.reshape(shape)).astype(dtype)
+    params = init_params(KEY, architecture)
+    functions = [encode, embed, reconstruct]
+    functions += [encode_distribution] * architecture.variational
+    for function in functions:
+        found, expected = (
+            function(params, x, architecture=architecture)
+            for x in (images, images.reshape(shape[0], -1))
+        )
+        chex.assert_trees_all_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        (CONV, (6, 7, 5, 2)),
+        (CONV, (6, 2, 5, 7)),
+        (CONV, (6, 10, 7)),
+        (GRAY, (6, 7, 5)),
+        (GRAY, (6, 1, 5, 7)),
+        (ROWS, (6, 9, 7)),
+        (ROWS, (1, 6, 5, 7, 2)),
+    ],
+)
+@pytest.mark.parametrize("function", [encode, embed, reconstruct])
+def test_network_rejects_images_of_another_shape(function, architecture, shape):
+    params = init_params(KEY, architecture)
+    rule = r"x must have shape \[n, \d+\](?: or \[n, 5, 7, [12]\])?, the architecture's"
+    with pytest.raises(ValueError, match=rf"{rule} .*got shape \({shape[0]}, .*; resh"):
+        function(params, jnp.zeros(shape), architecture=architecture)
+
+
 def test_embed_equals_encode_of_everything():
     params = init_params(KEY, TINY)
     x = np.random.default_rng(0).normal(size=(5000, 8)).astype(np.float32)
@@ -413,7 +463,7 @@ def test_batch_norm_moves_its_running_averages_by_a_tenth():
 
 
 def test_batch_norm_in_evaluation_does_not_look_at_the_other_samples():
-    # Trap T11: q, p and labels come from the running averages.
+    # Training normalizes by the batch; q, p and labels come from the running averages.
     params = init_params(KEY, NORMAL)
     one = encode(params, jnp.asarray(SQUARES[:1]), architecture=NORMAL)
     all_of_them = encode(params, jnp.asarray(SQUARES), architecture=NORMAL)

@@ -88,7 +88,7 @@ def test_max_pool_rejects_full_padding():
 
 
 def test_unpool_rejects_an_output_shape_that_was_not_pooled_to_x():
-    with pytest.raises(ValueError, match=r"x must have the pixels .* got \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"x must have the height .* got \(4, 4\)"):
         unpool(X, (2, 2), (8, 10))
 
 

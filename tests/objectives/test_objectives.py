@@ -13,10 +13,11 @@ from dec_jax.objectives import (
     DCN,
     DEC,
     IDEC,
+    Batch,
     Objective,
     clustering_loss,
     kmeans_loss,
-    move_centroids,
+    update_centroids,
 )
 from dec_jax.objectives.reconstruction import reconstruction_loss
 
@@ -86,14 +87,14 @@ def terms(params):
     )
 
 
-def batch():
-    return jnp.asarray(X), jnp.asarray(P), jnp.asarray(WEIGHTS)
+def batch(p=P):
+    return Batch(jnp.asarray(X), jnp.asarray(p), jnp.asarray(WEIGHTS), KEY)
 
 
 def loss(objective, params):
     """The losses alone; what moves by rule is tested by itself."""
     params = params | objective.extra_params(params["centroids"])
-    return objective.loss(params, KEY, *batch(), architecture=TINY)[0]
+    return objective.loss(params, batch(), architecture=TINY)[0]
 
 
 class TestUnderTransforms(chex.TestCase):
@@ -138,14 +139,14 @@ def test_clustering_loss_of_equal_distributions_is_zero():
 
 
 def test_clustering_loss_does_not_fall_with_the_number_of_samples():
-    # Trap T3: averaged over samples, and not over clusters as well.
+    # The loss is averaged over samples, and summed (not averaged) over clusters.
     p, log_q = jnp.asarray(P), jnp.log(jnp.asarray(Q))
     twice = clustering_loss(jnp.tile(p, (2, 1)), jnp.tile(log_q, (2, 1)))
     np.testing.assert_allclose(twice, clustering_loss(p, log_q), rtol=1e-6)
 
 
 def test_clustering_loss_of_a_p_of_zero_has_a_finite_value_and_gradient():
-    # Trap T3: p log p at 0.
+    # p log p is 0 at p = 0, but its naive gradient is NaN.
     p = jnp.array([[1.0, 0.0, 0.0]])
     logits = jnp.array([[0.3, -80.0, 0.2]])
     value, gradient = jax.value_and_grad(
@@ -168,7 +169,7 @@ def test_gradients_match_equations_4_and_5(alpha):
 
 
 def test_idec_weighs_the_clustering_and_not_the_reconstruction(params, terms):
-    # Trap T8.
+    # Swapped weights give a loss that looks right.
     reconstruction, clustering = terms
     losses = loss(IDEC(clustering_weight=0.3), params)
     np.testing.assert_allclose(
@@ -191,7 +192,7 @@ def test_dec_is_the_clustering_loss_alone(params, terms):
 
 @pytest.mark.parametrize("method", [DEC, IDEC])
 def test_alpha_reaches_the_loss(params, method):
-    # Trap T6.
+    # An alpha that only q uses, and not the loss, goes unnoticed at alpha = 1.
     one, three = (loss(method(alpha=a), params).clustering for a in (1.0, 3.0))
     assert abs(one - three) > 1e-3
 
@@ -213,14 +214,7 @@ def test_gradient_is_finite_where_an_embedding_is_a_centroid(params, objective):
 @pytest.mark.parametrize("objective", [DEC(), IDEC()])
 def test_loss_of_one_cluster_has_no_clustering(params, objective):
     one = params | {"centroids": params["centroids"][:1]}
-    losses, _ = objective.loss(
-        one,
-        KEY,
-        jnp.asarray(X),
-        jnp.ones((B, 1)),
-        jnp.asarray(WEIGHTS),
-        architecture=TINY,
-    )
+    losses, _ = objective.loss(one, batch(p=jnp.ones((B, 1))), architecture=TINY)
     np.testing.assert_allclose(losses.clustering, 0, atol=1e-7)
 
 
@@ -275,7 +269,7 @@ def test_dcn_rejects_an_initial_count(count):
 # DCN: Yang et al. (2017).
 
 
-def move_centroids_by_loops(centroids, counts, z, labels, counted):
+def update_centroids_by_loops(centroids, counts, z, labels, counted):
     """Equation 8: one sample after the other, each step 1 / count."""
     centroids, counts = centroids.astype(np.float64), counts.astype(np.float64)
     for z_i, label, counts_too in zip(z, labels, counted, strict=True):
@@ -290,41 +284,41 @@ COUNTS = np.array([100, 1, 5, 20], np.float32)
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-def test_move_centroids_equals_one_sample_after_the_other(order):
-    moved = move_centroids(
+def test_update_centroids_equals_one_sample_after_the_other(order):
+    moved = update_centroids(
         *map(jnp.asarray, (CENTROIDS, COUNTS, Z, LABELS, WEIGHTS > 0))
     )
     rows = (Z[order], LABELS[order], (WEIGHTS > 0)[order])
-    expected = move_centroids_by_loops(CENTROIDS, COUNTS, *rows)
+    expected = update_centroids_by_loops(CENTROIDS, COUNTS, *rows)
     np.testing.assert_allclose(moved[0], expected[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(moved[1], expected[1])
 
 
-def test_move_centroids_leaves_an_empty_cluster_where_it_is():
-    moved, counts = move_centroids(
+def test_update_centroids_leaves_an_empty_cluster_where_it_is():
+    moved, counts = update_centroids(
         *map(jnp.asarray, (CENTROIDS, COUNTS, Z, LABELS, WEIGHTS > 0))
     )
     np.testing.assert_array_equal(moved[2], CENTROIDS[2])
     assert counts[2] == COUNTS[2]
 
 
-def test_move_centroids_over_devices_equals_one_device():
+def test_update_centroids_over_devices_equals_one_device():
     def split(array):
         return jnp.asarray(array).reshape(4, -1, *array.shape[1:])
 
     rows = (Z, LABELS, WEIGHTS > 0)
     spread = jax.pmap(
-        partial(move_centroids, axis_name="data"),
+        partial(update_centroids, axis_name="data"),
         axis_name="data",
         in_axes=(None, None, 0, 0, 0),
         out_axes=None,
     )(jnp.asarray(CENTROIDS), jnp.asarray(COUNTS), *map(split, rows))
-    alone = move_centroids(*map(jnp.asarray, (CENTROIDS, COUNTS, *rows)))
+    alone = update_centroids(*map(jnp.asarray, (CENTROIDS, COUNTS, *rows)))
     chex.assert_trees_all_close(spread, alone, rtol=1e-5)
 
 
 def test_kmeans_loss_equals_loops():
-    # Trap T9: summed over d, not averaged.
+    # The distance is summed over d, not averaged.
     expected = sum(
         w
         * sum((float(a) - float(b)) ** 2 for a, b in zip(z, CENTROIDS[j], strict=True))
@@ -339,13 +333,13 @@ def test_dcn_matches_algorithm_1(params, terms):
     z = np.asarray(encode(params, jnp.asarray(X), architecture=TINY))
     nearest = ((z[:, None] - CENTROIDS) ** 2).sum(axis=2).argmin(axis=1)
     counts = np.full(K, 7.0)
-    centroids, counts = move_centroids_by_loops(
+    centroids, counts = update_centroids_by_loops(
         CENTROIDS, counts, z, nearest, WEIGHTS > 0
     )
     distances = ((z - centroids[nearest]) ** 2).sum(axis=1)
     objective = DCN(clustering_weight=0.3, initial_count=7.0)
     all_params = params | objective.extra_params(params["centroids"])
-    losses, moved = objective.loss(all_params, KEY, *batch(), architecture=TINY)
+    losses, moved = objective.loss(all_params, batch(), architecture=TINY)
     np.testing.assert_allclose(losses.clustering, WEIGHTS @ distances, rtol=1e-4)
     np.testing.assert_allclose(losses.reconstruction, terms[0], rtol=1e-4)
     total = terms[0] + 0.15 * (WEIGHTS @ distances)

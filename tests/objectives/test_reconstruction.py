@@ -18,6 +18,7 @@ from dec_jax.networks.autoencoder import (
     encode_distribution,
     init_params,
 )
+from dec_jax.objectives import Batch
 from dec_jax.objectives.reconstruction import (
     PretrainObjective,
     Reconstruction,
@@ -58,17 +59,14 @@ def gaussian_kl_by_loops(mean, log_variance, weights):
 
 def loss_of(objective, params, architecture, key=None, **options):
     key = jax.random.key(1) if key is None else key
-    x = jnp.asarray(X)
-    loss, _ = objective.loss(
-        params,
-        key,
-        x,
-        x,
-        jnp.asarray(WEIGHTS),
-        architecture=architecture,
-        **options,
-    )
-    return loss
+    batch = batch_of(X, key)
+    return objective.loss(params, batch, architecture=architecture, **options)[0]
+
+
+def batch_of(x, key=None):
+    """A batch whose target is its input."""
+    key = jax.random.key(0) if key is None else key
+    return Batch(jnp.asarray(x), jnp.asarray(x), jnp.asarray(WEIGHTS), key)
 
 
 @pytest.fixture(scope="module")
@@ -232,14 +230,7 @@ def test_padding_does_not_reach_the_loss_nor_the_running_averages():
     padded = IMAGES.copy()
     padded[8:] = 1e3
     results = [
-        Reconstruction().loss(
-            params,
-            jax.random.key(0),
-            jnp.asarray(x),
-            jnp.asarray(x),
-            jnp.asarray(WEIGHTS),
-            architecture=CONV,
-        )
+        Reconstruction().loss(params, batch_of(x), architecture=CONV)
         for x in (IMAGES, padded)
     ]
     chex.assert_trees_all_close(*results, rtol=1e-5)
@@ -247,14 +238,7 @@ def test_padding_does_not_reach_the_loss_nor_the_running_averages():
 
 def test_evaluation_moves_no_running_average():
     params = init_params(jax.random.key(0), CONV)
-    x = jnp.asarray(IMAGES)
-    _, moved = Reconstruction().loss(
-        params,
-        jax.random.key(0),
-        x,
-        x,
-        jnp.asarray(WEIGHTS),
-        architecture=CONV,
-        train=False,
+    _, new = Reconstruction().loss(
+        params, batch_of(IMAGES), architecture=CONV, train=False
     )
-    assert moved["batch_stats"] == {"encoder": {}, "decoder": {}}
+    assert new["batch_stats"] == {"encoder": {}, "decoder": {}}

@@ -14,7 +14,7 @@ from dec_jax.clustering.mixture import Mixture, fit_mixture, log_posterior
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.architecture import Architecture, Dense, dense_architecture
 from dec_jax.networks.autoencoder import embed, encode_distribution, init_params
-from dec_jax.objectives import DCN, DEC, IDEC, Objective
+from dec_jax.objectives import DCN, DEC, IDEC, Batch, Objective
 from dec_jax.objectives.reconstruction import (
     MeanReconstruction,
     PretrainObjective,
@@ -69,10 +69,8 @@ def params():
 
 
 def loss(params, network=BERNOULLI, key=KEY, p=P, weights=WEIGHTS):
-    x = jnp.asarray(X)
-    return VaDE().loss(
-        params, key, x, jnp.asarray(p), jnp.asarray(weights), architecture=network
-    )[0]
+    batch = Batch(*map(jnp.asarray, (X, p, weights)), key)
+    return VaDE().loss(params, batch, architecture=network)[0]
 
 
 def gamma_by_loops(z, log_weights, means, log_variances):
@@ -183,10 +181,9 @@ def test_the_target_is_not_looked_at(params):
 
 def test_padding_is_not_looked_at(params):
     x = jnp.asarray(X)
-    given = (jnp.asarray(P), jnp.asarray(WEIGHTS))
-    padded = VaDE().loss(
-        params, KEY, x.at[8:].set(1.0), *given, architecture=BERNOULLI
-    )[0]
+    given = (jnp.asarray(P), jnp.asarray(WEIGHTS), KEY)
+    batch = Batch(x.at[8:].set(1.0), *given)
+    padded = VaDE().loss(params, batch, architecture=BERNOULLI)[0]
     chex.assert_trees_all_close(padded, loss(params), rtol=1e-6)
 
 
@@ -495,9 +492,8 @@ def test_other_methods_rejects_a_variational_network(start, x, objective):
 
 
 def mean_loss(params, network=BERNOULLI, **options):
-    x = jnp.asarray(X)
-    given = (KEY, x, x, jnp.asarray(WEIGHTS))
-    return MeanReconstruction().loss(params, *given, architecture=network, **options)[0]
+    batch = Batch(*map(jnp.asarray, (X, X, WEIGHTS)), KEY)
+    return MeanReconstruction().loss(params, batch, architecture=network, **options)[0]
 
 
 @over_outputs
