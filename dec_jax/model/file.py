@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from dec_jax.validation import require
+
 FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
 FORMAT_VERSION = 1
 # Stands for the checksum while it is taken.
@@ -100,15 +102,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def import_safetensors() -> Any:
-    """The package, or an ImportError that says how to get it."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "Models are written and read with safetensors, which is not installed; run "
-            "pip install 'dec_jax[model]'."
-        ) from error
-    return safetensors
+    """Imports safetensors, or raises ImportError that says how to install it."""
+    task = "writing and reading models"
+    require("safetensors.numpy", extra="model", task=task)
+    return require("safetensors", extra="model", task=task)
 
 
 def check_json(values: Mapping[str, Any], name: str = "") -> None:

@@ -15,7 +15,7 @@ from typing import IO, Protocol, runtime_checkable
 import numpy as np
 
 from dec_jax.data.images import MODES, find_images, height_and_width, read_image
-from dec_jax.validation import check_choice, check_samples, one_line
+from dec_jax.validation import check_choice, check_samples, one_line, require
 
 # Rows are copied out of a mapped file so many at a time by each reader: a row that is
 # touched brings up to 16 pages of its neighbors into memory, 4 MiB for these.
@@ -242,15 +242,11 @@ class ArrayRecordSource:
         dtype: str | np.dtype = "uint8",
         decode: Callable[[bytes], np.ndarray] | None = None,
     ) -> None:
-        try:
-            from array_record.python.array_record_data_source import (
-                ArrayRecordDataSource,
-            )
-        except ImportError as error:
-            raise ImportError(
-                "array_record files are read with array_record, which is not installed; "
-                "run pip install 'dec_jax[data]'."
-            ) from error
+        array_record = require(
+            "array_record.python.array_record_data_source",
+            extra="data",
+            task="reading array_record files",
+        )
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         files = [Path(path).expanduser() for path in given]
         for path in files:
@@ -259,7 +255,9 @@ class ArrayRecordSource:
         self.name = ", ".join(map(str, files[:1])) + (" ..." if files[1:] else "")
         self._decode = decode or partial(np.frombuffer, dtype=np.dtype(dtype))
         try:
-            self._records = ArrayRecordDataSource([str(path) for path in files])
+            self._records = array_record.ArrayRecordDataSource(
+                [str(path) for path in files]
+            )
             n = len(self._records)
         except Exception as error:
             raise ValueError(
@@ -328,13 +326,7 @@ class ImageFolderSource:
         size: int | Sequence[int],
         mode: str,
     ) -> None:
-        try:
-            import PIL  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                "Images are read with Pillow, which is not installed; run pip install "
-                "'dec_jax[data]'."
-            ) from error
+        require("PIL", extra="images", task="reading images")
         check_choice("mode", mode, MODES)
         height, width = height_and_width(size)
         self._folder = Path(folder).expanduser()

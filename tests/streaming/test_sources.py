@@ -302,8 +302,8 @@ def test_image_folder_source_rejects_what_it_cannot_read(tmp_path):
         ImageFolderSource(tmp_path / "none", size=4, mode="gray")
     with pytest.raises(ValueError, match="holds no images"):
         ImageFolderSource(tmp_path, size=4, mode="gray")
-    with pytest.raises(ValueError, match="Unknown mode 'gray'; did you mean 'gray'"):
-        ImageFolderSource(tmp_path, size=4, mode="gray")
+    with pytest.raises(ValueError, match="Unknown mode 'grey'; did you mean 'gray'"):
+        ImageFolderSource(tmp_path, size=4, mode="grey")
     (tmp_path / "a.png").write_bytes(b"no image")
     source = ImageFolderSource(tmp_path, size=4, mode="gray")
     with pytest.raises(
@@ -313,16 +313,21 @@ def test_image_folder_source_rejects_what_it_cannot_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module, make",
+    "module, extra, make",
     [
-        ("PIL", lambda folder: ImageFolderSource(folder, size=4, mode="gray")),
+        (
+            "PIL",
+            "images",
+            lambda folder: ImageFolderSource(folder, size=4, mode="gray"),
+        ),
         (
             "array_record.python.array_record_data_source",
+            "data",
             lambda folder: ArrayRecordSource(folder / "x"),
         ),
     ],
 )
-def test_a_source_rejects_a_missing_package(module, make, tmp_path, monkeypatch):
+def test_a_source_rejects_a_missing_package(module, extra, make, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install 'dec_jax\[data\]'"):
+    with pytest.raises(ImportError, match=rf'pip install "dec_jax\[{extra}\]"'):
         make(tmp_path)
