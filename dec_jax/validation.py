@@ -1,42 +1,91 @@
-"""What a public function checks before anything is compiled: one clear line for each."""
+"""Checks of arguments before anything is compiled, and imports of optional packages.
+
+jax is imported only where an array is checked, so that names and options can be read
+without it.
+"""
 
 import difflib
+import importlib
 import math
 from collections.abc import Iterable
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+# Packages whose name on PyPI differs from the module that is imported.
+_PYPI_NAMES = {
+    "PIL": "Pillow",
+    "sklearn": "scikit-learn",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "umap": "umap-learn",
+}
+
+
+def require(module: str, *, extra: str, task: str) -> Any:
+    """Imports an optional package, or explains how to install it.
+
+    Args:
+      module: name of the module, such as "PIL" or "sklearn.datasets".
+      extra: the extra of dec_jax that installs the package, such as "images".
+      task: a phrase that names what needs the package, such as "reading images".
+
+    Returns:
+      The module.
+
+    Raises:
+      ImportError: the package is not installed, or cannot be imported.
+
+    Example:
+      >>> require("json", extra="data", task="reading settings").dumps([1])
+      '[1]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        package = _PYPI_NAMES.get(top, top)
+        is_missing = isinstance(error, ModuleNotFoundError) and (
+            (error.name or top).partition(".")[0] == top
+        )
+        reason = "" if is_missing else f", which fails to import ({one_line(error)})"
+        raise ImportError(
+            f'{task} needs {package}{reason}: pip install "dec_jax[{extra}]"'
+        ) from error
 
 
 def one_line(error: BaseException) -> str:
-    """What another library's error says, with its type, on one line."""
+    """Formats an error as its type and its message, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def is_traced(x: object) -> bool:
-    """True inside `jit`, `vmap` or `grad`, where values cannot be looked at."""
+    """Returns True inside `jit`, `vmap` or `grad`, where values are unknown."""
+    import jax
+
     return isinstance(x, jax.core.Tracer)
 
 
-def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
+def check_samples(x: Any, name: str = "x") -> None:
     """Checks that `x` is a numeric, finite, non-empty array of rows.
 
     Args:
-      x: samples, shape [n, d].
-      name: what the message calls it.
+      x: samples, a NumPy or JAX array of shape [n, d].
+      name: name of the argument in messages.
 
     Raises:
       TypeError: `x` is not an array of numbers.
       ValueError: `x` is not of rank 2, is empty, or holds NaN or infinity; the
         message names the first such column.
     """
+    import jax
+    import jax.numpy as jnp
+
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise TypeError(
             f"{name} must be an array, got {type(x).__name__}; use numpy.asarray({name})."
         )
     dtype = np.dtype(x.dtype)
-    # bfloat16 is a number to jax and an unknown type to NumPy's own hierarchy.
+    # jnp.issubdtype, as NumPy's own does not know that bfloat16 is a number.
     if dtype == np.bool_:
         raise TypeError(
             f"{name} must be numeric, got bool; use {name}.astype('float32')."
@@ -63,7 +112,7 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
                 f"{name}.astype('float32')."
             )
         return
-    # What overflows float32, in which all is computed, is infinite here too.
+    # Values that overflow float32 count as infinite: all is computed in float32.
     if isinstance(x, jax.Array):
         finite = np.asarray(jnp.isfinite(x.astype(jnp.float32)).all(axis=0))
     else:
@@ -83,10 +132,10 @@ def check_samples(x: jax.Array | np.ndarray, name: str = "x") -> None:
 
 
 # A squared distance is at most 4 times the largest squared norm; its terms are of that size.
-LARGEST_SUM = float(jnp.finfo(jnp.float32).max) / 16
+LARGEST_SUM = float(np.finfo(np.float32).max) / 16
 
 
-def check_magnitude(x: jax.Array | np.ndarray, name: str = "x") -> None:
+def check_magnitude(x: Any, name: str = "x") -> None:
     """Checks that sums of squared distances between the rows of `x` fit float32.
 
     Larger distances would be infinite, q, which is computed from them, NaN, and labels 0.
@@ -98,6 +147,8 @@ def check_magnitude(x: jax.Array | np.ndarray, name: str = "x") -> None:
     Raises:
       ValueError: the norm of a row is too large; the message names the first such row.
     """
+    import jax.numpy as jnp
+
     if is_traced(x) or not jnp.issubdtype(x.dtype, jnp.inexact):
         return
     n, d = x.shape

@@ -105,9 +105,8 @@ class Run:
             self.dataset.x.shape[1],
             self.dataset.image_shape,
             input_scale=self.dataset.input_scale,
-            architecture=self.architecture,
         )
-        return make_recipe(f"{loss}-conv", shape)
+        return make_recipe(f"{loss}-conv", shape, self.architecture)
 
     def settings(self, recipe: Any, **changes: Any) -> Any:
         """A recipe's settings of a phase, with this run's batches and learning rate."""

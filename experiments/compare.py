@@ -85,12 +85,12 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
     check_least(settings, limit=1, seeds=1, epochs=1, max_intervals=1)
     # Here and below only now, because they load jax.
     import jax
+    from dec_jax.runs.runner import recipe_of
 
     from dec_jax.runs import folder as run_folder
     from dec_jax.runs import provenance
     from dec_jax.runs import summary as report
     from dec_jax.runs.progress import Stop, Stopped
-    from dec_jax.runs.runner import recipe_of
     from dec_jax.validation import check_n_clusters
 
     try:

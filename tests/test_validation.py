@@ -1,3 +1,5 @@
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from dec_jax.validation import (
     check_positive_int,
     check_samples,
     is_traced,
+    require,
 )
 
 
@@ -178,3 +181,43 @@ def test_check_magnitude_accepts_large_values_in_few_columns():
 def test_check_magnitude_accepts_integers_and_traced_values():
     check_magnitude(np.full((3, 2), 2**31 - 1))
     jax.jit(lambda x: check_magnitude(x) or x)(jnp.full((3, 2), 1e30))
+
+
+# Optional packages.
+
+
+def test_require_gives_the_module():
+    assert (
+        require("json.decoder", extra="data", task="a test")
+        is sys.modules["json.decoder"]
+    )
+
+
+@pytest.mark.parametrize(
+    "module, package",
+    [
+        ("PIL", "Pillow"),
+        ("sklearn.datasets", "scikit-learn"),
+        ("umap", "umap-learn"),
+        ("pandas", "pandas"),
+        ("no_such_package.part", "no_such_package"),
+    ],
+)
+def test_require_names_package_extra_and_task(module, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError) as caught:
+        require(module, extra="images", task="reading images")
+    assert str(caught.value) == (
+        f'reading images needs {package}: pip install "dec_jax[images]"'
+    )
+
+
+def test_require_tells_a_broken_package_from_a_missing_one(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = (
+        "a test needs broken_package, which fails to import "
+        r"\(ModuleNotFoundError: No module named 'no_such_package'\): pip install"
+    )
+    with pytest.raises(ImportError, match=message):
+        require("broken_package", extra="data", task="a test")

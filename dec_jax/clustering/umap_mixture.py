@@ -13,7 +13,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
+from dec_jax.validation import (
+    check_n_clusters,
+    check_positive_int,
+    check_samples,
+    require,
+)
 
 
 def umap_mixture(
@@ -44,12 +49,10 @@ def umap_mixture(
 
 
 def check_umap() -> None:
-    """Raises ImportError unless umap-learn is installed; callers check before long work."""
+    """Raises ImportError unless umap-learn is installed; for callers with work ahead."""
+    # Not imported here: that takes seconds.
     if find_spec("umap") is None:
-        raise ImportError(
-            "umap_mixture needs umap-learn: pip install 'dec_jax[umap]', or use "
-            "dec_jax.clustering.spectral.spectral_clustering."
-        )
+        require("umap", extra="umap", task="the UMAP of embeddings (start umap)")
 
 
 def _umap(

@@ -1,1 +1,1 @@
-"""Reads files into samples, labels and what is known of them."""
+"""Reads files and arrays into a `Dataset`: samples, labels and their origin."""

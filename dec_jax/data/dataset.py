@@ -1,4 +1,4 @@
-"""What every loader returns: samples, and what is known of them."""
+"""The `Dataset` that every loader returns: samples, labels and their origin."""
 
 import hashlib
 import math
@@ -12,13 +12,13 @@ from dec_jax.validation import check_samples
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a table became columns of x, for new data to become the same.
+    """Conversion of one column of a table to columns of x, to apply to new data too.
 
     Attributes:
-      title: its name.
-      mean: what is subtracted from a number.
-      deviation: what a number is then divided by, above 0.
-      categories: the texts that have a column of 0 and 1 each, or None for numbers.
+      title: name of the column.
+      mean: subtracted from each number.
+      deviation: divisor of each number after that, above 0.
+      categories: values that are one-hot encoded, or None for a numeric column.
     """
 
     title: str
@@ -28,10 +28,10 @@ class Column:
 
 
 def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
-    """The columns as JSON values, for a file to remember."""
+    """Converts columns to JSON values, to store in a file."""
     if columns is None:
         return None
-    # JSON has lists for tuples.
+    # JSON has lists, no tuples.
     return [
         asdict(it) | {"categories": it.categories and list(it.categories)}
         for it in columns
@@ -39,7 +39,7 @@ def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
 
 
 def columns_from_json(stored: list[dict] | None) -> tuple[Column, ...] | None:
-    """What `columns_to_json` was made of."""
+    """Converts the JSON values of `columns_to_json` back to columns."""
     if stored is None:
         return None
     return tuple(
@@ -50,25 +50,32 @@ def columns_from_json(stored: list[dict] | None) -> tuple[Column, ...] | None:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples, their labels where there are any, and where they came from.
+    """Samples, optional labels, and their origin.
 
     Attributes:
-      name: what results call it, such as "mnist".
-      x: samples, shape [n, d], in their own type: pixels that are bytes stay bytes.
-      labels: classes, shape [n], int32, or None. They score; they never train.
+      name: name in results, such as "mnist".
+      x: samples, shape [n, d], in their own type: pixels that are bytes stay uint8.
+      labels: classes, shape [n], int32, or None. They score, and never train.
       image_shape: (height, width, channels), or None for a table.
-      source: one line for people, such as "scikit-learn (embedded)".
-      input_scale: the factor that turns `x` into network input: 1/255 for
-        bytes, 1.0 for numbers that are already in the range to be used.
-      names: the file of each row, relative to the folder it was read from, or
-        None where rows are no files.
-      columns: of the table that x was made of, or None.
-      deviation: what the file's numbers were divided by to make `x`.
+      source: one line that says where the data come from, such as
+        "scikit-learn (embedded)".
+      input_scale: factor that turns `x` into network input: 1/255 for bytes, 1.0 for
+        numbers that need no scaling.
+      names: file of each row, relative to the folder that was read, or None if the rows
+        are not files.
+      columns: conversions of the columns of a table, or None.
+      deviation: number that the values of the file were divided by to give `x`.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
       ValueError: `x` is not [n, d], is empty or not finite; `labels`, `names` or
         `image_shape` do not fit it.
+
+    Example:
+      >>> x = np.arange(6, dtype=np.float32).reshape(3, 2)
+      >>> labels = np.array([0, 1, 1], np.int32)
+      >>> Dataset("pairs", x, labels, None, "made by hand", 1.0).n_classes
+      2
     """
 
     name: str
@@ -104,12 +111,12 @@ class Dataset:
 
     @property
     def n_classes(self) -> int | None:
-        """The number of distinct labels, or None without labels."""
+        """Number of distinct labels, or None without labels."""
         return None if self.labels is None else len(np.unique(self.labels))
 
     @cached_property
     def sha256(self) -> str:
-        """Fingerprint of `x` and `labels`: their types, shapes and bytes, in hexadecimal."""
+        """SHA-256 of `x` and `labels`, of their types, shapes and bytes, in hexadecimal."""
         digest = hashlib.sha256()
         for array in (self.x, self.labels):
             if array is not None:
@@ -125,7 +132,7 @@ def image_dataset(
     source: str,
     names: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """A `Dataset` of images [n, h, w, c]."""
+    """Makes a `Dataset` of images [n, h, w, c]."""
     _, height, width, channels = images.shape
     return Dataset(
         name=name,
@@ -139,12 +146,12 @@ def image_dataset(
 
 
 def input_scale_of(x: np.ndarray) -> float:
-    """1/255 for bytes; every other type is taken as it is."""
+    """Returns 1/255 for bytes, which it scales to [0, 1], and 1 for any other type."""
     return 1 / 255 if x.dtype == np.uint8 else 1.0
 
 
 def integer_labels(labels: np.ndarray, source: str) -> np.ndarray:
-    """int32 labels: integers as they are, all else numbered in sorted order."""
+    """Converts labels to int32: integers are kept, others are numbered in sorted order."""
     kind = labels.dtype.kind
     if kind not in "biufUS" or (kind == "f" and not np.isfinite(labels).all()):
         raise ValueError(

@@ -18,7 +18,7 @@ IDX_FILES = (
 
 
 def find_idx(folder: Path, part: str, kind: str, ndim: int) -> Path | None:
-    """The file of that part and kind, gzipped or not, in either usual spelling, or None."""
+    """Finds the file of a part and kind, gzipped or not, in either usual spelling."""
     for separator in "-.":
         for suffix in (".gz", ""):
             path = folder / f"{part}-{kind}{separator}idx{ndim}-ubyte{suffix}"
@@ -30,13 +30,13 @@ def find_idx(folder: Path, part: str, kind: str, ndim: int) -> Path | None:
 def read_idx_pair(
     images_path: Path, labels_path: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images [n, h, w] and labels [n], uint8, from two IDX files that must agree in n."""
+    """Reads images [n, h, w] and labels [n], uint8, from two IDX files of equal n."""
     images = read_idx(images_path, magic=2051)
     labels = read_idx(labels_path, magic=2049)
     if len(images) != len(labels):
         raise ValueError(
             f"{images_path} holds {len(images)} images and {labels_path.name} holds "
-            f"{len(labels)} labels: the two must be equally many."
+            f"{len(labels)} labels: the numbers must be equal."
         )
     return images, labels
 
@@ -45,13 +45,13 @@ def read_idx(path: Path, *, magic: int) -> np.ndarray:
     """Reads one IDX file of bytes, gzipped or not.
 
     Args:
-      path: the file. Its first bytes tell whether it is gzipped, not its name,
+      path: the file. Its first bytes decide whether it is gzipped, not its name,
         because browsers unpack files and keep their names.
       magic: 2051 for images [n, h, w], 2049 for labels [n].
 
     Raises:
-      ValueError: a damaged gzip file, another magic number, or a length other
-        than the header states.
+      ValueError: a damaged gzip file, another magic number, or a length that differs
+        from the one in the header.
     """
     raw = path.read_bytes()
     if raw.startswith(b"\x1f\x8b"):
@@ -59,7 +59,7 @@ def read_idx(path: Path, *, magic: int) -> np.ndarray:
             raw = gzip.decompress(raw)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(
-                f"{path} is a damaged gzip file ({error}); fetch it again."
+                f"{path} is a damaged gzip file ({error}); download it again."
             ) from error
     # The last byte of the magic number is the number of dimensions.
     header_size = 4 + 4 * (magic & 0xFF)
@@ -68,18 +68,18 @@ def read_idx(path: Path, *, magic: int) -> np.ndarray:
         found_kind = f", which marks {IDX_KINDS[found]}" if found in IDX_KINDS else ""
         raise ValueError(
             f"{path} must start with the magic number {magic} of {IDX_KINDS[magic]}, "
-            f"got {found}{found_kind}; was it mislabeled?"
+            f"got {found}{found_kind}; does it hold what its name says?"
         )
     if len(raw) < header_size:
         raise ValueError(
             f"{path} must have an IDX header of {header_size} bytes, got {len(raw)} "
-            "bytes; it is truncated, fetch it again."
+            "bytes; it is truncated, download it again."
         )
     shape = tuple(int(size) for size in np.frombuffer(raw[4:header_size], ">u4"))
     expected = header_size + math.prod(shape)
     if len(raw) != expected:
         raise ValueError(
             f"{path} must be {expected} bytes long for its shape {shape}, got {len(raw)}; "
-            "it is truncated or damaged, fetch it again."
+            "it is truncated or damaged, download it again."
         )
     return np.frombuffer(raw, np.uint8, offset=header_size).reshape(shape)

@@ -1,4 +1,4 @@
-"""Labels of image files: from a CSV file, or from the folders that they lie in."""
+"""Labels of image files, from a CSV file or from the names of their folders."""
 
 import csv
 import os
@@ -12,19 +12,19 @@ import numpy as np
 
 from dec_jax.data.dataset import integer_labels
 
-# Looked for where no CSV file is given.
+# Files that are searched if no CSV file is given.
 CSV_NAMES = ("labels.csv", "train.csv")
 
 
 def find_labels(folder: Path, names: list[str]) -> tuple[list[str] | None, str | None]:
-    """Labels by a CSV file in `folder` or the two above it, and what to say of them."""
+    """Finds labels in a CSV file in `folder` or the two above it, and a note on them."""
     own = folder.resolve()
     for place in (own, own.parent, own.parent.parent):
         for path in (place / csv_name for csv_name in CSV_NAMES):
             if not path.is_file():
                 continue
             try:
-                # A table of another kind may be called train.csv as well.
+                # A train.csv may also be a table of another kind.
                 if label_columns(path) is None:
                     continue
                 label_of = labels_of_csv(path, folder, names)
@@ -35,13 +35,13 @@ def find_labels(folder: Path, names: list[str]) -> tuple[list[str] | None, str |
                 return [label_of[name] for name in names], f"labels of {path}"
             return None, (
                 f"no labels, because {path} has no row for {len(without)} of {len(names)} "
-                f"images, such as {without[0]} (given as labels_csv it leaves them out)"
+                f"images, such as {without[0]} (given as labels_csv, the file skips them)"
             )
     return None, None
 
 
 def labels_of_csv(path: Path, folder: Path, names: list[str]) -> dict[str, str]:
-    """{image: label} by a CSV file whose every row must be of one of `names`."""
+    """Reads {image: label} from a CSV file; each row must name one of `names`."""
     if not path.is_file():
         raise FileNotFoundError(f"The labels file {path} does not exist.")
     columns = label_columns(path)
@@ -65,12 +65,14 @@ def labels_of_csv(path: Path, folder: Path, names: list[str]) -> dict[str, str]:
                 f"{path}, line {line}: filename and label must not be empty, got "
                 f"{','.join(row)!r}."
             )
-        # Perhaps written on Windows.
+        # The file may have been written on Windows.
         file = file.replace("\\", "/")
         ways = [os.path.normpath(os.path.join(base, file)) for base in bases]
         found = [known[way] for way in ways if way in known][:1] or called.get(file, [])
         if not found:
-            raise ValueError(f"{path}, line {line}: {file} is no image in {folder}.")
+            raise ValueError(
+                f"{path}, line {line}: {file} is not an image in {folder}."
+            )
         if len(found) > 1:
             raise ValueError(
                 f"{path}, line {line}: {file} may be {found[0]} or {found[1]}; write "
@@ -85,7 +87,7 @@ def labels_of_csv(path: Path, folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def label_columns(path: Path) -> tuple[int, int] | None:
-    """Where the first line of a CSV file names filename and label, or None."""
+    """Returns the positions of the columns filename and label of a CSV file, or None."""
     titles = [title.strip() for _, row in islice(csv_rows(path), 1) for title in row]
     if "filename" in titles and "label" in titles:
         return titles.index("filename"), titles.index("label")
@@ -93,8 +95,8 @@ def label_columns(path: Path) -> tuple[int, int] | None:
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of each line that is not empty."""
-    # Excel starts a UTF-8 file with a mark, which utf-8-sig passes over.
+    """Yields (line number, cells) of each line that is not empty."""
+    # Excel begins a UTF-8 file with a byte order mark, which utf-8-sig skips.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, skipinitialspace=True)
         try:
@@ -108,19 +110,19 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def labels_of_folders(folder: Path, names: list[str]) -> list[str]:
-    """The first sub-folder of each image."""
+    """Returns the first sub-folder of each image."""
     outside = [name for name in names if "/" not in name]
     if outside:
         raise ValueError(
-            f"{folder}: with folder_labels each image must lie in the sub-folder of its "
-            f"class, got {len(outside)} outside of all, such as {outside[0]}."
+            f"{folder}: with folder_labels each image must be in the sub-folder of its "
+            f"class, got {len(outside)} in none, such as {outside[0]}."
         )
     return [name.partition("/")[0] for name in names]
 
 
 def numbered(labels: list[str], source: str) -> np.ndarray:
-    """int32 labels: integers are kept, text is numbered in sorted order."""
-    # Not "01": it would become the same class as "1".
+    """Converts texts to int32 labels: integers are kept, others are numbered in order."""
+    # "01" is no integer here: it would become the same class as "1".
     if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", label) for label in labels):
         return integer_labels(np.array([int(label) for label in labels]), source)
     return integer_labels(np.array(labels), source)

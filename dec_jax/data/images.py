@@ -1,4 +1,4 @@
-"""A folder of images, with or without labels, to samples."""
+"""Folders of images, with or without labels, as samples."""
 
 import os
 import re
@@ -17,18 +17,26 @@ from dec_jax.data.image_labels import (
     labels_of_folders,
     numbered,
 )
-from dec_jax.validation import check_choice, check_positive_int
+from dec_jax.validation import check_choice, check_positive_int, one_line, require
 
 if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif"),
-    *(".tif", ".tiff", ".webp", ".pgm", ".ppm"),
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".pgm",
+    ".ppm",
 )
 MODES = ("gray", "color")
 GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
-# Messages name so many files, and count the others.
+# Messages name this many files, and count the others.
 NAMED = 5
 
 
@@ -42,46 +50,44 @@ def load_image_folder(
     skip_unreadable: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Dataset:
-    """Reads every image in a folder and its sub-folders, in bytes; labels are not needed.
+    """Reads all images in a folder and its sub-folders as bytes; labels are optional.
 
-    Files are told by their endings (png, jpg, jpeg, bmp, gif, tif, tiff, webp, pgm,
-    ppm, in any case) and read in the order of their paths, numbers by their value:
-    `a2.png` before `a10.png`. Hidden files and folders, and links to folders, are
-    passed over.
+    Images are the files that end in png, jpg, jpeg, bmp, gif, tif, tiff, webp, pgm or
+    ppm, in upper or lower case. They are read in the order of their paths, with numbers
+    compared by value: `a2.png` before `a10.png`. Hidden files and folders, and links to
+    folders, are skipped.
 
-    Each image is turned upright (EXIF), laid on white where it is transparent, and
-    brought to 8 bits: 16-bit gray is divided by 257, so that its darkest and lightest
-    possible values stay black and white. Of an animation or a file of several pages
-    the first counts. With `size`, the largest part of that aspect ratio is cut from
-    the center and resized with Lanczos antialiasing, up as well as down; nothing is
-    stretched. (JPEG files are unpacked straight to at least twice the size.)
+    Each image is turned upright (EXIF), composited on white if it is transparent, and
+    converted to 8 bits. 16-bit gray is divided by 257, so that 0 stays black and 65535
+    stays white. Only the first frame or page of a file is read. With `size`, each image
+    is cropped around its center to that aspect ratio and resized with Lanczos
+    antialiasing, up as well as down; it is never stretched. (JPEG files are decoded
+    directly to at least twice the size.)
 
     Without `labels_csv` and `folder_labels`, a `labels.csv` or `train.csv` with the
-    columns filename and label is looked for in the folder and the two above it. It
-    is used only where its rows and the images match one to one; where not, there
-    are no labels, and `source` says why: no image is ever left out for a file that
-    nobody named.
+    columns filename and label is searched in the folder and the two above it. It is used
+    only if its rows and the images match one to one. Otherwise there are no labels, and
+    `source` says why. So a file that nobody named never removes an image.
 
     Args:
       folder: the folder.
-      size: (height, width) in pixels, or one number for both; None where all images
-        are of one size already.
-      mode: `gray` (luma, 1 channel) or `color` (RGB, 3 channels); None is gray where
-        every file is stored in gray, and color else.
+      size: (height, width) in pixels, or one number for both; None if all images have
+        the same size already.
+      mode: `gray` (luma, 1 channel) or `color` (RGB, 3 channels); None is gray if every
+        file is stored in gray, else color.
       labels_csv: a CSV file (UTF-8, commas) whose first line names the columns
-        filename and label; others are passed over. A file name is relative to
-        `folder`, or to the folder of the CSV file, or a bare name that only one
-        image has. Only the images with a row are then read; `source` counts the
-        others.
-      folder_labels: True takes the first sub-folder of each image as its class.
-        Sub-folders are no labels unless asked for.
-      skip_unreadable: True leaves out files that cannot be read; `source` counts them.
-      progress: called with (files done, files in all) after each file.
+        filename and label; other columns are ignored. A file name is relative to
+        `folder`, or to the folder of the CSV file, or a bare name that only one image
+        has. Only the images with a row are read; `source` counts the others.
+      folder_labels: True makes the first sub-folder of each image its class. By default
+        sub-folders are not labels.
+      skip_unreadable: True skips files that cannot be read; `source` counts them.
+      progress: called with (files read, number of files) after each file.
 
     Returns:
       Samples uint8 [n, height * width * channels] in the order of `names`, the paths
-      relative to `folder` with forward slashes. Labels that are all integers are
-      kept, others are numbered in sorted order.
+      relative to `folder` with forward slashes. Labels are kept if all are integers,
+      else numbered in sorted order.
 
     Raises:
       FileNotFoundError: `folder` or `labels_csv` does not exist.
@@ -90,14 +96,20 @@ def load_image_folder(
         has; an image without a class folder; an option out of range.
       TypeError: `size` is not made of integers.
       ImportError: Pillow is not installed.
+
+    Example:
+      >>> import tempfile
+      >>> from PIL import Image
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in ("a2.png", "a10.png"):
+      ...         Image.new("L", (4, 3), color=len(name)).save(Path(folder) / name)
+      ...     images = load_image_folder(folder)
+      >>> images.names, images.image_shape
+      (('a2.png', 'a10.png'), (3, 4, 1))
+      >>> images.x.dtype, images.x[:, 0].tolist()
+      (dtype('uint8'), [6, 7])
     """
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Images are read with Pillow, which is not installed; run pip install "
-            "'dec_jax[data]'."
-        ) from error
+    require("PIL", extra="images", task="reading images")
     folder = Path(folder).expanduser()
     shape = None if size is None else height_and_width(size)
     if mode is not None:
@@ -142,7 +154,7 @@ def load_image_folder(
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a `size` that may be one number for both."""
+    """Returns (height, width) of a `size` that may be one number for both."""
     both = size if isinstance(size, tuple | list) else (size, size)
     if len(both) != 2:
         raise ValueError(f"size must be (height, width) or one number, got {size!r}.")
@@ -152,7 +164,7 @@ def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def find_images(folder: Path) -> list[str]:
-    """Paths of all images below `folder`, relative to it, in natural order."""
+    """Finds all images below `folder`: relative paths, in natural order."""
     if not folder.is_dir():
         raise FileNotFoundError(f"The image folder {folder} does not exist.")
     names, others = [], 0
@@ -174,13 +186,13 @@ def find_images(folder: Path) -> list[str]:
 
 
 def raise_error(error: OSError) -> None:
-    """Keeps `os.walk` from passing over a folder that it may not read."""
+    """Raises the error of a folder that `os.walk` cannot read and would skip."""
     raise error
 
 
 def natural_key(name: str) -> tuple[object, ...]:
-    """Sorts paths folder by folder, and the numbers in them by their value."""
-    # Text and digits alternate, text first, so that like is compared with like.
+    """Key that sorts paths folder by folder, and numbers in them by value."""
+    # Text and digits alternate, text first: text is compared with text only.
     key = [
         [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)]
         for pieces in (
@@ -197,12 +209,12 @@ def read_images(
     mode: str | None,
     progress: Callable[[int, int], object] | None,
 ) -> tuple[list[np.ndarray], dict[str, str]]:
-    """Pixels of the readable files, and {name: reason} of the others."""
+    """Reads the pixels of all files, and {name: reason} of those it cannot read."""
     read = partial(read_image, shape=shape, mode=mode)
     images: list[np.ndarray] = []
     failures: dict[str, str] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    # Pillow unpacks and resizes without the interpreter's lock.
+    # Threads help: Pillow decodes and resizes without the interpreter's lock.
     pool = ThreadPoolExecutor()
     try:
         results = pool.map(read, [folder / name for name in names])
@@ -225,13 +237,13 @@ def read_images(
 def read_image(
     path: Path, *, shape: tuple[int, int] | None, mode: str | None
 ) -> np.ndarray | str:
-    """Pixels, uint8 [h, w] or [h, w, 3], or one line that says why there are none."""
+    """Reads pixels, uint8 [h, w] or [h, w, 3], or returns one line on why it cannot."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             if shape is not None:
-                # JPEG unpacks at 1/2, 1/4 or 1/8 in a fraction of the time.
+                # JPEG decodes at 1/2, 1/4 or 1/8 of its size in a fraction of the time.
                 image.draft(None, (2 * max(shape), 2 * max(shape)))
             ImageOps.exif_transpose(image, in_place=True)
             flat = flattened(image, mode)
@@ -241,21 +253,21 @@ def read_image(
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        return "not an image that Pillow knows, or damaged at its start"
+        return "not an image that Pillow knows, or damaged at its beginning"
     except Exception as error:
         # Damaged bytes make decoders raise nearly anything: struct.error, EOFError ...
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return one_line(error)
 
 
 def flattened(image: "Image.Image", mode: str | None) -> "Image.Image":
-    """The image in 8 bits, gray or RGB, on white where it is transparent."""
+    """Converts an image to 8 bits, gray or RGB, on white if it is transparent."""
     from PIL import Image
 
     gray = mode == "gray" or (mode is None and is_gray(image))
-    # "I" is how Pillow reads 16 bits from these two formats, and 32 bits from others.
+    # Mode "I" holds 16 bits from these two formats, and 32 bits from others.
     is_16_bit = image.mode == "I" and image.format in ("PNG", "PPM")
     if image.mode.startswith("I;16") or is_16_bit:
-        # Pillow's own conversion cuts off at 255 or shifts, by its version.
+        # Pillow's own conversion clips at 255 or shifts, depending on its version.
         pixels = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(pixels.astype(np.uint8))
     elif image.mode in ("I", "F"):
@@ -267,7 +279,7 @@ def flattened(image: "Image.Image", mode: str | None) -> "Image.Image":
 
 
 def is_gray(image: "Image.Image") -> bool:
-    """True where the file is stored in gray, be it by a palette of grays."""
+    """Returns True if the file is stored in gray, as is or by a palette of grays."""
     if image.mode not in ("P", "PA"):
         return image.mode in GRAY_MODES
     palette = np.reshape(image.getpalette() or [], (-1, 3))
@@ -275,32 +287,32 @@ def is_gray(image: "Image.Image") -> bool:
 
 
 def stacked(images: list[np.ndarray]) -> np.ndarray:
-    """All images, [n, h, w, c]: one channel where all are gray, else three."""
+    """Stacks images to [n, h, w, c]: one channel if all are gray, else three."""
     channels = max(1 if image.ndim == 2 else 3 for image in images)
     stack = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
     for index in reversed(range(len(images))):
-        # Each is let go once it is copied: memory never holds all of them twice.
+        # Each is freed once it is copied, so that memory never holds all of them twice.
         image = images.pop()
         stack[index] = image if image.ndim == 3 else image[..., None]
     return stack
 
 
 def different_sizes(folder: Path, sizes: dict[str, tuple[int, int]]) -> str:
-    """The message that names two files of different sizes."""
+    """Formats the error that names two files of different sizes."""
     (one, (height, width)), (other, (other_height, other_width)) = sizes.items()
     return (
-        f"{folder}: all images must be of one size, got {one} with height x width = "
+        f"{folder}: all images must have one size, got {one} with height x width = "
         f"{height} x {width} and {other} with {other_height} x {other_width}; give the "
-        "size that all are brought to, such as size=32 (--image-size 32)."
+        "size to resize all to, such as size=32 (--image-size 32)."
     )
 
 
 def unreadable(folder: Path, failures: dict[str, str], n: int) -> str:
-    """The message that names the first files that cannot be read, and the way out."""
+    """Formats the error that names the first files that cannot be read, and a fix."""
     listed = [f"{name} ({reason})" for name, reason in failures.items()][:NAMED]
     more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
     fix = (
-        "repair or delete them, or leave them out with skip_unreadable=True "
+        "repair or delete them, or skip them with skip_unreadable=True "
         "(--skip-unreadable)"
         if len(failures) < n
         else "none is left"

@@ -1,4 +1,4 @@
-"""The Reuters sets of the clustering papers: news as weights of their frequent terms."""
+"""The Reuters sets of the clustering papers: news as weights of frequent terms."""
 
 import zipfile
 from pathlib import Path
@@ -8,8 +8,10 @@ import numpy as np
 
 from dec_jax.data.arrays import UNREADABLE
 from dec_jax.data.dataset import Dataset, integer_labels
+from dec_jax.data.download import check_connection
+from dec_jax.validation import require
 
-# Where scikit-learn has the smallest file of RCV1 from.
+# The smallest of the files of RCV1 that scikit-learn downloads.
 RCV1_URL = "https://ndownloader.figshare.com/files/5976048"
 # The four roots of RCV1's topics: corporate, economics, government, markets.
 ROOTS = ("CCAT", "ECAT", "GCAT", "MCAT")
@@ -18,9 +20,9 @@ REUTERS10K_SAMPLES = 10_000
 
 
 def load_reuters21578(folder: Path) -> Dataset:
-    """Reuters-21578, ModApte, one category a document: 8,293 documents of 65 classes.
+    """Loads Reuters-21578, ModApte split: 8,293 documents with one of 65 classes each.
 
-    Not REUTERS-10K, and no results on that compare with it.
+    This set is not REUTERS-10K; results on the two cannot be compared.
 
     Args:
       folder: holds counts.npz, a sparse matrix of term counts [n, terms] as
@@ -30,7 +32,7 @@ def load_reuters21578(folder: Path) -> Dataset:
       `term_weights` of the counts, and the classes.
 
     Raises:
-      ValueError: a file is damaged, or the two do not fit.
+      ValueError: a file is damaged, or the numbers of rows differ.
       ImportError: scikit-learn is not installed.
     """
     import scipy.sparse
@@ -39,8 +41,8 @@ def load_reuters21578(folder: Path) -> Dataset:
     for path in (folder / "counts.npz", folder / "labels.npz"):
         if not zipfile.is_zipfile(path):
             raise ValueError(
-                f"{path} is not an npz file: it is no zip archive, or a truncated one; "
-                "fetch it again."
+                f"{path} is not an npz file: it is no zip archive, or it is truncated; "
+                "download it again."
             )
     try:
         counts = scipy.sparse.load_npz(folder / "counts.npz")
@@ -49,7 +51,7 @@ def load_reuters21578(folder: Path) -> Dataset:
     except UNREADABLE as error:
         raise ValueError(
             f"{source}: counts.npz or labels.npz cannot be read ({error}); "
-            "fetch them again."
+            "download them again."
         ) from error
     if labels.shape != counts.shape[:1]:
         raise ValueError(
@@ -61,17 +63,18 @@ def load_reuters21578(folder: Path) -> Dataset:
 
 
 def load_reuters10k() -> Dataset:
-    """REUTERS-10K: 10,000 of RCV1's documents with one of four root topics.
+    """Loads REUTERS-10K: 10,000 documents of RCV1 with exactly one of four root topics.
 
-    Drawn with a fixed seed from scikit-learn's RCV1, which is downloaded once (656 MB) into
-    its own folder (`SCIKIT_LEARN_DATA`). Papers drew theirs from the raw texts, each its
-    own; scikit-learn has weighted terms of stems, so both differ a little from theirs.
+    They are sampled with a fixed seed from scikit-learn's RCV1, which is downloaded once
+    (656 MB) into scikit-learn's own folder (`SCIKIT_LEARN_DATA`). Each paper sampled its
+    own documents from the raw texts, and scikit-learn weights the terms of stemmed words,
+    so documents and weights differ a little from those of the papers.
 
     Returns:
-      `term_weights`, and the roots as classes: CCAT, ECAT, GCAT and MCAT are 0 to 3.
+      `term_weights`, and the root topics as classes: CCAT, ECAT, GCAT and MCAT are 0 to 3.
 
     Raises:
-      OSError: RCV1 is not there and cannot be downloaded.
+      OSError: RCV1 is not in scikit-learn's folder and cannot be downloaded.
       ImportError: scikit-learn is not installed.
     """
     rcv1 = fetch_rcv1()
@@ -79,7 +82,7 @@ def load_reuters10k() -> Dataset:
     roots = rcv1.target[:, columns].toarray()
     documents = np.flatnonzero(roots.sum(axis=1) == 1)
     drawn = np.random.default_rng(1234).permutation(documents)[:REUTERS10K_SAMPLES]
-    # The frequent terms are those of all of these documents, as papers have it.
+    # As in the papers, all of these documents count for which terms are frequent.
     terms = frequent_terms(rcv1.data[documents])
     x = term_weights(rcv1.data[drawn][:, terms])
     labels = roots[drawn].argmax(axis=1).astype(np.int32)
@@ -87,47 +90,40 @@ def load_reuters10k() -> Dataset:
 
 
 def fetch_rcv1() -> Any:
-    """scikit-learn's RCV1, from its folder or the network; OSError within seconds."""
-    try:
-        from sklearn.datasets import fetch_rcv1
-    except ImportError as error:
-        raise ImportError(
-            "RCV1 is read with scikit-learn, which is not installed; run pip install "
-            "'dec_jax[data]'."
-        ) from error
-    try:
-        return fetch_rcv1(download_if_missing=False)
-    except OSError:
-        from dec_jax.data.tfds import check_connection
+    """Loads scikit-learn's RCV1 from its folder or the network.
 
+    Raises:
+      OSError: within seconds if it is in no folder and there is no network.
+    """
+    datasets = require("sklearn.datasets", extra="data", task="the data set reuters10k")
+    try:
+        return datasets.fetch_rcv1(download_if_missing=False)
+    except OSError:
         check_connection(RCV1_URL)
-    return fetch_rcv1()
+    return datasets.fetch_rcv1()
 
 
 def weighted(counts: Any) -> Any:
-    """(1 + log count) x inverse document frequency of the frequent terms, sparse."""
-    try:
-        from sklearn.feature_extraction.text import TfidfTransformer
-    except ImportError as error:
-        raise ImportError(
-            "Terms are weighted by scikit-learn, which is not installed; run pip install "
-            "'dec_jax[data]'."
-        ) from error
+    """Computes (1 + log count) x inverse document frequency of frequent terms, sparse."""
+    text = require(
+        "sklearn.feature_extraction.text", extra="data", task="weighting terms"
+    )
     counts = counts.tocsr().astype(np.float64)
-    weights = TfidfTransformer(norm=None, sublinear_tf=True)
+    weights = text.TfidfTransformer(norm=None, sublinear_tf=True)
     return weights.fit_transform(counts[:, frequent_terms(counts)])
 
 
 def frequent_terms(x: Any, n_terms: int = N_TERMS) -> np.ndarray:
-    """The columns, in their order, of the terms that the most documents have."""
+    """Returns the columns, in ascending order, of the terms in the most documents."""
     n_documents = np.bincount(x.tocsr().indices, minlength=x.shape[1])
     return np.sort(np.argsort(-n_documents, kind="stable")[:n_terms])
 
 
 def term_weights(x: Any) -> np.ndarray:
-    """float32 [n, d] of a sparse [n, d]: rows of length sqrt(d), as DEC has documents.
+    """Scales the rows of a sparse [n, d] to length sqrt(d), dense float32.
 
-    So the mean square of all values is 1. A document without any of the terms stays 0.
+    The mean square of all values is then 1, as DEC has it for documents. A document
+    without any of the terms stays 0.
     """
     dense = x.toarray().astype(np.float32)
     length = np.linalg.norm(dense, axis=1, keepdims=True)

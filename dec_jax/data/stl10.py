@@ -1,4 +1,4 @@
-"""STL-10: its files of bytes, as its publisher has them."""
+"""Reader of STL-10, in the binary files of its publisher."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
 
 def load_stl10(folder: Path) -> Dataset:
-    """The 13,000 color images of 96 x 96 pixels that have classes, training part first.
+    """Loads the 13,000 labeled color images of 96 x 96 pixels, the training part first.
 
     Args:
       folder: holds `FILES` of stl10_binary.tar.gz (Coates, Ng and Lee 2011).
@@ -21,8 +21,8 @@ def load_stl10(folder: Path) -> Dataset:
       Images [n, 96, 96, 3] of bytes, and the classes 0 to 9 (1 to 10 in the files).
 
     Raises:
-      ValueError: a file is truncated, the two of a part do not fit, or a label is not of
-        a class.
+      ValueError: a file is truncated, the two files of a part do not fit, or a label is
+        not from 1 to 10.
     """
     images, labels = [], []
     for part in ("train", "test"):
@@ -31,14 +31,14 @@ def load_stl10(folder: Path) -> Dataset:
         if x.size != len(y) * 3 * SIDE * SIDE:
             raise ValueError(
                 f"{x_path} must hold {3 * SIDE * SIDE} bytes for each of the {len(y)} "
-                f"labels in {y_path.name}, got {x.size}; fetch it again."
+                f"labels in {y_path.name}, got {x.size}; download it again."
             )
         if not np.isin(y, CLASSES).all():
             raise ValueError(
-                f"{y_path} must hold labels 1 to 10, got {y.min()} to {y.max()}; fetch it "
+                f"{y_path} must hold labels 1 to 10, got {y.min()} to {y.max()}; download it "
                 "again."
             )
-        # Channel by channel, and each column by column.
+        # The files store channel by channel, and each channel column by column.
         images.append(x.reshape(-1, 3, SIDE, SIDE).transpose(0, 3, 2, 1))
         labels.append(y.astype(np.int32) - 1)
     source = f"binary files in {folder}"

@@ -1,4 +1,4 @@
-"""A table to samples: numbers standardized, categories one-hot."""
+"""Tables as samples: numeric columns standardized, categories one-hot encoded."""
 
 import csv
 import os
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dec_jax.data.dataset import Column, Dataset, integer_labels
-from dec_jax.validation import check_choice
+from dec_jax.validation import check_choice, require
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-# A text column of more distinct values is a name or a remark, hardly a category.
+# A text column with more distinct values is likely a name or a remark, no category.
 MAX_CATEGORIES = 50
 
 
@@ -26,31 +26,31 @@ def load_table(
     columns: Sequence[Column] | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Makes samples of a table of numbers and categories; labels are not needed.
+    """Converts a table of numbers and categories to samples; labels are optional.
 
-    The columns stay in their order. A column of numbers is one column of x, and by
-    default has mean 0 and standard deviation 1 over the rows. A column of text,
-    categories or booleans becomes one column of 0 and 1 for each of its values, in
-    the sorted order of their text; these are not standardized, because that would
-    weigh a value more the rarer it is. A column with the same value in all rows says
-    nothing and is left out: `source` names it.
+    The columns keep their order. A numeric column becomes one column of x, and is
+    standardized by default (mean 0 and standard deviation 1 over the rows). A column of
+    text, categories or booleans is one-hot encoded: one column of 0 and 1 for each of
+    its values, in the sorted order of their text. Those are not standardized, because
+    standardizing would weigh a value more the rarer it is. A column with one value in
+    all rows is left out, and `source` names it.
 
     Args:
       path_or_dataframe: a pandas DataFrame, or the path of a `.csv` file (commas), a
         `.tsv` file (tabs), both with the names of the columns in the first line, or
-        a `.parquet` file. The index of a DataFrame is no column, nor is a first
-        column without a name: that is how pandas and R save an index.
-      label_column: the column that holds the labels, which is taken out of x. They
-        score; they never train. Integers are kept, all else is numbered in sorted
+        a `.parquet` file. The index of a DataFrame is not used, and neither is a first
+        column without a name: pandas and R save an index that way.
+      label_column: the column that holds the labels, which is left out of x. Labels
+        score, and never train. Integers are kept, all others are numbered in sorted
         order.
-      standardize: False leaves numbers as they are.
-      columns: the `Dataset.columns` of another table, to make this one's samples the
-        same way, with that table's means, deviations and categories; columns that
-        they do not name are passed over.
-      name: what results call the table; None is the name of the file, or `table`.
+      standardize: False keeps numbers as they are.
+      columns: the `Dataset.columns` of another table, to convert this table in the same
+        way, with the other table's means, deviations and categories. Columns that are
+        not among them are ignored.
+      name: name of the table in results; None is the name of the file, or `table`.
 
     Returns:
-      Samples float32 [n, d], and in `columns` how they were made.
+      Samples float32 [n, d], and in `columns` their conversions.
 
     Raises:
       FileNotFoundError: the file does not exist.
@@ -59,15 +59,20 @@ def load_table(
         values, with more than 50 categories, or of another type; no column left; a
         column or category that `columns` do not have.
       TypeError: neither a path nor a DataFrame.
-      ImportError: pandas is not installed, or for parquet pyarrow.
+      ImportError: pandas is not installed, or pyarrow for parquet.
+
+    Example:
+      >>> import pandas as pd
+      >>> frame = pd.DataFrame(
+      ...     {"size": [1.0, 3.0], "color": ["red", "blue"], "kind": [7, 9]}
+      ... )
+      >>> table = load_table(frame, label_column="kind")
+      >>> table.x.tolist()  # size, then one column each for blue and red
+      [[-1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+      >>> table.labels.tolist()
+      [7, 9]
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            "Tables are read with pandas, which is not installed; run pip install "
-            "'dec_jax[tables]'."
-        ) from error
+    pd = require("pandas", extra="tables", task="reading tables")
     if isinstance(path_or_dataframe, pd.DataFrame):
         frame, name, source = path_or_dataframe, name or "table", "pandas DataFrame"
     elif isinstance(path_or_dataframe, str | os.PathLike):
@@ -79,7 +84,7 @@ def load_table(
             "A table must be a path or a pandas DataFrame, got "
             f"{type(path_or_dataframe).__name__}."
         )
-    # A new frame with names of text; the one that was given stays as it is.
+    # A new frame: the names become text, and the given one must not change.
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
     frame = frame.infer_objects()
     check_table(frame, source)
@@ -98,7 +103,7 @@ def load_table(
         missing = [it.title for it in columns if it.title not in frame.columns]
         if missing:
             raise ValueError(
-                f"{source}: the table must have the columns it had before, got none "
+                f"{source}: the table must have the columns of the first table, got none "
                 f"named {listed(missing)}."
             )
     blocks = [
@@ -112,7 +117,7 @@ def load_table(
 def fitted_columns(
     frame: Any, source: str, standardize: bool
 ) -> tuple[list[Column], list[str]]:
-    """How each column becomes samples, and the names of those that never vary."""
+    """Fits the conversion of each column, and names the columns that never vary."""
     columns, constant = [], []
     for title in frame.columns:
         name = f"{source}: column {title!r}"
@@ -124,14 +129,14 @@ def fitted_columns(
             columns.append(column)
     if not columns:
         raise ValueError(
-            f"{source}: at least one column besides the labels must vary, got "
+            f"{source}: at least one column other than the labels must vary, got "
             f"{len(constant)}, each with one value in all {len(frame)} rows."
         )
     return columns, constant
 
 
 def read_table(path: Path) -> Any:
-    """The DataFrame of a csv, tsv or parquet file."""
+    """Reads a csv, tsv or parquet file into a DataFrame."""
     import pandas as pd
 
     suffix = path.suffix.lower()
@@ -144,6 +149,7 @@ def read_table(path: Path) -> Any:
         raise FileNotFoundError(f"The table {path} does not exist.")
     try:
         if suffix == ".parquet":
+            require("pyarrow", extra="tables", task="reading parquet")
             return pd.read_parquet(path)
         separator = "," if suffix == ".csv" else "\t"
         has_index = first_line_has_index(path, separator)
@@ -151,22 +157,17 @@ def read_table(path: Path) -> Any:
             path,
             sep=separator,
             index_col=0 if has_index else None,
-            # The type of a column is that of all its rows, not of one block of them.
+            # The type of a column must come from all its rows, not from a block of them.
             low_memory=False,
             encoding="utf-8-sig",
         )
-    except ImportError as error:
-        raise ImportError(
-            "Parquet is read with pyarrow, which is not installed; run pip install "
-            "'dec_jax[tables]'."
-        ) from error
     except (ValueError, OSError, csv.Error) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} cannot be read: {reason}.") from error
 
 
 def first_line_has_index(path: Path, separator: str) -> bool:
-    """True where the first column has no name; checks the names of all others."""
+    """Returns True if the first column has no name; checks the names of the others."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=separator) if row)
         titles, values = next(rows, []), next(rows, [])
@@ -196,18 +197,18 @@ def first_line_has_index(path: Path, separator: str) -> bool:
 
 
 def are_values(titles: list[str]) -> bool:
-    """True where a first line looks like the first row of a table without names."""
+    """Returns True if a first line looks like a row of values, not of names."""
     numbers = [float(title) for title in titles if is_number(title)]
     if 2 * len(numbers) < len(titles):
         return False
-    # Years, wavelengths and 0, 1, 2 ... are names: they count up.
+    # Years, wavelengths and 0, 1, 2 ... are names: they increase.
     counts_up = all(one < other for one, other in pairwise(numbers))
     is_long = len(numbers) >= 4 or len(numbers) < len(titles)
     return not (counts_up and (is_long or numbers == list(range(len(titles)))))
 
 
 def is_number(text: str) -> bool:
-    """True for what `float` takes."""
+    """Returns True if `float` accepts the text."""
     try:
         float(text)
     except ValueError:
@@ -216,7 +217,7 @@ def is_number(text: str) -> bool:
 
 
 def check_unique(titles: list[str], name: str) -> None:
-    """Raises ValueError where two columns have one name."""
+    """Raises ValueError if two columns have the same name."""
     twice = [title for title, count in Counter(titles).items() if count > 1]
     if twice:
         raise ValueError(
@@ -241,13 +242,13 @@ def check_table(frame: Any, source: str) -> None:
 
 
 def fitted_column(column: Any, name: str, standardize: bool) -> Column:
-    """How a column becomes samples: its mean and deviation, or its categories."""
+    """Fits the conversion of a column: its mean and deviation, or its categories."""
     title = str(column.name)
     if is_numbers(column):
         values = numbers(column, name)
         if not standardize or (values == values[0]).all():
             return Column(title)
-        # In float64: a large offset would eat the digits of float32.
+        # In float64: a large offset would leave float32 too few digits.
         return Column(title, float(values.mean()), float(values.std()))
     words = texts(column, name)
     categories = tuple(sorted(set(words)))
@@ -260,7 +261,7 @@ def fitted_column(column: Any, name: str, standardize: bool) -> Column:
 
 
 def samples_of(column: Any, made: Column, name: str) -> np.ndarray:
-    """The columns of x, float32 [n, ...], that one column of a table becomes."""
+    """Converts one column of a table to columns of x, float32 [n, ...]."""
     if made.categories is None:
         if not is_numbers(column):
             raise ValueError(f"{name} must hold numbers as before, got {column.dtype}.")
@@ -279,7 +280,7 @@ def samples_of(column: Any, made: Column, name: str) -> np.ndarray:
 
 
 def is_numbers(column: Any) -> bool:
-    """True for a column of numbers, False for one of categories."""
+    """Returns True for a numeric column, False for one of categories."""
     import pandas as pd
 
     kinds = pd.api.types
@@ -291,7 +292,7 @@ def is_numbers(column: Any) -> bool:
 
 
 def numbers(column: Any, name: str) -> np.ndarray:
-    """The numbers of a column, float64 [n], real and within float32."""
+    """Returns the numbers of a column, float64 [n], checked to be real and finite."""
     import pandas as pd
 
     if pd.api.types.is_complex_dtype(column):
@@ -308,7 +309,7 @@ def numbers(column: Any, name: str) -> np.ndarray:
 
 
 def texts(column: Any, name: str) -> list[str]:
-    """The categories of the rows of a column, as text."""
+    """Returns the category of each row of a column, as text."""
     import pandas as pd
 
     values = column.tolist()
@@ -324,6 +325,6 @@ def texts(column: Any, name: str) -> list[str]:
 
 
 def listed(names: list[str]) -> str:
-    """The first five names, and how many there are beside them."""
+    """Lists the first five names, and counts the others."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -1,13 +1,12 @@
 """MNIST and Fashion-MNIST through TensorFlow Datasets (TFDS), without TensorFlow.
 
-Importing TFDS takes a second, so `dec_jax.data.load` imports this module only where it is needed.
+Importing TFDS takes a second, so `dec_jax.data.named` imports this module only to use it.
 """
 
 import contextlib
 import dataclasses
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,12 @@ from tensorflow_datasets.core.download import (
     util,
 )
 
-from dec_jax.data.load import read_idx_pair
+from dec_jax.data.download import check_connection
+from dec_jax.data.idx import read_idx_pair
 from dec_jax.validation import check_choice, one_line
 
-# Records come back one Python object each; a block bounds how many live at once.
+# Each record is a Python object; blocks bound how many exist at once.
 RECORDS_PER_BLOCK = 10_000
-
-
 IDX_NAMES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -39,10 +37,10 @@ IDX_NAMES = (
 
 @dataclasses.dataclass(eq=False)
 class IdxConfig(tfds.core.BuilderConfig):
-    """Four IDX files, and where they are.
+    """Four IDX files, and their address.
 
     Attributes:
-      url: what stands before each of `IDX_NAMES`.
+      url: prefix of the address of each of `IDX_NAMES`.
       files: the size in bytes and the sha256 of each of `IDX_NAMES`.
       image_shape: (height, width, channels).
     """
@@ -77,10 +75,10 @@ CONFIGS = {"mnist": MNIST, "fashion_mnist": FASHION_MNIST}
 
 
 class DecJaxImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Images and labels with their place in the IDX files.
+    """Images and labels, each with its index in the IDX files.
 
-    TFDS's own builders read files with TensorFlow, and shuffle the records when
-    they write them. This one needs no TensorFlow, and `index` restores the order.
+    TFDS's own builders read files with TensorFlow, and shuffle the records that they
+    write. This builder needs no TensorFlow, and `index` restores the order.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -88,7 +86,7 @@ class DecJaxImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     @property
     def url_infos(self) -> dict[str, checksums.UrlInfo]:
-        """What TFDS checks each file against, whether local or downloaded."""
+        """Sizes and checksums that TFDS compares each file with, local or downloaded."""
         config = self.builder_config
         return {
             config.url + name: checksums.UrlInfo(
@@ -127,19 +125,19 @@ class DecJaxImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 def load_tfds(
     name: str | IdxConfig, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Reads a set from TFDS's folder; downloads and prepares it where it is not there.
+    """Reads a set from TFDS's folder; downloads and prepares it first if need be.
 
     Args:
-      name: `mnist`, `fashion_mnist`, or a table of other files.
-      data_dir: TFDS's folder; by default what TFDS_DATA_DIR names, else TFDS's own.
+      name: `mnist`, `fashion_mnist`, or the `IdxConfig` of other files.
+      data_dir: TFDS's folder; by default the one in TFDS_DATA_DIR, else TFDS's own.
 
     Returns:
-      Images [n, h, w, c] uint8, labels [n] int32, and a line that says which
-      copy it is. What `prepare_tfds` wrote has the order of the IDX files; a
-      copy that TFDS itself prepared has the order of its records.
+      Images [n, h, w, c] uint8, labels [n] int32, and a line that names the copy that
+      was read. Copies that `prepare_tfds` wrote have the order of the IDX files; copies
+      that TFDS prepared have the order of their records.
 
     Raises:
-      OSError: it is not there and cannot be downloaded, with one line why.
+      OSError: the set is not prepared and cannot be downloaded; one line.
     """
     builder = builder_of(name, data_dir)
     if not builder.is_prepared():
@@ -158,18 +156,18 @@ def prepare_tfds(
     manual_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Writes a set into TFDS's folder, from local files where they are, else from the network.
+    """Writes a set into TFDS's folder, from local files if they exist, else downloads it.
 
     Args:
-      name: `mnist`, `fashion_mnist`, or a table of other files.
+      name: `mnist`, `fashion_mnist`, or the `IdxConfig` of other files.
       manual_dir: a folder with the four IDX files, byte for byte as published;
-        by default `downloads/manual` in TFDS's folder. What is not there is downloaded.
-      data_dir: TFDS's folder; by default what TFDS_DATA_DIR names, else TFDS's own.
+        by default `downloads/manual` in TFDS's folder. Missing files are downloaded.
+      data_dir: TFDS's folder; by default the one in TFDS_DATA_DIR, else TFDS's own.
 
     Raises:
       ValueError: an unknown name.
       FileNotFoundError: `manual_dir` does not exist.
-      OSError: a file cannot be downloaded, or is not the published one.
+      OSError: a file cannot be downloaded, or differs from the published one.
     """
     builder = builder_of(name, data_dir)
     config = builder.builder_config
@@ -204,19 +202,19 @@ def prepare_tfds(
 def builder_of(
     name: str | IdxConfig, data_dir: str | os.PathLike[str] | None
 ) -> DecJaxImages:
-    """The builder of a set in TFDS's folder."""
+    """Makes the builder of a set in TFDS's folder."""
     if isinstance(name, str):
         check_choice("TFDS dataset", name, CONFIGS)
         name = CONFIGS[name]
-    # TFDS looks at TFDS_DATA_DIR only when it is imported.
+    # TFDS reads TFDS_DATA_DIR only when it is imported.
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
     return DecJaxImages(config=name, data_dir=folder, file_format="array_record")
 
 
 def stock_builder(name: str, folder: Path) -> Any | None:
-    """TFDS's own prepared copy, newest version first, or None.
+    """Finds the newest copy that TFDS itself prepared, or returns None.
 
-    Only array_record can be read without TensorFlow.
+    Only copies in array_record can be read without TensorFlow.
     """
     for info_path in sorted(folder.glob(f"{name}/*/dataset_info.json"), reverse=True):
         builder = tfds.builder_from_directory(info_path.parent)
@@ -226,7 +224,7 @@ def stock_builder(name: str, folder: Path) -> Any | None:
 
 
 def read_builder(builder: Any, source: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """All records of a prepared builder, training part first."""
+    """Reads all records of a prepared builder, the training part first."""
     train_images, train_labels = read_split(builder.as_data_source(split="train"))
     test_images, test_labels = read_split(builder.as_data_source(split="test"))
     images = np.concatenate([train_images, test_images])
@@ -235,7 +233,7 @@ def read_builder(builder: Any, source: str) -> tuple[np.ndarray, np.ndarray, str
 
 
 def read_split(records: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split, by `index` where the records have it."""
+    """Reads images and labels of one split, in the order of `index` if there is one."""
     blocks = []
     for start in range(0, len(records), RECORDS_PER_BLOCK):
         block = records.__getitems__(
@@ -254,33 +252,11 @@ def read_split(records: Any) -> tuple[np.ndarray, np.ndarray]:
     return images, labels.astype(np.int32)
 
 
-def check_connection(url: str, seconds: float = 5.0) -> None:
-    """Raises OSError, within about twice `seconds`, unless `url` can be fetched."""
-    outcome: list[requests.RequestException | None] = []
-
-    def probe() -> None:
-        try:
-            with requests.get(url, timeout=seconds, stream=True) as response:
-                response.raise_for_status()
-            outcome.append(None)
-        except requests.RequestException as error:
-            outcome.append(error)
-
-    # A name that no server resolves can block for minutes, and has no timeout of its own.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(2 * seconds)
-    if not outcome:
-        raise OSError(f"no answer from {url} in {2 * seconds:.0f} s")
-    if outcome[0] is not None:
-        raise OSError(f"{url} cannot be fetched ({type(outcome[0]).__name__})")
-
-
 @contextlib.contextmanager
 def no_download_retries() -> Iterator[None]:
-    """Lets TFDS fail at once: its ten retries take 204 s without a network.
+    """Makes TFDS fail at once; without a network its ten retries take 204 s.
 
-    TFDS has no public option for this; a release without the constant keeps its retries.
+    TFDS has no public option for this. A release without the constant keeps its retries.
     """
     if not hasattr(downloader, "MAX_RETRIES"):
         yield

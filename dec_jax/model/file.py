@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = "dec_jax.model"  # entry of the header in files of this library
+from dec_jax.validation import require
+
+FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
 FORMAT_VERSION = 1
 # Placeholder of the checksum while it is computed.
 NO_DIGEST = "0" * 64
@@ -101,15 +103,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def import_safetensors() -> Any:
-    """Imports safetensors, or raises ImportError with the command that installs it."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "Models are written and read with safetensors, which is not installed; run "
-            "pip install 'dec_jax[model]'."
-        ) from error
-    return safetensors
+    """Imports safetensors, or raises ImportError that says how to install it."""
+    task = "writing and reading models"
+    require("safetensors.numpy", extra="model", task=task)
+    return require("safetensors", extra="model", task=task)
 
 
 def check_json(values: Mapping[str, Any], name: str = "") -> None:

@@ -1,1 +1,1 @@
-"""Names published settings."""
+"""Named recipes: all settings of a published method, for data of any shape."""

@@ -13,52 +13,41 @@ from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
 
 
-def kld_conv(shape: DataShape) -> Recipe:
+def kld_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     """Convolutional autoencoder, KL(P || Q) and reconstruction (Aljalbout et al., 2018)."""
-    return _aljalbout(
-        shape,
-        IDEC(clustering_weight=1.0),
-        "MNIST: ACC 0.859, NMI 0.825; COIL-20: 0.762, 0.848, as published",
-    )
+    return _aljalbout(shape, architecture, IDEC(clustering_weight=1.0))
 
 
-def kmeans_conv(shape: DataShape) -> Recipe:
+def kmeans_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     """Convolutional autoencoder, k-means and reconstruction (Aljalbout et al., 2018).
 
-    The published distance is not squared and its centroids never move; here they are
-    squared and moved by counts (DCN), which has a gradient everywhere. Pretrained as
-    `kld_conv`; clustering sees images as they are.
+    The published method does not square distances and keeps its centroids fixed. Here
+    distances are squared, which has a gradient everywhere, and centroids are updated by
+    counts (DCN). The pretraining is that of `kld_conv`; clustering sees original images.
     """
-    recipe = _aljalbout(
-        shape,
-        DCN(),
-        "MNIST: ACC 0.781, NMI 0.796; COIL-20: 0.745, 0.846, as published",
-    )
-    # Of moved images, or with ten times this rate, clusters of COIL-20 die.
+    recipe = _aljalbout(shape, architecture, DCN())
+    # With augmented images, or ten times this rate, clusters of COIL-20 become empty.
     settings = replace(
         recipe.train, augmentation=Augmentation(), optimizer=Optimizer("adam", 1e-4)
     )
     return replace(recipe, train=settings)
 
 
-def dec_da_conv(shape: DataShape) -> Recipe:
+def dec_da_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     """DEC with data augmentation, ConvDEC-DA of Guo et al. (ACML 2018), in full.
 
-    500 epochs of Adam on moved images that are to be given back as they were moved;
-    then DEC, with q from moved and p from unmoved images. Images of any size and number
-    of channels; a table has no convolutions.
+    The autoencoder reconstructs augmented images for 500 epochs of Adam. DEC follows,
+    with q of augmented and p of original images. Images may have any size and number of
+    channels; tables raise ValueError.
     """
     if shape.image_shape is None:
         raise ValueError(
-            "The recipe dec-da-conv needs images, got a table; take dec-da."
+            "The recipe dec-da-conv needs images, got a table; use dec-da."
         )
     few = shape.n_samples <= 20_000
-    network = shape.architecture
-    if network is None:
-        network = dec_da_network(shape.image_shape)
+    network = architecture or dec_da_network(shape.image_shape)
     return Recipe(
         source="Guo, Zhu, Liu and Yin (2018), github.com/XifengGuo/DEC-DA, ConvDEC-DA",
-        expected="MNIST-70k: ACC 0.985, NMI 0.960, as published",
         architecture=replace(network, input_scale=shape.input_scale),
         pretrain=PretrainConfig(
             epochs=500,
@@ -70,7 +59,7 @@ def dec_da_conv(shape: DataShape) -> Recipe:
         objective=DEC(),
         train=TrainConfig(
             update_interval=30 if few else 140,
-            # 20,000 iterations at most, in whole intervals.
+            # At most 20,000 iterations, in whole intervals.
             max_intervals=667 if few else 143,
             optimizer=Optimizer("adam", 1e-3),
             augmentation=light_augmentation(shape),
@@ -79,12 +68,12 @@ def dec_da_conv(shape: DataShape) -> Recipe:
 
 
 def dec_da_network(image_shape: tuple[int, int, int]) -> Architecture:
-    """The convolutional autoencoder of DCEC and ConvDEC-DA: strides, and no pools.
+    """Makes the convolutional network of DCEC and ConvDEC-DA: strides, no pooling.
 
-    32 and 64 filters of 5 x 5, 128 of 3 x 3, each with strides of 2, and an embedding of
-    10. As published, the third has no zeros around its image where the sides are no
-    multiples of 8 (28 to 14, 7 and 3); it has where they are, and where its 3 x 3 would
-    not fit.
+    It has 32 and 64 filters of 5 x 5, 128 of 3 x 3, each with strides of 2, and an
+    embedding of 10. As published, the third layer has no padding if a side is not a
+    multiple of 8 (28 becomes 14, 7 and 3). It is padded if both sides are, or if its
+    filters of 3 x 3 would not fit.
 
     Args:
       image_shape: (height, width, channels), of any size.
@@ -109,11 +98,11 @@ def dec_da_network(image_shape: tuple[int, int, int]) -> Architecture:
 
 
 def learner_network(image_shape: tuple[int, int, int], n_clusters: int) -> Architecture:
-    """A small convolutional network with as many outputs as clusters.
+    """Makes a small convolutional network with one output for each cluster.
 
-    Filters of 5 x 5 with strides of 2, 32 and then 64, and 512 units. Where images are
-    larger than 32 pixels, the first filters and strides grow with them, so that what
-    comes after costs the same.
+    It has 32 and then 64 filters of 5 x 5 with strides of 2, and 512 units. For images
+    larger than 32 pixels the first filters and strides grow with the image, so that the
+    later layers cost the same.
 
     Args:
       image_shape: (height, width, channels), of any size.
@@ -132,32 +121,33 @@ def learner_network(image_shape: tuple[int, int, int], n_clusters: int) -> Archi
     return Architecture(image_shape, layers)
 
 
-def _aljalbout(shape: DataShape, objective: Objective, expected: str) -> Recipe:
-    """What both recipes share: the network from its file, and the schedule.
+def _aljalbout(
+    shape: DataShape, architecture: Architecture | None, objective: Objective
+) -> Recipe:
+    """Makes what `kld_conv` and `kmeans_conv` share: network, pretraining and schedule.
 
-    For COIL-20 the published network. That for MNIST has batch normalization and an
-    embedding of 120, in which k-means finds the digits less well than in one of 10
-    behind a wide layer and without it: hence `mnist-conv-deep`. The schedule is shorter
-    than the published one, and images are moved, as in `dec`.
+    COIL-20 has the published network. The published network for MNIST has batch
+    normalization and an embedding of 120, in which k-means finds the digits less well
+    than in one of 10 after a wide layer without it; hence `mnist-conv-deep`. The schedule
+    is shorter than the published one, and images are augmented, as in `dec`.
     """
-    network = shape.architecture
+    network = architecture
     if network is None:
         names = {(28, 28, 1): "mnist-conv-deep", (128, 128, 1): "coil20-conv"}
         if shape.image_shape not in names:
             raise ValueError(
                 "The convolutional recipes have networks for gray images of 28 x 28 and "
                 f"of 128 x 128 pixels, got image_shape {shape.image_shape}; give an "
-                "architecture."
+                "architecture (--architecture)."
             )
         network = load_architecture(names[shape.image_shape])
     batch_size = 128 if shape.n_samples > 20_000 else 32
     batches = steps_per_epoch(shape.n_samples, batch_size)
     return Recipe(
         source="Aljalbout, Golkov, Siddiqui and Cremers (2018)",
-        expected=expected,
         architecture=replace(network, input_scale=shape.input_scale),
         pretrain=PretrainConfig(
-            # COIL-20: 90 epochs. Half of them left the loss a third higher.
+            # 90 epochs for COIL-20: after half of them the loss is a third higher.
             epochs=max(15, -(-4050 // batches)),
             batch_size=batch_size,
             optimizer=Optimizer("adam", 1e-3, schedule="one-cycle"),
@@ -170,7 +160,7 @@ def _aljalbout(shape: DataShape, objective: Objective, expected: str) -> Recipe:
             update_interval=batches,
             max_intervals=20,
             batch_size=batch_size,
-            # The last steps are small ones, and are to be taken.
+            # No early stop: the cosine schedule ends with small steps that must be taken.
             tolerance=0,
             optimizer=Optimizer("adam", 1e-3, schedule="cosine"),
             augmentation=light_augmentation(shape),

@@ -1,4 +1,4 @@
-"""What a recipe is, what it may look at, and what several of them share."""
+"""The settings of a run, the properties of data they depend on, and shared parts."""
 
 from dataclasses import dataclass, replace
 
@@ -19,16 +19,15 @@ from dec_jax.training.state import TrainConfig
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a recipe may look at.
+    """Properties of data that a recipe may depend on; labels are not among them.
 
     Attributes:
-      n_samples: rows.
-      input_dim: values in a row.
+      n_samples: number of rows.
+      input_dim: number of values in a row.
       image_shape: (height, width, channels), or None for a table.
-      input_scale: what integer inputs are multiplied by.
-      name: of the data set, for recipes that publish other settings for some.
-      architecture: a network to take instead of the recipe's own, or None.
-      n_clusters: to be found.
+      input_scale: factor of the inputs, such as 1/255 for bytes.
+      name: name of the data set, for recipes with settings of their own for some sets.
+      n_clusters: number of clusters k.
     """
 
     n_samples: int
@@ -36,7 +35,6 @@ class DataShape:
     image_shape: tuple[int, int, int] | None = None
     input_scale: float = 1 / 255
     name: str = ""
-    architecture: Architecture | None = None
     n_clusters: int = 10
 
 
@@ -45,23 +43,22 @@ class Recipe:
     """All settings of a run.
 
     Attributes:
-      source: where the settings come from.
-      expected: what it reaches, on which data, over which seeds.
+      source: paper or code that the settings come from.
       architecture: the network.
-      pretrain: the settings of pretraining, end to end or layer by layer.
-      n_init: restarts of k-means on z; the best by inertia gives the centroids.
+      pretrain: settings of pretraining, end to end or layer by layer.
+      n_init: restarts of k-means on z; the one of lowest inertia gives the centroids.
       objective: the clustering method.
-      train: the settings of clustering.
-      learner: a network that is clustered with in place of the pretrained one. It
-        starts from nothing but the labels of `start`, has no decoder, and its embedding
-        is as wide as there are clusters (`clustering_start`).
-      start: the labeling of z that clustering starts from: "k-means"; "spectral",
-        `manifold.spectral_clustering`; or "umap", `umap_mixture`. The means of the
-        latter two are the first centroids, but for a learner.
+      train: settings of clustering.
+      start: labeling of z that clustering starts from: "k-means"; "spectral"
+        (`spectral_clustering` of the neighbor graph); or "umap" (`umap_mixture`). With
+        the latter two, the first centroids are the means of the labeled clusters.
+      learner: network that replaces the pretrained one in clustering. Its weights are
+        new, so it learns from the labels of `start` alone; it has no decoder, and its
+        embedding is as wide as there are clusters (`clustering_start`).
+      expected: one line on the result to expect, with its data and seeds.
     """
 
     source: str
-    expected: str
     architecture: Architecture
     pretrain: PretrainConfig | LayerwiseConfig
     n_init: int
@@ -69,25 +66,27 @@ class Recipe:
     train: TrainConfig
     start: str = "k-means"
     learner: Architecture | None = None
+    expected: str = ""
 
     @property
     def network(self) -> Architecture:
-        """The network that clusters in the end."""
+        """The network that assigns clusters in the end."""
         return self.architecture if self.learner is None else self.learner
 
 
 def clustering_start(
     recipe: Recipe, key: jax.Array, params: Params, centroids: Float[Array, "k d"]
 ) -> tuple[Params, Float[Array, "k e"]]:
-    """Parameters and centroids that the clustering phase of a recipe starts from.
+    """Returns the parameters and centroids that clustering starts from.
 
     Args:
       recipe: the settings.
-      key: of the phase.
-      params, centroids: after pretraining, in the pretrained z.
+      key: random key of the clustering phase.
+      params, centroids: result of pretraining; centroids in the pretrained z.
 
     Returns:
-      Those given; of a recipe with a learner those of one that has learned nothing.
+      The given ones; for a recipe with a learner, new weights of the learner and
+      equidistant centroids.
 
     Raises:
       ValueError: the learner is for another number of clusters.
@@ -96,39 +95,41 @@ def clustering_start(
         return params, centroids
     if recipe.learner.embedding_dim != len(centroids):
         raise ValueError(
-            f"The recipe has a network for {recipe.learner.embedding_dim} clusters, and "
-            f"there are {len(centroids)}; give DataShape the right n_clusters."
+            f"The recipe has a network for {recipe.learner.embedding_dim} clusters, got "
+            f"{len(centroids)} centroids; give DataShape the right n_clusters."
         )
     drawn = init_params(jax.random.fold_in(key, 3), recipe.learner)
     learner = {name: drawn[name] for name in drawn if name != "decoder"}
     return learner, equidistant_centroids(len(centroids))
 
 
-def network_of(shape: DataShape, initializer: str) -> Architecture:
-    """d-500-500-2000-10 for the data at hand, or what was given instead."""
-    if shape.architecture is not None:
-        return replace(shape.architecture, input_scale=shape.input_scale)
+def network_of(
+    shape: DataShape, initializer: str, architecture: Architecture | None
+) -> Architecture:
+    """Returns `architecture` if it is given, else d-500-500-2000-10."""
+    if architecture is not None:
+        return replace(architecture, input_scale=shape.input_scale)
     return dense_architecture(
         shape.input_dim, initializer=initializer, input_scale=shape.input_scale
     )
 
 
 def light_augmentation(shape: DataShape) -> Augmentation:
-    """Images that are moved a little; tables as they are."""
+    """Rotates by up to 10 degrees and shifts by up to 10 % of the side; images only."""
     if shape.image_shape is None:
         return Augmentation()
     return Augmentation(shape.image_shape, rotation=10, shift=0.1)
 
 
 def strong_augmentation(shape: DataShape) -> Augmentation:
-    """Images that are moved, turned, slanted and scaled; tables as they are."""
+    """Rotates, shifts, scales and shears more than `light_augmentation`; images only."""
     if shape.image_shape is None:
         return Augmentation()
     return Augmentation(shape.image_shape, rotation=15, shift=0.1, scale=0.1, shear=10)
 
 
 def laptop_pretraining(shape: DataShape) -> PretrainConfig:
-    """Fifty epochs of Adam on moved images; more for small data."""
+    """Trains 50 epochs with Adam on augmented images, more epochs for small data."""
     batches = steps_per_epoch(shape.n_samples, 256)
     return PretrainConfig(
         # Small data need more passes for the same number of steps.

@@ -15,7 +15,7 @@ from typing import IO, Protocol, runtime_checkable
 import numpy as np
 
 from dec_jax.data.images import MODES, find_images, height_and_width, read_image
-from dec_jax.validation import check_choice, check_samples, one_line
+from dec_jax.validation import check_choice, check_samples, one_line, require
 
 # Reading one row of a mapped file brings up to 16 pages around it into memory, 64 KiB. Each
 # reader copies this number of rows, and then gives back the pages, 4 MiB.
@@ -255,15 +255,11 @@ class ArrayRecordSource:
         dtype: str | np.dtype = "uint8",
         decode: Callable[[bytes], np.ndarray] | None = None,
     ) -> None:
-        try:
-            from array_record.python.array_record_data_source import (
-                ArrayRecordDataSource,
-            )
-        except ImportError as error:
-            raise ImportError(
-                "array_record files are read with array_record, which is not installed; "
-                "run pip install 'dec_jax[data]'."
-            ) from error
+        array_record = require(
+            "array_record.python.array_record_data_source",
+            extra="data",
+            task="reading array_record files",
+        )
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         files = [Path(path).expanduser() for path in given]
         for path in files:
@@ -272,7 +268,9 @@ class ArrayRecordSource:
         self.name = ", ".join(map(str, files[:1])) + (" ..." if files[1:] else "")
         self._decode = decode or partial(np.frombuffer, dtype=np.dtype(dtype))
         try:
-            self._records = ArrayRecordDataSource([str(path) for path in files])
+            self._records = array_record.ArrayRecordDataSource(
+                [str(path) for path in files]
+            )
             n = len(self._records)
         except Exception as error:
             raise ValueError(
@@ -343,13 +341,7 @@ class ImageFolderSource:
         size: int | Sequence[int],
         mode: str,
     ) -> None:
-        try:
-            import PIL  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                "Images are read with Pillow, which is not installed; run pip install "
-                "'dec_jax[images]'."
-            ) from error
+        require("PIL", extra="images", task="reading images")
         check_choice("mode", mode, MODES)
         height, width = height_and_width(size)
         self._folder = Path(folder).expanduser()

@@ -32,5 +32,7 @@ def test_rejects_no_neighbors(blobs):
 
 def test_rejects_a_machine_without_umap(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"pip install 'dec_jax\[umap\]'"):
+    with pytest.raises(
+        ImportError, match=r'needs umap-learn: pip install "dec_jax\[umap\]"'
+    ):
         umap_mixture(blobs[0], 4)

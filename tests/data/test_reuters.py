@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from dec_jax.data.load import DatasetNotFoundError, load_dataset, reuters
+from dec_jax.data import reuters
+from dec_jax.data.load import DatasetNotFoundError, load_dataset
 
 REAL_DATA = Path(os.environ.get("DEC_JAX_DATA", "no folder"))
 COUNTS = np.array([[2, 0, 1, 0], [1, 1, 0, 0], [0, 3, 0, 0], [5, 0, 0, 1]])
@@ -66,11 +67,11 @@ def test_a_damaged_file_is_refused(tmp_path, name):
     whole = path.read_bytes()
     path.write_bytes(whole[:-40])
     with pytest.raises(
-        ValueError, match=f"{name} is not an npz file: .*fetch it again"
+        ValueError, match=f"{name} is not an npz file: .*download it again"
     ):
         load_dataset("reuters21578", tmp_path)
     np.savez(path, something=[1])
-    with pytest.raises(ValueError, match=r"cannot be read \(.*fetch them again"):
+    with pytest.raises(ValueError, match=r"cannot be read \(.*download them again"):
         load_dataset("reuters21578", tmp_path)
 
 

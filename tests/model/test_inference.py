@@ -450,7 +450,9 @@ def test_save_rejects_metadata_that_json_would_change(path, metadata, message):
 )
 def test_files_rejects_a_missing_package_with_the_way_to_get_it(path, monkeypatch, use):
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(ImportError, match=r"pip install 'dec_jax\[model\]'"):
+    with pytest.raises(
+        ImportError, match=r'needs safetensors: pip install "dec_jax\[model\]"'
+    ):
         use(path)
 
 

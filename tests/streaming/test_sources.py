@@ -331,5 +331,5 @@ def test_image_folder_source_rejects_what_it_cannot_read(tmp_path):
 )
 def test_a_source_rejects_a_missing_package(module, extra, make, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"pip install 'dec_jax\[{extra}\]'"):
+    with pytest.raises(ImportError, match=rf'pip install "dec_jax\[{extra}\]"'):
         make(tmp_path)
