@@ -49,6 +49,7 @@ def test_the_work_is_what_was_asked_for():
         assert not config.augmentation.moves_pixels
 
 
+@pytest.mark.slow
 def test_phases_of_both_are_compared(peer):
     found = {row["case"]: row for row in end_to_end.measure(TINY, rounds=1)}
     assert list(found) == [

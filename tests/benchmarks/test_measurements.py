@@ -86,6 +86,7 @@ def test_kmeans_finds_clusters_as_good_as_the_peer():
     assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
 
 
+@pytest.mark.slow
 def test_seeds_are_measured_at_once_and_one_after_another(narrow):
     x = jnp.asarray(train_step.images(64))
     found = seeds.measure(x, 2, 32, "float32", rounds=1, at_once=2)

@@ -9,6 +9,7 @@ from dec_jax.networks.architecture import dense_architecture
 from dec_jax.recipes.dense import make_recipe
 
 
+@pytest.mark.slow
 def test_precision_compares_labels_and_scores(monkeypatch):
     small = dense_architecture(64, hidden=(32,), embedding_dim=5)
     monkeypatch.setattr(
