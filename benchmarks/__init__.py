@@ -1,1 +1,1 @@
-"""One runnable file per speed question: `python -m benchmarks.<name>`."""
+"""Benchmarks of speed and memory, one module a question: `python -m benchmarks.<name>`."""

@@ -1,16 +1,16 @@
-"""Convolutional autoencoders in a compiled loop: `python -m benchmarks.convolution`.
+"""Which operations suit convolutional autoencoders? `python -m benchmarks.convolution`.
 
-Milliseconds of one gradient step, several in a `lax.scan`: JAX's own convolution,
-transposed convolution and pooling beside those of `dec_jax.networks.convolution`; these with the
-gradients as convolutions, in the order of axes that XLA is fast with; and the same
-network in eager PyTorch, where it is installed. In alternating rounds after compilation.
-The gradients of JAX's last step are compared too.
+Milliseconds of one gradient step, of several in a `lax.scan`, with the operations of
+`dec_jax.networks`. There are three peers: JAX's own convolution, transposed convolution and
+pooling; our operations with gradients that are convolutions too, with the axes in the order
+that XLA is fast with; and the same network in eager PyTorch, where it is installed. All
+alternate after compilation. The gradients of the last step with JAX's own operations are
+compared with ours.
 """
 
 import itertools
-import statistics
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 from unittest import mock
@@ -19,9 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import arguments, in_turns, save
+from benchmarks.common import (
+    QUICK,
+    Benchmark,
+    Column,
+    in_turns,
+    medians,
+    new_row,
+    timed,
+)
+from benchmarks.tables import Row
 from dec_jax.networks import convolution, pooling
-from dec_jax.runs import provenance
 
 Pair = tuple[int, int]
 Params = list[jax.Array]
@@ -37,7 +45,7 @@ class Conv(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the operations take beside arrays."""
+        """Arguments of the operations in addition to arrays."""
         return {"strides": (self.stride, self.stride), "padding": self.padding}
 
 
@@ -66,7 +74,7 @@ QUICK_CASES = [("mnist pooled", 100), ("mnist strided", 256)]
 
 
 class Operations(NamedTuple):
-    """What differs between the two sides."""
+    """The operations that a network is built from."""
 
     conv2d: Callable[..., jax.Array]
     conv2d_transpose: Callable[..., jax.Array]
@@ -76,7 +84,7 @@ class Operations(NamedTuple):
 def jax_conv2d(
     x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: str
 ) -> jax.Array:
-    """`conv2d` of JAX."""
+    """JAX's own `conv2d`."""
     axes = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
         x, kernel, strides, padding.upper(), dimension_numbers=axes
@@ -86,7 +94,7 @@ def jax_conv2d(
 def jax_conv2d_transpose(
     x: jax.Array, kernel: jax.Array, *, output_shape: Pair, strides: Pair, padding: str
 ) -> jax.Array:
-    """`conv2d_transpose` of JAX; the nets here have its natural `output_shape`."""
+    """JAX's own `conv2d_transpose`, whose natural `output_shape` the networks here have."""
     axes = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_transpose(
         x,
@@ -99,7 +107,7 @@ def jax_conv2d_transpose(
 
 
 def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
-    """`max_pool` of JAX."""
+    """JAX's own `max_pool`."""
     window = (1, *pool_size, 1)
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
 
@@ -107,8 +115,9 @@ def jax_max_pool(x: jax.Array, pool_size: Pair) -> jax.Array:
 def x_by_convolution(
     sizes: convolution.Geometry, kernel: jax.Array, y: jax.Array
 ) -> jax.Array:
-    """x as a convolution of the dilated y with the flipped kernel."""
-    # One filter would be slow, a matrix times a vector: 2 x 2 pixels as four filters.
+    """Computes x as a convolution of the dilated y with the flipped kernel."""
+    # A single filter would be a slow product of a matrix and a vector. Each of four filters
+    # gives one pixel of a block of 2 x 2 instead.
     block = 2 if kernel.shape[2] == 1 and sizes.strides == (1, 1) else 1
     window = tuple(k + block - 1 for k in sizes.kernel)
     if any(k > n for k, n in zip(window, sizes.output, strict=True)):
@@ -135,7 +144,7 @@ def x_by_convolution(
 def kernel_by_convolution(
     sizes: convolution.Geometry, x: jax.Array, y: jax.Array
 ) -> jax.Array:
-    """The kernel as a convolution of x with the dilated y, channels as the batch."""
+    """Computes the kernel as a convolution of x with the dilated y; channels are the batch."""
     pads = [
         (low, (m - 1) * s + k - low - n)
         for n, k, s, (low, _), m in zip(*sizes, strict=True)
@@ -155,7 +164,7 @@ OURS = Operations(convolution.conv2d, convolution.conv2d_transpose, pooling.max_
 
 
 def init_params(key: jax.Array, encoder: list[Conv | None]) -> Params:
-    """Random kernels: the encoder's, then the decoder's in its order."""
+    """Draws kernels: those of the encoder, then those of the decoder, in their order."""
     shapes, channels = [], 1
     for layer in encoder:
         if layer:
@@ -172,7 +181,7 @@ def init_params(key: jax.Array, encoder: list[Conv | None]) -> Params:
 def reconstruction_loss(
     params: Params, x: jax.Array, encoder: list[Conv | None], operations: Operations
 ) -> jax.Array:
-    """Mean squared error of the autoencoder, rectified after every layer but the last."""
+    """Mean squared error of an autoencoder with ReLU after every layer but the last."""
     y, shapes, kernels = x, [], iter(params)
     for layer in encoder:
         shapes.append((y.shape[1], y.shape[2]))
@@ -195,7 +204,7 @@ def reconstruction_loss(
 def train(
     params: Params, x: jax.Array, *, name: str, side: str, steps: int
 ) -> tuple[Params, Params]:
-    """The parameters after some steps of gradient descent, and the last gradients."""
+    """Takes steps of gradient descent; returns the parameters and the last gradients."""
     operations = PEER if side == JAX else OURS
 
     def step(carry: tuple[Params, Params], _: None) -> tuple[Any, None]:
@@ -208,10 +217,14 @@ def train(
     return jax.lax.scan(step, (params, zeros), None, length=steps)[0]
 
 
+def _compiled(params: Params, x: jax.Array, **options: Any) -> Any:
+    return train.lower(params, x, **options).compile()
+
+
 def torch_steps(
     params: Params, x: jax.Array, name: str, steps: int
 ) -> Callable[[], float] | None:
-    """`train` in PyTorch from the same parameters: the last step's loss; None without it."""
+    """`train` in PyTorch, which returns the last loss; None where PyTorch is missing."""
     try:
         import torch
     except ImportError:
@@ -227,7 +240,7 @@ def torch_steps(
         size, strides = (layer.size, layer.size), (layer.stride, layer.stride)
         return convolution.geometry(tuple(shape), size, strides, layer.padding).pads
 
-    # Channels come first in PyTorch, in kernels those of the smaller image.
+    # PyTorch has channels first, and in kernels those of the smaller image before the others.
     kernels = [placed(w, (3, 2, 0, 1)) for w in params]
     images = placed(x, (0, 3, 1, 2))
 
@@ -253,20 +266,20 @@ def torch_steps(
         return functional.mse_loss(y, images)
 
     def one() -> float:
-        moved = [w.clone().requires_grad_() for w in kernels]
+        trained = [w.clone().requires_grad_() for w in kernels]
         for _ in range(steps):
-            loss = loss_of(moved)
-            gradients = torch.autograd.grad(loss, moved)
+            loss = loss_of(trained)
+            gradients = torch.autograd.grad(loss, trained)
             with torch.no_grad():
-                for w, gradient in zip(moved, gradients, strict=True):
+                for w, gradient in zip(trained, gradients, strict=True):
                     w -= 0.01 * gradient
         return loss.item()
 
     return one
 
 
-def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[dict[str, Any]]:
-    """Rows of ours beside each peer: medians, and how far the gradients are apart."""
+def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[Row]:
+    """A row for each peer: medians, and the largest difference of the gradients."""
     size, encoder = NETS[name]
     params_key, x_key = jax.random.split(jax.random.key(0))
     params = init_params(params_key, encoder)
@@ -274,71 +287,58 @@ def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[dict[str,
     programs: dict[str, Callable[[], object]] = {}
     compile_seconds, gradients = {}, {}
     for side in ("ours", CONVOLUTIONS, JAX):
-        start = time.perf_counter()
         replaced = GRADIENTS if side == CONVOLUTIONS else {}
         with mock.patch.dict(convolution.FUNCTIONS, replaced):
-            lowered = train.lower(params, x, name=name, side=side, steps=steps)
-        compiled = lowered.compile()
-        compile_seconds[side] = time.perf_counter() - start
+            compile_seconds[side], compiled = timed(
+                partial(_compiled, params, x, name=name, side=side, steps=steps)
+            )
         gradients[side] = compiled(params, x)[1]
-        programs[side] = partial(_ready, compiled, params, x)
+        programs[side] = partial(compiled, params, x)
     peer = torch_steps(params, x, name, steps)
     if peer is not None:
         programs[TORCH] = peer
         peer()
-    seconds = in_turns(programs, rounds)
-    milliseconds = {
-        side: 1e3 * statistics.median(took) / steps for side, took in seconds.items()
-    }
+    took = medians(in_turns(programs, rounds))
+    milliseconds = {side: 1e3 * seconds / steps for side, seconds in took.items()}
     differences = jax.tree.map(
         lambda a, b: float(jnp.abs(a - b).max() / jnp.abs(b).max()),
         gradients["ours"],
         gradients[JAX],
     )
     return [
-        {
-            "case": f"{name} batch={batch}, beside {side}",
-            "ours": milliseconds["ours"],
-            "peer": milliseconds[side],
-            "ratio": milliseconds[side] / milliseconds["ours"],
-            "limit_fraction": None,
-            "unit": "ms",
-            "compile": compile_seconds["ours"],
-            "gradient_difference": max(differences) if side == JAX else None,
-        }
+        new_row(
+            f"{name} batch={batch}, beside {side}",
+            "ms",
+            milliseconds["ours"],
+            milliseconds[side],
+            compile=compile_seconds["ours"],
+            gradient_difference=max(differences) if side == JAX else None,
+        )
         for side in programs
         if side != "ours"
     ]
 
 
-def _ready(compiled: Any, params: Params, x: jax.Array) -> None:
-    jax.block_until_ready(compiled(params, x))
-
-
-def main() -> None:
-    """Runs the cases and prints the table."""
-    parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--quick", action="store_true", help="two cases")
-    parser.add_argument("--steps", type=int, default=2, help="of one loop")
-    options = parser.parse_args()
-    print(f"device {provenance.device()}, ms a step, median of {options.rounds} rounds")
-    head = "case", "ours", "peer", "peer/ours", "compile s", "gradient difference"
-    print(f"{head[0]:40} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>9} {head[5]}")
-    rows = []
+def rows(options: Namespace) -> Iterator[Row]:
+    """The rows of each case."""
     for name, batch in QUICK_CASES if options.quick else CASES:
-        found = compare(name, batch, steps=options.steps, rounds=options.rounds)
-        rows += found
-        for row in found:
-            apart = row["gradient_difference"]
-            print(
-                f"{row['case']:40} {row['ours']:8.1f} {row['peer']:8.1f} "
-                f"{row['ratio']:9.1f} {row['compile']:9.1f} "
-                f"{'-' if apart is None else f'{apart:.0e}'}",
-                flush=True,
-            )
-    if options.save:
-        save("convolution", rows, vars(options))
+        yield from compare(name, batch, steps=options.steps, rounds=options.rounds)
 
+
+BENCHMARK = Benchmark(
+    "convolution",
+    __doc__,
+    rows,
+    rounds=3,
+    options={
+        "--quick": QUICK,
+        "--steps": {"default": 2, "help": "gradient steps in one program"},
+    },
+    columns=[
+        Column("compile s", "compile", ".1f"),
+        Column("gradients differ", "gradient_difference", ".0e"),
+    ],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

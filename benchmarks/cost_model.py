@@ -1,48 +1,48 @@
-"""What a step costs, on paper and measured: `python -m benchmarks.cost_model`.
+"""Does a model of FLOPs and bytes predict the speed? `python -m benchmarks.cost_model`.
 
-Flops, bytes moved in memory and bytes sent between devices, of each part of a run, as
-functions of n, d, k, the batch and the devices. Seconds follow from three rates: of
-matrix products, of memory, of the network. Here the first two are measured, and so are
-the seconds of a step and of a refresh, beside what the model says of them. `--plan`
-prints instead what a billion samples on 64 accelerators would take. SCALING.md explains.
+The model counts the FLOPs of each part of a run, the bytes that it moves in memory, and the
+bytes that it sends between devices, as functions of n, d, k, the batch size and the number
+of devices. Seconds follow from three rates: of matrix products, of memory and of the
+network. The first two are measured here, and so are training steps and refreshes, which the
+model's prediction ("peer") is compared with. `--plan` prints instead the prediction for a
+billion samples on 64 accelerators. SCALING.md explains the model.
 """
 
-import statistics
-import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import arguments, in_turns, save
-from benchmarks.train_step import clustering, images, limit, pretraining
-from dec_jax.runs import provenance
+from benchmarks import train_step
+from benchmarks.common import Benchmark, in_turns, medians, new_row
+from benchmarks.tables import Row
 
-WIDTHS = (784, 500, 500, 2000, 10)  # of the encoder; the decoder is its mirror
+WIDTHS = (784, 500, 500, 2000, 10)  # of the encoder; the decoder mirrors it
 CLUSTERS = 10
 FLOAT = 4  # bytes
 
 
 class Cost(NamedTuple):
-    """Of one device."""
+    """The work of one device."""
 
     flops: float  # of matrix products
     moved: float  # bytes read and written in its memory
     sent: float  # bytes that it sends
 
     def times(self, count: float) -> "Cost":
-        """So often."""
+        """The cost of so many repetitions."""
         return Cost(*(count * value for value in self))
 
 
 class Machine(NamedTuple):
-    """What one device can do."""
+    """The rates of one device."""
 
     flops: float  # a second, of matrix products
     moved: float  # bytes a second, memory
     sent: float  # bytes a second, to other devices
-    overlaps: bool  # the three go on at the same time
+    overlaps: bool  # whether the three take place at the same time
 
 
 # Half of the dense bfloat16 peak of 989 TFLOP/s, HBM of 3.35 TB/s (data sheet of the
@@ -51,7 +51,7 @@ H100 = Machine(0.5 * 989e12, 3.35e12, 50e9, overlaps=True)
 
 
 def seconds(cost: Cost, machine: Machine) -> float:
-    """The sum of the three parts, or the longest where they overlap."""
+    """Seconds of the three parts: their sum, or the longest where they overlap."""
     parts = [
         cost.flops / machine.flops,
         cost.moved / machine.moved,
@@ -61,23 +61,26 @@ def seconds(cost: Cost, machine: Machine) -> float:
 
 
 def weights(widths: Sequence[int] = WIDTHS) -> int:
-    """Of the encoder's products; biases are few."""
+    """Number of weights of the encoder, without its few biases."""
     return sum(a * b for a, b in zip(widths, widths[1:], strict=False))
 
 
 def all_reduce(size: float, devices: int) -> float:
-    """Bytes that each device sends in a ring, for a sum of `size` bytes."""
+    """Bytes that each device sends to sum arrays of `size` bytes in a ring."""
     return 2 * (devices - 1) / devices * size
 
 
 def pretraining_step(batch: int, devices: int = 1, *, own_rows: bool = False) -> Cost:
-    """Encoder and decoder forward and backward, Adam; the batch is that of all devices.
+    """Cost of a step of encoder and decoder, forward and backward, with Adam.
 
-    Its samples are drawn from all rows and brought to where they are needed; `own_rows`:
-    as if each device drew from the rows that it holds.
+    Args:
+      batch: samples of all devices together.
+      devices: number of devices.
+      own_rows: whether each device draws from the rows that it holds. Else samples are drawn
+        from all rows and sent to the devices that need them.
     """
     parameters, rows = 2 * weights(), batch / devices
-    # 2 flops a weight and sample forward, 4 backward, but for the gradient by the pixels.
+    # 2 flops a weight and sample forward, 4 backward, without the gradient by the pixels.
     flops = rows * (6 * parameters - 2 * WIDTHS[0] * WIDTHS[1])
     # Weights are read twice; gradients written; Adam reads four arrays, writes three.
     moved = (2 + 1 + 7) * FLOAT * parameters + _activations(rows, both=True)
@@ -85,7 +88,7 @@ def pretraining_step(batch: int, devices: int = 1, *, own_rows: bool = False) ->
 
 
 def clustering_step(batch: int, devices: int = 1, *, own_rows: bool = False) -> Cost:
-    """Encoder and soft assignment, forward and backward, SGD with momentum."""
+    """Cost of a step of encoder and soft assignment, with SGD and momentum."""
     parameters, rows = weights(), batch / devices
     flops = rows * (6 * parameters - 2 * WIDTHS[0] * WIDTHS[1])
     flops += rows * 6 * WIDTHS[-1] * CLUSTERS
@@ -94,7 +97,7 @@ def clustering_step(batch: int, devices: int = 1, *, own_rows: bool = False) -> 
 
 
 def refresh(n_samples: int, devices: int = 1) -> Cost:
-    """z, q and p of all samples: one pass forward, and k sums over the devices."""
+    """Cost of z, q and p of all samples: one forward pass, and k sums over the devices."""
     rows = n_samples / devices
     flops = rows * 2 * (weights() + WIDTHS[-1] * CLUSTERS)
     # Each layer is written and read; q is read and p written.
@@ -103,7 +106,7 @@ def refresh(n_samples: int, devices: int = 1) -> Cost:
 
 
 def lloyd_iteration(n_samples: int, restarts: int = 20, devices: int = 1) -> Cost:
-    """k-means on z: distances, and the sums of the samples of each cluster."""
+    """Cost of an iteration of k-means on z: distances, and the sums of each cluster."""
     rows, d = n_samples / devices, WIDTHS[-1]
     flops = restarts * rows * 4 * d * CLUSTERS
     # Of each block of samples, the scores of all restarts are written and read twice.
@@ -113,62 +116,51 @@ def lloyd_iteration(n_samples: int, restarts: int = 20, devices: int = 1) -> Cos
 
 
 def _activations(rows: float, *, both: bool) -> float:
-    """Bytes of a step beside its weights: each layer's output and gradient, in and out."""
+    """Bytes of each layer's output and gradient, written and read, and of the samples."""
     layers = sum(WIDTHS[1:]) + (sum(WIDTHS[:-1]) if both else 0)
     return rows * (WIDTHS[0] + 4 * FLOAT * layers)
 
 
 def _sent(batch: int, parameters: int, devices: int) -> float:
-    """Gradients in float32, the bytes of the batch, and its rows of p."""
+    """Bytes sent in a step: gradients in float32, the samples, and their rows of p."""
     picked = batch * (WIDTHS[0] + FLOAT * CLUSTERS)
     return all_reduce(FLOAT * parameters, devices) + all_reduce(picked, devices)
 
 
 def memory_rate() -> float:
-    """Bytes a second of adding two arrays far larger than any cache, now."""
+    """Measures the bytes a second of a sum of two arrays far larger than any cache."""
     a = jnp.ones(2**26)
     add = jax.jit(lambda a, b: a + b)
-    add(a, a).block_until_ready()
-    found = []
-    for _ in range(3):
-        start = time.perf_counter()
-        add(a, a).block_until_ready()
-        found.append(2 * a.nbytes / (time.perf_counter() - start))
-    return statistics.median(found)
+    program = {"add": lambda: add(a, a)}
+    in_turns(program, 1)  # compiles
+    return 2 * a.nbytes / medians(in_turns(program, 3))["add"]
 
 
-def measure(batch: int, rounds: int) -> list[dict[str, Any]]:
-    """Samples a second of both kinds of steps, measured and as the model has them."""
-    data = images()
-    x = jnp.asarray(data)
+def measure(batch: int, rounds: int) -> list[Row]:
+    """Samples a second of pretraining and clustering, measured and predicted."""
+    x = jnp.asarray(train_step.images(train_step.SAMPLES))
     programs = {
-        "pretraining": pretraining(x, batch, "float32", moved=False),
-        "clustering": clustering(x, batch, "float32"),
+        "pretraining": train_step.pretraining(x, batch, "float32", augmented=False),
+        "clustering": train_step.clustering(x, batch, "float32"),
     }
-    for program in programs.values():
-        program()
-    took = in_turns(programs, rounds)
-    here = Machine(1e9 * limit("float32")(), memory_rate(), 1.0, overlaps=False)
-    steps = len(data) // batch
+    in_turns(programs, 1)  # compiles
+    took = medians(in_turns(programs, rounds))
+    flops = 1e9 * train_step.limit("float32")()
+    here = Machine(flops, memory_rate(), 1.0, overlaps=False)
+    steps = len(x) // batch
     costs = {
         "pretraining": [pretraining_step(batch).times(steps)],
-        "clustering": [clustering_step(batch).times(steps), refresh(len(data))],
+        "clustering": [clustering_step(batch).times(steps), refresh(len(x))],
     }
-    rows = []
-    for name, parts in costs.items():
-        rate = len(data) / statistics.median(took[name])
-        modeled = len(data) / sum(seconds(cost, here) for cost in parts)
-        rows.append(
-            {
-                "case": f"{name}, batch {batch}",
-                "ours": rate,
-                "peer": modeled,
-                "ratio": rate / modeled,
-                "limit_fraction": None,
-                "unit": "samples/s",
-            }
+    return [
+        new_row(
+            f"{name}, batch {batch}",
+            "samples/s",
+            len(x) / took[name],
+            len(x) / sum(seconds(cost, here) for cost in parts),
         )
-    return rows
+        for name, parts in costs.items()
+    ]
 
 
 def plan(
@@ -178,7 +170,7 @@ def plan(
     batch_of_device: int = 4096,
     machine: Machine = H100,
 ) -> str:
-    """What each part of the recipe `dec` would take, as a table."""
+    """Predicts the cost of each part of the recipe `dec`, as a table in Markdown."""
     batch = batch_of_device * devices
     steps = -(-n_samples // batch)
     settings: dict[str, Any] = {"batch": batch, "devices": devices}
@@ -207,27 +199,37 @@ def plan(
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures and prints a table, or the plan."""
-    parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--batch", type=int, nargs="+", default=[256, 1024, 4096])
-    what = "a billion samples on 64 accelerators, on paper"
-    parser.add_argument("--plan", action="store_true", help=what)
-    options = parser.parse_args()
+def prepare(options: Namespace) -> None:
+    """Prints the plan in place of a measurement."""
     if options.plan:
         print(plan())
-        return
-    print(f"samples/s on {provenance.device()}, float32\n{'case':<26}measured   model")
-    rows = []
-    for batch in options.batch:
-        for row in measure(batch, options.rounds):
-            rows.append(row)
-            print(
-                f"{row['case']:<26}{row['ours']:>8.0f}{row['peer']:>8.0f}", flush=True
-            )
-    if options.save:
-        save("cost_model", rows, vars(options))
+        raise SystemExit
 
+
+def rows(options: Namespace) -> Iterator[Row]:
+    """All batch sizes."""
+    for batch in options.batch:
+        yield from measure(batch, options.rounds)
+
+
+BENCHMARK = Benchmark(
+    "cost_model",
+    __doc__,
+    rows,
+    rounds=5,
+    options={
+        "--batch": {
+            "nargs": "+",
+            "default": [256, 1024, 4096],
+            "help": "samples in a step",
+        },
+        "--plan": {
+            "action": "store_true",
+            "help": "print the estimate for a billion samples on 64 accelerators instead",
+        },
+    },
+    prepare=prepare,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,23 +1,24 @@
-"""A whole run of DEC, seconds by phase: `python -m benchmarks.end_to_end`.
+"""How long does a whole run of DEC take, phase by phase? `python -m benchmarks.end_to_end`.
 
-The recipe `dec` on MNIST, 784-500-500-2000-10 in batches of 256, by the functions that the
-experiments call, with fixed work: no tolerance ends it early. The peer is the DEC of ClustPy
-(`pip install clustpy`), where it is installed: the same data, network, batch, epochs and
-restarts of k-means. Images are not moved here, as the peer does not move them. All take
-turns; medians of the rounds. A turn that compiles comes first and is told beside.
+Seconds of the recipe `dec` on MNIST, 784-500-500-2000-10 in batches of 256, without
+augmentation and with a fixed number of epochs, as no tolerance ends clustering early. The
+peer is the DEC of ClustPy (`pip install clustpy`), where it is installed, with the same data,
+network, batch size, epochs and restarts of k-means. All alternate; the numbers are medians of
+the rounds. A turn that compiles comes first and has columns of its own.
 
-What the peer does in another way: p comes from each minibatch alone, where the paper and
-ours refresh it from all samples; its steps are Adam's, of its own default learning rates;
-k-means at its end clusters z once more, for labels that are not scored here. Its phases are
-those that its public functions tell apart: a pretrained network can be given to DEC, and
-the class that finds the first centroids. The accuracy of both stands beside the times. So
-short a run is no measure of what either method reaches.
+ClustPy differs in four ways. It computes p from each minibatch alone, where the paper and this
+library refresh it from all samples. Its optimizer is Adam with learning rates of its own. At
+the end it runs k-means on z once more, for labels that are not scored here. And it has fewer
+phases, those that its public functions separate: DEC takes a pretrained network, and the class
+that finds the first centroids. The accuracy of both is reported too, but after so few epochs it
+does not show what either method reaches.
 """
 
 import contextlib
 import io
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,21 +28,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import arguments, save
+from benchmarks.common import Benchmark, Column, new_row
+from benchmarks.tables import Row
+from benchmarks.train_step import CLUSTERS, WIDTH, dec_recipe
 from dec_jax.clustering.kmeans import k_means
 from dec_jax.data.load import DatasetNotFoundError, load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.autoencoder import embed
 from dec_jax.networks.precision import PRECISIONS
-from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
-from dec_jax.runs import provenance
-from dec_jax.training.augmentation import Augmentation
+from dec_jax.recipes.dense import Recipe
+from dec_jax.runs.errors import UsageError, check_least
 from dec_jax.training.cluster import train
-from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.training.state import init_state
 
-BATCH, CLUSTERS, SIDE = 256, 10, 28
+BATCH = 256
 PHASES = (
     "load",
     "pretraining",
@@ -52,11 +53,10 @@ PHASES = (
     "total",
 )
 PEER = "ClustPy"
-LEAST = {"rows": CLUSTERS, "epochs": 1, "clustering_epochs": 1}
 
 
 class Settings(NamedTuple):
-    """How much work is done; the same for all."""
+    """The amount of work, which is the same for all."""
 
     rows: int
     epochs: int  # of pretraining
@@ -65,32 +65,32 @@ class Settings(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One turn."""
+    """The measurements of one turn."""
 
-    seconds: dict[str, float]  # by phase; those that cannot be told apart are missing
+    seconds: dict[str, float]  # by phase, of those that can be separated
     accuracy: float
 
 
 class Clock:
-    """Seconds of one phase after the other."""
+    """Measures the seconds of one phase after the other."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._began = self._last = time.perf_counter()
 
     def end(self, phase: str) -> None:
-        """The phase ends here, and the next one begins."""
+        """Ends this phase and begins the next one."""
         now = time.perf_counter()
         self.seconds[phase] = now - self._last
         self._last = now
 
     def total(self) -> dict[str, float]:
-        """All phases, and how long they took together."""
+        """Seconds of each phase, and of all together."""
         return {**self.seconds, "total": self._last - self._began}
 
 
 def has_mnist() -> bool:
-    """Whether MNIST is here or can be had."""
+    """Reports whether MNIST is here or can be downloaded."""
     try:
         load_dataset("mnist")
     except DatasetNotFoundError:
@@ -99,7 +99,7 @@ def has_mnist() -> bool:
 
 
 def digits(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Images in bytes, and their classes."""
+    """Loads or makes images in bytes, and their classes."""
     if not settings.mnist:
         return made_up(settings.rows)
     data = load_dataset("mnist")
@@ -108,47 +108,33 @@ def digits(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def made_up(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy copies of ten patterns, in bytes, and which pattern each one is."""
+    """Makes noisy copies of ten patterns, in bytes, and the number of each one's pattern."""
     rng = np.random.default_rng(0)
-    patterns = rng.integers(0, 192, (CLUSTERS, SIDE * SIDE), dtype=np.uint8)
+    patterns = rng.integers(0, 192, (CLUSTERS, WIDTH), dtype=np.uint8)
     labels = np.arange(rows, dtype=np.int32) % CLUSTERS
-    noise = rng.integers(0, 64, (rows, SIDE * SIDE), dtype=np.uint8)
+    noise = rng.integers(0, 64, (rows, WIDTH), dtype=np.uint8)
     return patterns[labels] + noise, labels
 
 
 def recipe_of(settings: Settings, precision: str) -> Recipe:
-    """The recipe `dec` with as much work as asked for, on images as they are."""
-    shape = DataShape(settings.rows, SIDE * SIDE, (SIDE, SIDE, 1))
-    recipe = make_recipe("dec", shape)
+    """The recipe `dec` with this amount of work, without augmentation."""
+    recipe = dec_recipe(settings.rows, BATCH, precision, augmented=False)
     assert isinstance(recipe.pretrain, PretrainConfig)
-    still: dict[str, Any] = {"augmentation": Augmentation(), "batch_size": BATCH}
     return replace(
         recipe,
-        architecture=replace(recipe.architecture, precision=precision),
-        pretrain=replace(recipe.pretrain, epochs=settings.epochs, **still),
-        train=replace(
-            recipe.train,
-            update_interval=steps_per_epoch(settings.rows, BATCH),
-            max_intervals=settings.clustering_epochs,
-            tolerance=0.0,
-            **still,
-        ),
+        pretrain=replace(recipe.pretrain, epochs=settings.epochs),
+        train=replace(recipe.train, max_intervals=settings.clustering_epochs),
     )
 
 
 _embed = jax.jit(embed, static_argnames="architecture")
 
 
-def ours(settings: Settings, precision: str) -> Run:
-    """All phases of ours."""
-    recipe = recipe_of(settings, precision)
+def run_stages(key: jax.Array, x: jax.Array, recipe: Recipe, clock: Clock) -> Any:
+    """Pretrains, runs k-means on z, and trains; returns the labels."""
+    pretrain_key, kmeans_key, train_key = jax.random.split(key, 3)
     network, config = recipe.architecture, recipe.train
     assert isinstance(recipe.pretrain, PretrainConfig)
-    pretrain_key, kmeans_key, train_key = jax.random.split(jax.random.key(0), 3)
-    clock = Clock()
-    images, classes = digits(settings)
-    x = jax.block_until_ready(jnp.asarray(images))
-    clock.end("load")
     params, _ = pretrain_end_to_end(
         pretrain_key, x, architecture=network, config=recipe.pretrain
     )
@@ -163,7 +149,7 @@ def ours(settings: Settings, precision: str) -> Run:
         objective=recipe.objective,
         config=config,
     )
-    # The last interval ends the phase; what `train` does after it are the final labels.
+    # After the last interval, `train` computes the final labels.
     result = train(
         state,
         x,
@@ -173,15 +159,26 @@ def ours(settings: Settings, precision: str) -> Run:
         on_interval=lambda state, history: clock.end(f"interval {int(state.step)}"),
     )
     clock.end("final labels")
+    return result.labels
+
+
+def ours(settings: Settings, precision: str) -> Run:
+    """A turn of this library."""
+    recipe = recipe_of(settings, precision)
+    clock = Clock()
+    images, classes = digits(settings)
+    x = jax.block_until_ready(jnp.asarray(images))
+    clock.end("load")
+    labels = run_stages(jax.random.key(0), x, recipe, clock)
     seconds = clock.total()
     intervals = [name for name in seconds if name.startswith("interval")]
     seconds["clustering"] = sum(seconds.pop(name) for name in intervals)
     seconds[PHASES[5]] = seconds["clustering"] + seconds["final labels"]
-    return Run(seconds, clustering_accuracy(classes, result.labels))
+    return Run(seconds, clustering_accuracy(classes, labels))
 
 
 def clustpy(settings: Settings) -> Callable[[], Run] | None:
-    """All phases of ClustPy's DEC; None where it is missing."""
+    """A turn of ClustPy's DEC; None where it is missing."""
     try:
         import torch
         from clustpy.deep import DEC
@@ -207,7 +204,7 @@ def clustpy(settings: Settings) -> Callable[[], Run] | None:
         clock.end("pretraining")
 
         class TimedKMeans(KMeans):
-            """Tells when the first centroids are found."""
+            """Ends the phase when the first centroids are found."""
 
             def fit(self, *args: Any, **options: Any) -> Any:
                 super().fit(*args, **options)
@@ -229,7 +226,7 @@ def clustpy(settings: Settings) -> Callable[[], Run] | None:
         return Run(clock.total(), clustering_accuracy(classes, method.dec_labels_))
 
     def quietly() -> Run:
-        # It prints what it does, and its bars.
+        # ClustPy prints messages and progress bars.
         nowhere = io.StringIO()
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             return run()
@@ -237,8 +234,8 @@ def clustpy(settings: Settings) -> Callable[[], Run] | None:
     return quietly
 
 
-def measure(settings: Settings, rounds: int) -> list[dict[str, Any]]:
-    """The rows of each precision of ours; the peer, which has one, beside float32."""
+def measure(settings: Settings, rounds: int) -> list[Row]:
+    """The rows of each precision; the peer, which has one, is next to float32."""
     programs: dict[str, Callable[[], Run]] = {
         precision: partial(ours, settings, precision) for precision in PRECISIONS
     }
@@ -246,7 +243,7 @@ def measure(settings: Settings, rounds: int) -> list[dict[str, Any]]:
     if peer is not None:
         programs[PEER] = peer
     turns: dict[str, list[Run]] = {name: [] for name in programs}
-    # Before the rounds, a turn that compiles.
+    # The first turn compiles.
     for _ in range(1 + rounds):
         for name, program in programs.items():
             turns[name].append(program())
@@ -255,93 +252,79 @@ def measure(settings: Settings, rounds: int) -> list[dict[str, Any]]:
         theirs = turns.get(PEER) if precision == "float32" else None
         for phase in PHASES:
             rows.append(row(f"{phase}, {precision}", phase, turns[precision], theirs))
-        rows.append(accuracy_row(precision, turns[precision], theirs))
+        # Shows a program that is fast and wrong.
+        peer_accuracy = None if theirs is None else theirs[-1].accuracy
+        accuracy = turns[precision][-1].accuracy
+        rows.append(
+            new_row(
+                f"accuracy, {precision}",
+                "ACC",
+                accuracy,
+                peer_accuracy,
+                first_call=None,
+                peer_first_call=None,
+            )
+        )
     return rows
 
 
-def row(
-    case: str, phase: str, mine: list[Run], theirs: list[Run] | None
-) -> dict[str, Any]:
+def row(case: str, phase: str, mine: list[Run], theirs: list[Run] | None) -> Row:
     """Seconds of one phase: of the turn that compiles, and the median of the others."""
 
     def median(runs: list[Run]) -> float:
         return statistics.median(run.seconds[phase] for run in runs[1:])
 
-    # The files are read by the same function in both.
+    # The same function reads the files for both.
     if theirs is not None and (phase == "load" or phase not in theirs[0].seconds):
         theirs = None
-    peer = None if theirs is None else median(theirs)
-    return {
-        "case": case,
-        "ours": median(mine),
-        "peer": peer,
-        "ratio": None if peer is None else peer / median(mine),
-        "limit_fraction": None,
-        "unit": "s",
-        "first_call": mine[0].seconds[phase],
-        "peer_first_call": None if theirs is None else theirs[0].seconds[phase],
-    }
-
-
-def accuracy_row(
-    precision: str, mine: list[Run], theirs: list[Run] | None
-) -> dict[str, Any]:
-    """What the last turns found: what is fast and wrong shows here."""
-    return {
-        "case": f"accuracy, {precision}",
-        "ours": mine[-1].accuracy,
-        "peer": None if theirs is None else theirs[-1].accuracy,
-        "ratio": None,
-        "limit_fraction": None,
-        "unit": "ACC",
-        "first_call": None,
-        "peer_first_call": None,
-    }
-
-
-def line(row: dict[str, Any]) -> str:
-    """A row as it is printed."""
-    names = ("ours", "peer", "ratio", "first_call", "peer_first_call")
-    cells = ["-" if row[name] is None else f"{row[name]:.2f}" for name in names]
-    return f"{row['case']:<40}{row['unit']:<5}" + "".join(f"{c:>10}" for c in cells)
-
-
-def main() -> None:
-    """Measures and prints a table."""
-    parser = arguments(__doc__, rounds=3)
-    for name, default, text in (
-        ("rows", 10_000, "images"),
-        ("epochs", 1, "passes over them in pretraining"),
-        ("clustering-epochs", 2, "passes over them in clustering"),
-    ):
-        text += f" (default {default})"
-        parser.add_argument(
-            f"--{name}", metavar="N", type=int, default=default, help=text
-        )
-    options = parser.parse_args()
-    for name, least in (("rounds", 1), *LEAST.items()):
-        if getattr(options, name) < least:
-            option = name.replace("_", "-")
-            raise SystemExit(
-                f"--{option} must be at least {least}, got {getattr(options, name)}."
-            )
-    settings = Settings(
-        *(options.rows, options.epochs, options.clustering_epochs), has_mnist()
+    return new_row(
+        case,
+        "s",
+        median(mine),
+        None if theirs is None else median(theirs),
+        first_call=mine[0].seconds[phase],
+        peer_first_call=None if theirs is None else theirs[0].seconds[phase],
     )
-    present = len(digits(settings)[0])
-    if present < settings.rows:
-        raise SystemExit(f"--rows {settings.rows}: MNIST has {present:,} images.")
-    data = "MNIST" if settings.mnist else "made-up bytes, as MNIST is not here"
-    print(
-        f"{settings.rows:,} rows of {data}, on {provenance.device()}, jax "
-        f"{jax.__version__}\n{'':<45}{'ours':>10}{PEER:>10}{'ratio':>10}"
-        f"{'first':>10}{'theirs':>10}"
-    )
-    rows = measure(settings, options.rounds)
-    print("\n".join(map(line, rows)))
-    if options.save:
-        save("end_to_end", rows, {**vars(options), "data": data})
 
+
+def prepare(options: Namespace) -> None:
+    """Checks the options and chooses the images."""
+    check_least(vars(options), rows=CLUSTERS, epochs=1, clustering_epochs=1)
+    mnist = has_mnist()
+    options.data = "MNIST" if mnist else "made-up bytes, as MNIST is not here"
+    present = len(digits(settings_of(options))[0])
+    if present < options.rows:
+        raise UsageError(f"--rows {options.rows}: MNIST has {present:,} images.")
+    print(f"{options.rows:,} rows of {options.data}")
+
+
+def settings_of(options: Namespace) -> Settings:
+    """The amount of work that the options ask for."""
+    work = (options.rows, options.epochs, options.clustering_epochs)
+    return Settings(*work, mnist=options.data == "MNIST")
+
+
+def rows(options: Namespace) -> list[Row]:
+    """All phases, in both precisions."""
+    return measure(settings_of(options), options.rounds)
+
+
+BENCHMARK = Benchmark(
+    "end_to_end",
+    __doc__,
+    rows,
+    rounds=3,
+    options={
+        "--rows": {"default": 10_000, "help": "number of images"},
+        "--epochs": {"default": 1, "help": "epochs of pretraining"},
+        "--clustering-epochs": {"default": 2, "help": "epochs of clustering"},
+    },
+    columns=[
+        Column("first call s", "first_call", ".2f"),
+        Column("peer's first call", "peer_first_call", ".2f"),
+    ],
+    prepare=prepare,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,19 +1,21 @@
-"""Seconds of `k_means` beside scikit-learn's `KMeans`: `python -m benchmarks.kmeans`.
+"""Is `k_means` as fast as scikit-learn's `KMeans`? `python -m benchmarks.kmeans`.
 
-Both run the same number of restarts of greedy k-means++ and Lloyd's algorithm to the
-same tolerance, in alternating rounds with the seeds 0, 1, ...; compile time is apart.
+Seconds of the same number of restarts of greedy k-means++ and Lloyd's algorithm, to the
+same tolerance, in alternating rounds with the seeds 0, 1, ... The seconds of compilation
+are a column of their own.
 """
 
 import statistics
-import time
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.cluster import KMeans
 
-from benchmarks.rows import arguments, save
+from benchmarks.common import QUICK, Benchmark, Column, new_row, timed
+from benchmarks.tables import Row
 from dec_jax.clustering.kmeans import k_means
 
 # kind, n, d, k; uint8 rows have the size of MNIST pixels.
@@ -40,60 +42,53 @@ def samples(kind: str, n: int, d: int, k: int) -> np.ndarray:
     return np.clip(40 * x + 80, 0, 255).astype(np.uint8) if kind == "uint8" else x
 
 
-def compare(
-    kind: str, n: int, d: int, k: int, *, n_init: int, rounds: int
-) -> dict[str, Any]:
+def compare(kind: str, n: int, d: int, k: int, *, n_init: int, rounds: int) -> Row:
     """One row: medians over the rounds, and the ratio of the inertias."""
+    from sklearn.cluster import KMeans
+
     x = samples(kind, n, d, k)
     x_device, x_float = jnp.asarray(x), x.astype(np.float32)
-    start = time.perf_counter()
-    jax.block_until_ready(k_means(jax.random.key(0), x_device, k, n_init=n_init))
-    first = time.perf_counter() - start
+    own = partial(k_means, z=x_device, n_clusters=k, n_init=n_init)
+    first, _ = timed(partial(own, jax.random.key(0)))
     ours, peer, inertias = [], [], []
     for seed in range(rounds):
-        start = time.perf_counter()
-        result = k_means(jax.random.key(seed), x_device, k, n_init=n_init)
-        jax.block_until_ready(result)
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        fitted = KMeans(k, n_init=n_init, random_state=seed).fit(x_float)
-        peer.append(time.perf_counter() - start)
+        seconds, result = timed(partial(own, jax.random.key(seed)))
+        ours.append(seconds)
+        model = KMeans(k, n_init=n_init, random_state=seed)
+        seconds, fitted = timed(partial(model.fit, x_float))
+        peer.append(seconds)
         inertias.append(float(result.inertia) / fitted.inertia_)
-    return {
-        "case": f"{kind} n={n} d={d} k={k} n_init={n_init}",
-        "ours": statistics.median(ours),
-        "peer": statistics.median(peer),
-        "ratio": statistics.median(peer) / statistics.median(ours),
-        "limit_fraction": None,
-        "unit": "s",
-        "compile": first - ours[0],
-        "inertia_ratio": statistics.median(inertias),
-    }
+    return new_row(
+        f"{kind} n={n} d={d} k={k} n_init={n_init}",
+        "s",
+        statistics.median(ours),
+        statistics.median(peer),
+        compile=first - ours[0],
+        inertia_ratio=statistics.median(inertias),
+    )
 
 
-def main() -> None:
-    """Runs the cases and prints the table."""
-    parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--quick", action="store_true", help="two cases, 3 restarts")
-    parser.add_argument("--n-init", type=int, help="restarts; 20, or 3 when quick")
-    options = parser.parse_args()
+def rows(options: Namespace) -> Iterator[Row]:
+    """A row for each case."""
     n_init = options.n_init or (3 if options.quick else 20)
-    device = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    print(f"device {device}, seconds, median of {options.rounds} rounds")
-    head = "case", "ours", "peer", "peer/ours", "compile", "inertia ours/peer"
-    print(f"{head[0]:42} {head[1]:>8} {head[2]:>8} {head[3]:>9} {head[4]:>8} {head[5]}")
-    rows = []
     for case in QUICK_CASES if options.quick else CASES:
-        row = compare(*case, n_init=n_init, rounds=options.rounds)
-        rows.append(row)
-        print(
-            f"{row['case']:42} {row['ours']:8.3f} {row['peer']:8.3f} {row['ratio']:9.2f} "
-            f"{row['compile']:8.2f} {row['inertia_ratio']:.5f}",
-            flush=True,
-        )
-    if options.save:
-        save("kmeans", rows, vars(options))
+        yield compare(*case, n_init=n_init, rounds=options.rounds)
 
+
+BENCHMARK = Benchmark(
+    "kmeans",
+    __doc__,
+    rows,
+    rounds=3,
+    options={
+        "--quick": QUICK,
+        "--n-init": {"type": int, "help": "restarts (default 20, with --quick 3)"},
+    },
+    columns=[
+        Column("compile s", "compile", ".2f"),
+        Column("inertia / peer's", "inertia_ratio", ".5f"),
+    ],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

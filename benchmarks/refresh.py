@@ -1,19 +1,30 @@
-"""q and p of all samples, what a refresh does to z: `python -m benchmarks.refresh`.
+"""How fast are q and p of all samples, and what memory do they take?
 
-Samples a second, and the memory of the compiled program. The limits: as many bytes as z,
-q and p have, half of them read and half of them written; and those bytes themselves, as
-nothing else has to be held. Both programs take turns, several rounds; medians.
+    python -m benchmarks.refresh
+
+Samples a second of the computation of q and p from z, and the memory of the compiled
+program. The limit of the speed is a copy that reads and writes half as many bytes each as
+z, q and p have together. The limit of the memory is those bytes, as nothing else has to be
+held. Both programs alternate; the numbers are medians of the rounds.
 """
 
-import statistics
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import arguments, in_turns, save
+from benchmarks.common import (
+    QUICK,
+    Benchmark,
+    Column,
+    in_turns,
+    medians,
+    new_row,
+    planned_bytes,
+)
+from benchmarks.tables import Row
 from dec_jax.clustering.assignment import soft_assignment, target_distribution
-from dec_jax.runs import provenance
 
 WIDTH = 10
 # n, k.
@@ -22,13 +33,13 @@ QUICK_CASES = CASES[:2]
 
 
 def q_and_p(z: jax.Array, centroids: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Equations 1 and 3."""
+    """Computes equations 1 and 3 of Xie et al. (2016)."""
     q = soft_assignment(z, centroids)
     return q, target_distribution(q)
 
 
-def measure(n: int, k: int, rounds: int) -> list[dict[str, Any]]:
-    """A row of speed and one of memory."""
+def measure(n: int, k: int, rounds: int) -> list[Row]:
+    """A row for the speed and one for the memory."""
     z_key, centroids_key = jax.random.split(jax.random.key(0))
     z = jax.random.normal(z_key, (n, WIDTH))
     centroids = jax.random.normal(centroids_key, (k, WIDTH))
@@ -36,70 +47,49 @@ def measure(n: int, k: int, rounds: int) -> list[dict[str, Any]]:
     needed = 4 * n * (WIDTH + 2 * k)
     block = jnp.zeros(needed // 8, jnp.float32)
     copied = jax.jit(lambda block: block + 1)
-    programs = {
-        "ours": lambda: jax.block_until_ready(compiled(z, centroids)),
-        "copy": lambda: jax.block_until_ready(copied(block)),
-    }
-    in_turns(programs, 1)  # the first touch of memory
-    seconds = {
-        name: statistics.median(found)
-        for name, found in in_turns(programs, rounds).items()
-    }
+    programs = {"ours": lambda: compiled(z, centroids), "copy": lambda: copied(block)}
+    in_turns(programs, 1)  # the first use of the memory
+    seconds = medians(in_turns(programs, rounds))
     memory = compiled.memory_analysis()
     assert memory is not None  # as on CPU, GPU and TPU
-    held = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
-    case = f"n={n:,} k={k}"
+    held = planned_bytes(compiled)
     return [
-        {
-            "case": case,
-            "ours": n / seconds["ours"],
-            "peer": None,
-            "ratio": None,
-            "limit_fraction": seconds["copy"] / seconds["ours"],
-            "unit": "samples/s",
-            "seconds": seconds["ours"],
-        },
-        {
-            "case": f"{case}, memory",
-            "ours": held / 1e6,
-            "peer": None,
-            "ratio": None,
-            "limit_fraction": needed / held,
-            "unit": "MB",
-            "temporary_bytes": memory.temp_size_in_bytes,
-            "z_q_p_bytes": needed,
-        },
+        new_row(
+            f"n={n:,} k={k}",
+            "samples/s",
+            n / seconds["ours"],
+            limit_fraction=seconds["copy"] / seconds["ours"],
+            seconds=seconds["ours"],
+        ),
+        new_row(
+            f"n={n:,} k={k}, memory",
+            "MB",
+            held / 1e6,
+            limit_fraction=needed / held,
+            temporary_bytes=memory.temp_size_in_bytes,
+            z_q_p_bytes=needed,
+        ),
     ]
 
 
-def main() -> None:
-    """Measures and prints a table."""
-    parser = arguments(__doc__, rounds=9)
-    parser.add_argument("--quick", action="store_true", help="two cases")
-    options = parser.parse_args()
-    print(f"q and p on {provenance.device()}, jax {jax.__version__}")
-    print(
-        f"{'case':<18}{'seconds':>10}{'samples/s':>13}{'of copy':>9}{'z, q, p MB':>12}"
-        f"{'held MB':>9}{'temporary':>11}"
-    )
-    rows = []
+def rows(options: Namespace) -> Iterator[Row]:
+    """Two rows for each case."""
     for n, k in QUICK_CASES if options.quick else CASES:
-        speed, memory = measure(n, k, options.rounds)
-        rows += [speed, memory]
-        print(
-            f"{speed['case']:<18}{speed['seconds']:>10.5f}{speed['ours']:>13,.0f}"
-            f"{speed['limit_fraction']:>9.0%}{memory['z_q_p_bytes'] / 1e6:>12.1f}"
-            f"{memory['ours']:>9.1f}{memory['temporary_bytes'] / 1e6:>11.1f}",
-            flush=True,
-        )
-    if options.save:
-        save("refresh", rows, vars(options))
+        yield from measure(n, k, options.rounds)
 
+
+BENCHMARK = Benchmark(
+    "refresh",
+    __doc__,
+    rows,
+    rounds=9,
+    options={"--quick": QUICK},
+    columns=[
+        Column("seconds", "seconds", ".5f"),
+        Column("z, q, p bytes", "z_q_p_bytes", ",d"),
+        Column("temporary bytes", "temporary_bytes", ",d"),
+    ],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,14 +1,13 @@
-"""Seconds until something happens, in fresh processes: `python -m benchmarks.startup`.
+"""How long does a fresh process take to start? `python -m benchmarks.startup`.
 
-The import of dec_jax, beside that of jax, which is its limit; a first step of training;
-and a whole short run on digits. Ours is a run that finds its programs compiled, the peer
-the same run without JAX's persistent compilation cache. All take turns, several rounds;
-medians. The cache lies in a folder of its own, which the first run fills.
+Seconds of the import of dec_jax, whose limit is the import of jax; of a first step of
+training; and of a whole short run on digits. Of the last two, ours finds its compiled programs
+in JAX's persistent compilation cache, and the peer has no cache. All alternate; the numbers
+are medians of the rounds. The cache is in a folder of its own, which a first run fills.
 """
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import Benchmark, Column, in_turns, medians, new_row
+from benchmarks.tables import Row
+
 ROOT = Path(__file__).parents[1]
 FIRST_STEP = "from benchmarks.startup import first_step; first_step()"
 DIGITS = "digits, 2 epochs and 2 intervals"
 
 
 def first_step() -> None:
-    """One step of DEC of the recipe `dec`, on 256 samples of 784 bytes."""
-    # Only now: the import is part of what is measured.
+    """Takes a step of DEC with the recipe `dec`, on 256 samples of 784 bytes."""
+    # Not at the top, so that `--help` is fast.
     import jax
     import numpy as np
 
@@ -49,7 +51,7 @@ def first_step() -> None:
 
 
 def fresh(*arguments: str, cache: Path | None = None) -> None:
-    """Runs Python to its end, with this folder of compiled programs, or none."""
+    """Runs Python with these arguments, and with this compilation cache or none."""
     variables = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     if cache is not None:
         variables = {
@@ -68,18 +70,15 @@ def fresh(*arguments: str, cache: Path | None = None) -> None:
 
 
 def digits(folder: Path, cache: Path | None) -> None:
-    """A whole run, from the data to the figures."""
+    """Runs the command on digits, from the data to the figures."""
     shutil.rmtree(folder, ignore_errors=True)
     options = ["--dataset", "digits", "--epochs", "2", "--max-intervals", "2"]
     program = ["-m", "experiments.mnist_dec", *options, "--out", str(folder)]
     fresh(*program, cache=cache)
 
 
-def measure(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
+def measure(rounds: int, *, quick: bool) -> list[Row]:
     """The rows; without the whole run if `quick`."""
-    # Loads jax, which a fresh process that imports this module is to do itself.
-    from benchmarks.rows import in_turns
-
     with tempfile.TemporaryDirectory() as name:
         cache, out = Path(name, "cache"), Path(name, "out")
         programs: dict[str, Callable[[], object]] = {
@@ -93,53 +92,35 @@ def measure(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
             programs[f"{DIGITS}, kept"] = lambda: digits(out, cache)
         filling = in_turns(programs, 1)
         found = in_turns(programs, rounds)
-    seconds = {name: statistics.median(one) for name, one in found.items()}
+    took = medians(found)
     rows = [
-        {
-            "case": "import dec_jax",
-            "ours": seconds["import dec_jax"],
-            "peer": None,
-            "ratio": None,
-            "limit_fraction": seconds["import jax"] / seconds["import dec_jax"],
-            "unit": "s",
-        }
+        new_row(
+            "import dec_jax",
+            "s",
+            took["import dec_jax"],
+            limit_fraction=took["import jax"] / took["import dec_jax"],
+        )
     ]
     for name in ("first step",) if quick else ("first step", DIGITS):
-        ours, peer = seconds[f"{name}, kept"], seconds[f"{name}, compiled"]
-        rows.append(
-            {
-                "case": name,
-                "ours": ours,
-                "peer": peer,
-                "ratio": peer / ours,
-                "limit_fraction": None,
-                "unit": "s",
-                "filling": filling[f"{name}, kept"][0],
-            }
+        row = new_row(
+            name,
+            "s",
+            took[f"{name}, kept"],
+            took[f"{name}, compiled"],
+            filling=filling[f"{name}, kept"][0],
         )
+        rows.append(row)
     return rows
 
 
-def main() -> None:
-    """Measures and prints a table."""
-    from benchmarks.rows import arguments, save
-    from dec_jax.runs import provenance
-
-    parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--quick", action="store_true", help="without the whole run")
-    options = parser.parse_args()
-    print(f"seconds on {provenance.device()}")
-    print(f"{'case':<36}{'kept':>8}{'compiled':>10}{'ratio':>7}{'filling':>9}")
-    rows = measure(options.rounds, quick=options.quick)
-    for row in rows:
-        cells = [row["peer"], row["ratio"], row.get("filling")]
-        peer, ratio, filling = (
-            "-" if cell is None else f"{cell:.2f}" for cell in cells
-        )
-        print(f"{row['case']:<36}{row['ours']:>8.2f}{peer:>10}{ratio:>7}{filling:>9}")
-    if options.save:
-        save("startup", rows, vars(options))
-
+BENCHMARK = Benchmark(
+    "startup",
+    __doc__,
+    lambda options: measure(options.rounds, quick=options.quick),
+    rounds=3,
+    options={"--quick": {"action": "store_true", "help": "without the whole run"}},
+    columns=[Column("filling the cache", "filling", ".2f")],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

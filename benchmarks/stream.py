@@ -1,11 +1,12 @@
-"""Training from a file beside training in memory: `python -m benchmarks.stream`.
+"""What does it cost to train from a file? `python -m benchmarks.stream`.
 
-A file of 784-byte rows is made in a temporary folder and deleted in the end; its full size
-is `--rows 1000000 10000000` (7.8 GB). One epoch of pretraining, and one interval of DEC
-(a refresh of p, an epoch of steps, the final pass), are read from it by a process of its
-own, whose peak resident memory is told. They take turns with the same work in memory, on as
-many of the rows as fit there (`--fits`). Medians over the rounds. A turn that compiles comes
-first and is left out; of the stream, only up to a million rows, where it would show.
+A file of 784-byte rows is made in a temporary folder and deleted at the end; the size that
+README.md shows is `--rows 1000000 10000000` (7.8 GB). A process of its own reads it for one
+epoch of pretraining and for one interval of DEC (a refresh of p, an epoch of steps, the final
+pass), and reports its peak resident memory. The peer is the same work in memory, on at most
+`--fits` of the rows. Both alternate; the numbers are medians of the rounds. A first turn, which
+compiles, is left out; the stream has one only up to a million rows, beyond which compilation
+takes too small a share of the time to matter.
 """
 
 import multiprocessing
@@ -16,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from argparse import Namespace
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,25 +28,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import arguments, save
+from benchmarks.common import Benchmark, new_row
+from benchmarks.tables import Row
 from dec_jax import streaming
 from dec_jax.networks.architecture import Architecture, dense_architecture
 from dec_jax.networks.autoencoder import init_params
-from dec_jax.runs import provenance
+from dec_jax.networks.precision import PRECISIONS
+from dec_jax.runs.errors import UsageError
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.training.state import TrainConfig, init_state
 
 WIDTH, CLUSTERS, EMBEDDING = 784, 10, 10
-CHUNK = 20_000  # rows that are made at a time
+CHUNK = 20_000  # rows that are written at a time
 WARMED_ROWS = 1_000_000
 PHASES = ("pretraining", "clustering")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained, and how it is read."""
+    """The training, and the order of reading."""
 
     batch: int = 256
     hidden: tuple[int, ...] = (500, 500, 2000)
@@ -58,13 +63,13 @@ class Settings:
         return replace(network, precision=self.precision)
 
     def pretrain(self) -> PretrainConfig:
-        """One epoch."""
+        """The settings of one epoch of pretraining."""
         return PretrainConfig(
             epochs=1, batch_size=self.batch, optimizer=Optimizer("adam", 1e-3)
         )
 
     def train(self, rows: int) -> TrainConfig:
-        """One interval, of an epoch of steps."""
+        """The settings of one interval, of an epoch of steps."""
         return TrainConfig(
             update_interval=max(1, rows // self.batch),
             max_intervals=1,
@@ -73,7 +78,7 @@ class Settings:
 
 
 def write_rows(path: Path, rows: int) -> None:
-    """Noisy copies of ten patterns; a second of work a gigabyte or so."""
+    """Writes noisy copies of ten patterns as an .npy file, chunk by chunk."""
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 128, (CLUSTERS, WIDTH), dtype=np.uint8)
     header = {"descr": "|u1", "fortran_order": False, "shape": (rows, WIDTH)}
@@ -87,7 +92,7 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def start_of(rows: int, settings: Settings, begin: Any) -> Any:
-    """The state that clustering starts from: drawn, as only the speed counts."""
+    """A random state before clustering, made by `begin`: only the speed counts."""
     centroids = jax.random.normal(jax.random.key(1), (CLUSTERS, EMBEDDING))
     return begin(
         jax.random.key(2),
@@ -115,7 +120,7 @@ def in_memory(x: jax.Array, phase: str, settings: Settings) -> float:
 
 
 def streamed(path: str, phase: str, settings: Settings) -> tuple[float, float]:
-    """Seconds of a phase on a file, and the most GB this process ever held."""
+    """Seconds of a phase on a file, and the peak resident memory of this process in GB."""
     source = streaming.NpySource(path)
     reading = streaming.Reading(
         run_length=settings.run_length, scratch=str(Path(path).parent)
@@ -141,11 +146,11 @@ def streamed(path: str, phase: str, settings: Settings) -> tuple[float, float]:
 
 def measure(
     path: Path, rows: int, settings: Settings, *, fits: int, rounds: int
-) -> list[dict[str, Any]]:
-    """The rows of one file: the rate of each phase, and the memory of both."""
+) -> Iterator[Row]:
+    """Rows of one file: the rate of each phase, then the peak memory of both."""
     write_rows(path, rows)
     x = jnp.asarray(streaming.NpySource(path).read(slice(0, min(rows, fits))))
-    found, peak = [], 0.0
+    peak = 0.0
     name = (
         f"{rows:,} rows, {'-'.join(map(str, settings.hidden))}, batch {settings.batch}"
     )
@@ -166,83 +171,73 @@ def measure(
                 seconds, peak = turn.result()
                 rates[0].append(rows / seconds)
             ours, peer = map(statistics.median, rates)
-            found.append(
-                {
-                    "case": f"{phase}, {name}",
-                    "ours": ours,
-                    "peer": peer,
-                    "ratio": ours / peer,
-                    "limit_fraction": None,
-                    "unit": "samples/s",
-                }
-            )
-    found.append(
-        {
-            "case": f"peak resident memory, {name}",
-            "ours": peak,
-            "peer": None,
-            "ratio": None,
-            "limit_fraction": None,
-            "unit": "GB",
-        }
-    )
-    return found
+            yield new_row(f"{phase}, {name}", "samples/s", ours, peer)
+    yield new_row(f"peak resident memory, {name}", "GB", peak)
 
 
 def check_room(folder: Path, rows: int) -> None:
-    """Ends the program where the folder has no room for the file, q and p."""
+    """Raises UsageError where the folder has no room for the file, q and p."""
     needed = rows * (WIDTH + 8 * CLUSTERS) + 2**20
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise SystemExit(
+        raise UsageError(
             f"{rows:,} rows need {needed / 1e9:.1f} GB in {folder}, which has "
             f"{free / 1e9:.1f} GB; name another folder (--folder) or fewer rows (--rows)."
         )
 
 
-def main() -> None:
-    """Measures and prints a table."""
-    parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--rows", type=int, nargs="+", default=[200_000])
-    parser.add_argument("--fits", type=int, default=200_000, help="rows in memory")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[500, 500, 2000])
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument(
-        "--run-length", type=int, default=1, help="see streaming.Reading"
-    )
-    parser.add_argument("--folder", type=Path, help="of the file; else a temporary one")
-    options = parser.parse_args()
+def prepare(options: Namespace) -> None:
+    """Checks the disk before anything is written."""
     # Two processes share an accelerator.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    options.folder = options.folder or Path(tempfile.gettempdir())
+    check_room(options.folder, max(options.rows))
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    """The rows of each file."""
     settings = Settings(
         options.batch, tuple(options.hidden), options.precision, options.run_length
     )
-    parent = options.folder or Path(tempfile.gettempdir())
-    check_room(parent, max(options.rows))
-    head = f"{'case':<62}{'streamed':>10}{'in memory':>11}{'ratio':>7}  unit"
-    print(f"on {provenance.device()}, jax {jax.__version__}\n{head}", flush=True)
-    found = []
-    for rows in options.rows:
-        with tempfile.TemporaryDirectory(dir=parent) as folder:
+    for count in options.rows:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             path = Path(folder) / "rows.npy"
-            counts = {"fits": options.fits, "rounds": options.rounds}
-            for row in measure(path, rows, settings, **counts):
-                found.append(row)
-                digits = 2 if row["unit"] == "GB" else 0
-                peer = "-" if row["peer"] is None else f"{row['peer']:.0f}"
-                ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
-                print(
-                    f"{row['case']:<62}{row['ours']:>10.{digits}f}{peer:>11}{ratio:>7}"
-                    f"  {row['unit']}",
-                    flush=True,
-                )
-    if options.save:
-        kept = {
-            name: value for name, value in vars(options).items() if name != "folder"
-        }
-        save("stream", found, kept)
+            yield from measure(
+                path, count, settings, fits=options.fits, rounds=options.rounds
+            )
 
+
+BENCHMARK = Benchmark(
+    "stream",
+    __doc__,
+    rows,
+    rounds=3,
+    options={
+        "--rows": {"nargs": "+", "default": [200_000], "help": "rows of each file"},
+        "--fits": {"default": 200_000, "help": "most rows in memory"},
+        "--batch": {"default": 256, "help": "samples in a step"},
+        "--hidden": {
+            "nargs": "+",
+            "default": [500, 500, 2000],
+            "help": "widths of the hidden layers",
+        },
+        "--precision": {
+            "choices": PRECISIONS,
+            "default": "float32",
+            "help": "of matrix products",
+        },
+        "--run-length": {
+            "default": 1,
+            "help": "neighboring rows read together, see `streaming.Reading`",
+        },
+        "--folder": {
+            "type": Path,
+            "metavar": "DIR",
+            "help": "place of the file (default: the temporary folder)",
+        },
+    },
+    prepare=prepare,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

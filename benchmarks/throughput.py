@@ -1,23 +1,26 @@
-"""Samples a second on whatever devices are here: `python -m benchmarks.throughput`.
+"""How does training scale over devices? `python -m benchmarks.throughput`.
 
-Steps of pretraining and of clustering (DEC, with its refreshes of p), on one device under
-`jit`; on 1, 2, 4 ... devices under `jit` with the rows spread over them, as the experiments
-run them (`sharded`); and on as many under `pmap`, in which each device holds all rows and
-takes its part of each minibatch. A batch is that of all devices together. All three take
-the same minibatches from the same start, so the losses beside the times must agree. They
-take turns, several rounds; medians. Compiling is measured apart.
+Samples a second of pretraining and of clustering (DEC, with its refreshes of p):
 
-The limit is what the data sheet says of matrix products, where `PEAKS` has the device, else
-a square product in the same run; a CPU's devices share one. The refresh counts as time, not
-as work, as in `benchmarks.train_step`. Without other devices, `--fake-devices 4` splits the
-CPU, to see that the programs run: it has no more cores for that.
+- on one device under `jit`;
+- on 1, 2, 4 ... devices under `jit` with the rows sharded, as a run has them (`sharded`);
+- on as many under `pmap`, where each device holds all rows and takes its part of each
+  minibatch.
+
+The batch size is that of all devices together. All three take the same minibatches from the
+same start, so their losses, a column of their own, must agree. They alternate; the numbers
+are medians of the rounds. The seconds of compilation are a column of their own.
+
+The limit is the data sheet's speed of matrix products for the devices in `PEAKS`, and a
+product of square matrices in the same run for all others. The devices of a CPU share one
+limit. The refresh counts in the time, but not in the work, as in `benchmarks.train_step`.
+Where there are no other devices, `--fake-devices 4` splits the CPU, which shows that the
+programs run, not that they scale: the number of cores stays the same.
 """
 
-import argparse
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,34 +29,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import train_step as steps
-from benchmarks.rows import arguments, in_turns, save
+from benchmarks.common import (
+    Benchmark,
+    Column,
+    continued,
+    in_turns,
+    medians,
+    new_row,
+    planned_bytes,
+    recorded,
+    timed,
+)
+from benchmarks.tables import Row
 from dec_jax.clustering.assignment import target_distribution
 from dec_jax.networks.autoencoder import embed
 from dec_jax.networks.precision import PRECISIONS
 from dec_jax.parallel.sharding import data_mesh, replicate, replicate_like, shard_rows
-from dec_jax.recipes.dense import DataShape, make_recipe
-from dec_jax.runs import provenance
 from dec_jax.runs.devices import place
-from dec_jax.training.augmentation import Augmentation
+from dec_jax.runs.errors import UsageError, check_least
 from dec_jax.training.cluster import _train_intervals, train_step
 from dec_jax.training.minibatches import (
     minibatch_plan,
     scan_minibatches,
     steps_per_epoch,
 )
-from dec_jax.training.pretrain import (
-    PretrainConfig,
-    PretrainState,
-    _pretrain_epochs,
-    init_pretraining,
-    pretrain_step,
-)
+from dec_jax.training.pretrain import PretrainState, _pretrain_epochs, pretrain_step
 from dec_jax.training.state import TrainState
 
 PHASES = ("pretraining", "clustering")
 AXIS = "devices"  # of pmap
-# Dense TFLOP/s of one device by the makers' data sheets, in bfloat16, and in what JAX takes
-# for float32 by default: TF32 on these GPUs, bfloat16 on a TPU.
+# Dense TFLOP/s of one device by the makers' data sheets: in bfloat16, and in JAX's default
+# precision of float32 products, TF32 on these GPUs and bfloat16 on a TPU.
 PEAKS = {
     "NVIDIA H100 80GB HBM3": (989, 494),
     "NVIDIA H200": (989, 494),
@@ -69,7 +75,7 @@ PEAKS = {
 
 
 class Work(NamedTuple):
-    """What is computed in one call."""
+    """The work of one call."""
 
     phase: str  # of PHASES
     batch: int  # of all devices together
@@ -82,37 +88,31 @@ class Work(NamedTuple):
 
 
 class Program(NamedTuple):
-    """One way to do the work, compiled."""
+    """A compiled program that does the work in one of the three ways."""
 
     name: str  # such as "sharded, 2 devices"
     devices: Sequence[jax.Device]
-    call: Callable[[], float]  # does the work, and gives its loss
+    call: Callable[[], float]  # does the work and returns its loss
     compile_s: float
-    planned: int  # bytes on each device, says the compiler
+    planned: int  # bytes on each device, by the compiler's count
 
 
 def start(work: Work) -> tuple[Any, dict[str, Any]]:
-    """What the first call starts from, and the settings of all."""
-    state, settings = steps.clustering_start(work.batch, work.precision, moved=False)
-    if work.phase == "clustering":
-        # The partial batch of an epoch too.
-        whole = steps_per_epoch(steps.SAMPLES, work.batch)
-        config = replace(settings["config"], update_interval=whole)
-        return state, {**settings, "config": config}
-    shape = DataShape(steps.SAMPLES, steps.WIDTH, (steps.SIDE, steps.SIDE, 1))
-    recipe = make_recipe("dec", shape)
-    assert isinstance(recipe.pretrain, PretrainConfig)
-    still = replace(recipe.pretrain, batch_size=work.batch, augmentation=Augmentation())
-    settings = {"architecture": settings["architecture"], "config": still}
-    key = jax.random.key(0)
-    return init_pretraining(key, n_samples=steps.SAMPLES, **settings), settings
+    """The state before the first call, and the settings of all calls."""
+    starts = {
+        "pretraining": steps.pretraining_start,
+        "clustering": steps.clustering_start,
+    }
+    return starts[work.phase](
+        steps.SAMPLES, work.batch, work.precision, augmented=False
+    )
 
 
 def by_jit(work: Work, x: np.ndarray, devices: Sequence[jax.Device] | None) -> Program:
-    """The program of the experiments, on one device or with rows spread over several."""
+    """The program of a run, on one device or with the rows sharded over several."""
     rows = place(x, None if devices is None else data_mesh(devices))
     state, settings = start(work)
-    # Where the rows are: the program takes over the memory of its argument.
+    # On the devices of the rows, as the program reuses the memory of its argument.
     state = replicate_like(state, rows)
     if work.phase == "pretraining":
         lower = partial(_pretrain_epochs.lower, num_epochs=work.epochs)
@@ -124,7 +124,7 @@ def by_jit(work: Work, x: np.ndarray, devices: Sequence[jax.Device] | None) -> P
 
 
 def by_pmap(work: Work, x: np.ndarray, devices: Sequence[jax.Device]) -> Program:
-    """The pure steps on each device's part of a minibatch; gradients are averaged."""
+    """The pure steps on each device's part of a minibatch, with averaged gradients."""
     state, settings = start(work)
     part = pretraining_part if work.phase == "pretraining" else clustering_part
     mapped = jax.pmap(
@@ -148,28 +148,16 @@ def compiled(
     state: Any,
     data: Any,
 ) -> Program:
-    """A program of (state, data) to (state, losses), that goes on where it ended."""
-    began = time.perf_counter()
-    program = lower(state, data).compile()
-    compile_s = time.perf_counter() - began
-
-    def call() -> float:
-        nonlocal state
-        state, losses = program(state, data)
-        # Sums over devices that nobody waits for can block one another on a CPU.
-        jax.block_until_ready((state, losses))
-        return float(getattr(losses, "loss", losses)[-1])
-
-    plan = program.memory_analysis()
-    planned = (
-        plan.argument_size_in_bytes
-        + plan.output_size_in_bytes
-        + plan.temp_size_in_bytes
-        - plan.alias_size_in_bytes
-    )
+    """Compiles a program of (state, data) to (state, losses)."""
+    compile_s, program = timed(lambda: lower(state, data).compile())
     many = "device" if len(devices) == 1 else "devices"
-    name = f"{mode}, {len(devices)} {many}"
-    return Program(name, devices, call, compile_s, planned)
+    return Program(
+        f"{mode}, {len(devices)} {many}",
+        devices,
+        continued(lambda state: program(state, data), state),
+        compile_s,
+        planned_bytes(program),
+    )
 
 
 # One device's part of the work under `pmap`.
@@ -178,7 +166,11 @@ def compiled(
 def scan_part(
     step: Callable[..., tuple[Any, jax.Array]], state: Any, x: jax.Array, config: Any
 ) -> tuple[Any, jax.Array]:
-    """An epoch of `step`, of this device's part of each minibatch, and its mean loss."""
+    """Takes an epoch of steps on this device's part of each minibatch.
+
+    Returns:
+      The state, and the mean loss of the epoch.
+    """
     indices, weights = minibatch_plan(
         jax.random.fold_in(state.key, 0),
         state.step,
@@ -200,7 +192,7 @@ def scan_part(
 def pretraining_part(
     state: PretrainState, data: Any, *, epochs: int, settings: dict[str, Any]
 ) -> tuple[PretrainState, jax.Array]:
-    """Epochs of pretraining."""
+    """Epochs of pretraining on one device."""
     x, _ = data
 
     def step(
@@ -219,7 +211,7 @@ def pretraining_part(
 def clustering_part(
     state: TrainState, data: Any, *, epochs: int, settings: dict[str, Any]
 ) -> tuple[TrainState, jax.Array]:
-    """Intervals of DEC of an epoch each: p of the device's own rows goes to all, then steps."""
+    """Intervals of DEC on one device: it shares p of its own rows, then trains an epoch."""
     x, mine = data
 
     def step(
@@ -241,14 +233,11 @@ def clustering_part(
     return jax.lax.scan(interval, state, length=epochs)
 
 
-# What is measured.
-
-
 def memory(program: Program) -> dict[str, Any]:
-    """Megabytes of the device that has most of them, and who says so.
+    """Megabytes of the device that holds most, and whether device or compiler counts them.
 
-    A device that keeps count tells the most that it ever held since this process began,
-    all programs in it together: of the first rows this says more than of the last.
+    A device counts the most that it has held since this process began, in all programs. So
+    the first row's number says more than the last one's.
     """
     stats = [device.memory_stats() or {} for device in program.devices]
     if all("peak_bytes_in_use" in one for one in stats):
@@ -258,28 +247,27 @@ def memory(program: Program) -> dict[str, Any]:
 
 
 def programs_of(work: Work, counts: Sequence[int]) -> list[Program]:
-    """One device under `jit` first, then each number of devices in both other ways."""
-    x, every = steps.images(), jax.devices()
+    """The program under `jit`, then those of each number of devices in both other ways."""
+    x, every = steps.images(steps.SAMPLES), jax.devices()
     found = [by_jit(work, x, None)]
     found += [by_jit(work, x, every[:count]) for count in counts]
     return found + [by_pmap(work, x, every[:count]) for count in counts]
 
 
-def measure(work: Work, counts: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """The rows of one kind of work, `jit` on one device first."""
+def measure(work: Work, counts: Sequence[int], rounds: int) -> list[Row]:
+    """The rows of one kind of work, with `jit` on one device first."""
     programs = programs_of(work, counts)
     extra = []
     for program in programs:
-        program.call()  # the first touch of its memory
+        program.call()  # the first use of its memory
         extra.append({"compile_s": program.compile_s, **memory(program)})
     found: dict[str, list[float]] = {program.name: [] for program in programs}
-    turns = {one.name: partial(_keep, one.call, found[one.name]) for one in programs}
+    turns = {one.name: recorded(one.call, found[one.name]) for one in programs}
     peaks = PEAKS.get(jax.devices()[0].device_kind)
     if peaks is None:
         found["limit"] = []
-        turns["limit"] = partial(_keep, steps.limit(work.precision), found["limit"])
-    seconds = in_turns(turns, rounds)
-    took = {name: statistics.median(times) for name, times in seconds.items()}
+        turns["limit"] = recorded(steps.limit(work.precision), found["limit"])
+    took = medians(in_turns(turns, rounds))
     if peaks is None:
         limit = 1e9 * statistics.median(found["limit"])
     else:
@@ -296,107 +284,105 @@ def measure(work: Work, counts: Sequence[int], rounds: int) -> list[dict[str, An
     ]
 
 
-def _keep(call: Callable[[], float], found: list[float]) -> None:
-    found.append(call())
+def row(work: Work, program: Program, seconds: float, limit: float) -> Row:
+    """The row of a program.
 
-
-def row(work: Work, program: Program, seconds: float, limit: float) -> dict[str, Any]:
-    """What follows from the seconds of a call, and the FLOP/s that one device may reach."""
+    Args:
+      work: of one call.
+      program: that does it.
+      seconds: of one call.
+      limit: FLOP/s that one device could reach.
+    """
     rate = steps.SAMPLES * work.epochs / seconds
     # The devices that a CPU is split into share its cores.
     shared = program.devices[0].platform == "cpu"
     most = limit * (1 if shared else len(program.devices))
-    return {
-        "case": f"{work.phase}, {program.name}, batch {work.batch}, {work.precision}",
-        "ours": rate,
-        "peer": None,
-        "ratio": None,
-        "limit_fraction": rate * steps.flops_per_sample(work.phase) / most,
-        "unit": "samples/s",
-        "steps": work.steps() / seconds,
-    }
-
-
-# The command line.
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    out = arguments(__doc__, rounds=5)
-    batch = "of all devices together (default 256 4096)"
-    out.add_argument("--batch", type=int, nargs="+", default=[256, 4096], help=batch)
-    out.add_argument(
-        "--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS)
+    return new_row(
+        f"{work.phase}, {program.name}, batch {work.batch}, {work.precision}",
+        "samples/s",
+        rate,
+        limit_fraction=rate * steps.flops_per_sample(work.phase) / most,
+        steps=work.steps() / seconds,
     )
-    which = "how many, each in its own row (default 1 2 4 ... to all of them)"
-    out.add_argument("--devices", metavar="N", type=int, nargs="+", help=which)
-    epochs = "passes in one call; more where a call is too short (default 1)"
-    out.add_argument("--epochs", metavar="N", type=int, default=1, help=epochs)
-    fake = "split the CPU into so many devices, instead of what else is here"
-    out.add_argument("--fake-devices", metavar="N", type=int, help=fake)
-    return out
 
 
 def device_counts(asked: list[int] | None, batches: list[int]) -> list[int]:
-    """Numbers of devices to run on: those asked for, else powers of two up to all.
+    """Numbers of devices to run on: those asked for, or the powers of two up to all.
 
     Raises:
-      ValueError: there are not so many, or they cannot share images or batch equally.
+      UsageError: there are not so many, or they cannot share images or batch equally.
     """
     present = len(jax.devices())
     counts = asked or [2**i for i in range(present.bit_length())]
     for count in counts:
         if not 1 <= count <= present:
-            raise ValueError(f"--devices {count}: there are only {present}.")
+            raise UsageError(f"--devices {count}: there are only {present}.")
         for shared in (steps.SAMPLES, *batches):
             if shared % count:
-                raise ValueError(f"{count} devices cannot share {shared:,} equally.")
+                raise UsageError(f"{count} devices cannot share {shared:,} equally.")
     if not 1 <= min(batches) <= max(batches) <= steps.SAMPLES:
-        raise ValueError(f"--batch must be from 1 to {steps.SAMPLES:,}, got {batches}.")
+        raise UsageError(f"--batch must be from 1 to {steps.SAMPLES:,}, got {batches}.")
     return counts
 
 
-def main() -> None:
-    """Measures and prints a table."""
-    options = parser().parse_args()
-    for name in ("rounds", "epochs", "fake_devices"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            option = name.replace("_", "-")
-            raise SystemExit(f"--{option} must be at least 1, got {value}.")
+def prepare(options: Namespace) -> None:
+    """Checks the options, and splits the CPU if asked to."""
+    check_least(vars(options), epochs=1, fake_devices=1)
     if options.fake_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", options.fake_devices)
-    try:
-        counts = device_counts(options.devices, options.batch)
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
-    print(f"on {provenance.device()}, jax {jax.__version__}; devices: {counts}")
-    print(
-        f"{'case':<54}{'samples/s':>11}{'steps/s':>9}{'x jit':>7}{'of limit':>10} "
-        f"{'by':<10}{'MB':>7} {'by':<8}{'compile s':>10}{'loss':>9}"
-    )
-    rows = []
+    device_counts(options.devices, options.batch)
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    """All batch sizes, precisions and phases."""
+    counts = device_counts(options.devices, options.batch)
     for batch in options.batch:
         for precision in options.precision:
             for phase in PHASES:
                 work = Work(phase, batch, precision, options.epochs)
-                found = measure(work, counts, options.rounds)
-                rows += found
-                print("\n".join(map(line, found)), flush=True)
-    if options.save:
-        save("throughput", rows, vars(options))
+                yield from measure(work, counts, options.rounds)
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row as it is printed."""
-    return (
-        f"{row['case']:<54}{row['ours']:>11,.0f}{row['steps']:>9.1f}"
-        f"{row['times_jit']:>7.2f}{row['limit_fraction']:>10.0%} {row['limit_by']:<10}"
-        f"{row['memory_mb']:>7.0f} {row['memory_by']:<8}{row['compile_s']:>10.1f}"
-        f"{row['loss']:>9.5f}"
-    )
-
+BENCHMARK = Benchmark(
+    "throughput",
+    __doc__,
+    rows,
+    rounds=5,
+    options={
+        "--batch": {
+            "nargs": "+",
+            "default": [256, 4096],
+            "help": "samples in a step of all devices together",
+        },
+        "--precision": {
+            "nargs": "+",
+            "choices": PRECISIONS,
+            "default": list(PRECISIONS),
+            "help": "of matrix products",
+        },
+        "--devices": {
+            "nargs": "+",
+            "type": int,
+            "help": "numbers of devices (default: 1 2 4 ... to all)",
+        },
+        "--epochs": {"default": 1, "help": "epochs in one call; more for short ones"},
+        "--fake-devices": {
+            "type": int,
+            "help": "split the CPU into N devices, and use no others",
+        },
+    },
+    columns=[
+        Column("steps/s", "steps", ".1f"),
+        Column("times jit", "times_jit", ".2f"),
+        Column("limit by", "limit_by", ""),
+        Column("MB", "memory_mb", ".0f"),
+        Column("MB by", "memory_by", ""),
+        Column("compile s", "compile_s", ".1f"),
+        Column("loss", "loss", ".5f"),
+    ],
+    prepare=prepare,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

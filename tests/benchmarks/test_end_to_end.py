@@ -1,32 +1,22 @@
 import re
 import sys
-from functools import partial
 
 import pytest
 
-from benchmarks import end_to_end
+from benchmarks import end_to_end, tables
 from benchmarks.end_to_end import PHASES, Run, Settings
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import DatasetNotFoundError
-from dec_jax.networks.architecture import dense_architecture
-from dec_jax.recipes.dense import make_recipe
+from dec_jax.runs.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("narrow")
 TINY = Settings(rows=300, epochs=2, clustering_epochs=3, mnist=False)
 SECONDS = {"load": 9.0, "pretraining": 4.0, "k-means on z": 2.0, PHASES[5]: 6.0}
 
 
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    """A narrow network."""
-    small = dense_architecture(784, hidden=(16,), embedding_dim=10)
-    monkeypatch.setattr(
-        end_to_end, "make_recipe", partial(make_recipe, architecture=small)
-    )
-
-
 @pytest.fixture
-def beside(monkeypatch):
-    """A peer that is sure of its times."""
+def peer(monkeypatch):
+    """A peer with known seconds."""
     run = Run({**SECONDS, "total": 21.0}, 0.5)
     monkeypatch.setattr(end_to_end, "clustpy", lambda settings: lambda: run)
 
@@ -59,7 +49,8 @@ def test_the_work_is_what_was_asked_for():
         assert not config.augmentation.moves_pixels
 
 
-def test_phases_that_both_have_stand_beside_one_another(beside):
+@pytest.mark.slow
+def test_phases_of_both_are_compared(peer):
     found = {row["case"]: row for row in end_to_end.measure(TINY, rounds=1)}
     assert list(found) == [
         f"{name}, {precision}"
@@ -92,7 +83,7 @@ def test_the_peer_is_none_where_it_is_missing(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_peer_runs_and_tells_its_phases_apart():
+def test_the_peer_runs_and_separates_its_phases():
     pytest.importorskip("clustpy")
     run = end_to_end.clustpy(TINY._replace(rows=40, epochs=1))()
     assert list(run.seconds) == [*SECONDS, "total"]
@@ -111,26 +102,21 @@ def test_digits_are_those_of_mnist_or_made_up(monkeypatch):
     assert (images == x[:20]).all() and (classes == labels[:20]).all()
 
 
-@pytest.fixture
-def no_mnist(monkeypatch):
+def test_a_run_reports_that_the_images_are_made_up(alone, monkeypatch, capsys):
     def missing(name):
         raise DatasetNotFoundError(name)
 
+    saved = []
     monkeypatch.setattr(end_to_end, "load_dataset", missing)
-
-
-def test_main_says_that_the_images_are_made_up(no_mnist, alone, monkeypatch, capsys):
-    kept = []
-    monkeypatch.setattr(end_to_end, "save", lambda *what: kept.append(what))
+    monkeypatch.setattr(tables, "save", lambda *what: saved.append(what))
     monkeypatch.setattr(end_to_end, "PRECISIONS", ("float32",))
     options = "--rows 300 --epochs 2 --clustering-epochs 3 --rounds 1 --save"
-    monkeypatch.setattr("sys.argv", ["end_to_end", *options.split()])
-    end_to_end.main()
+    end_to_end.BENCHMARK.run(options.split())
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("300 rows of made-up bytes, as MNIST is not here, on ")
-    assert lines[2].startswith("load, float32") and len(lines) == 2 + 8
-    ((script, rows, settings),) = kept
-    assert script == "end_to_end" and len(rows) == 8
+    assert lines[0] == "300 rows of made-up bytes, as MNIST is not here"
+    assert lines[3].startswith("load, float32") and len(lines) == 3 + 8
+    ((name, rows, settings),) = saved
+    assert name == "end_to_end" and len(rows) == 8
     assert settings["rows"] == 300 and settings["data"].startswith("made-up")
 
 
@@ -143,16 +129,14 @@ def test_main_says_that_the_images_are_made_up(no_mnist, alone, monkeypatch, cap
         ("--rounds 0", "--rounds must be at least 1, got 0."),
     ],
 )
-def test_main_rejects_what_is_no_work(monkeypatch, arguments, message):
-    monkeypatch.setattr("sys.argv", ["end_to_end", *arguments.split()])
-    with pytest.raises(SystemExit, match=re.escape(message)):
-        end_to_end.main()
+def test_run_rejects_what_is_no_work(arguments, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        end_to_end.BENCHMARK.run(arguments.split())
 
 
-def test_main_rejects_more_rows_than_mnist_has(monkeypatch):
+def test_run_rejects_more_rows_than_mnist_has(monkeypatch):
     x, labels = end_to_end.made_up(50)
     found = Dataset("mnist", x, labels, (28, 28, 1), "here", 1 / 255)
     monkeypatch.setattr(end_to_end, "load_dataset", lambda name: found)
-    monkeypatch.setattr("sys.argv", ["end_to_end", "--rows", "51"])
-    with pytest.raises(SystemExit, match="--rows 51: MNIST has 50 images"):
-        end_to_end.main()
+    with pytest.raises(UsageError, match="--rows 51: MNIST has 50 images"):
+        end_to_end.BENCHMARK.run(["--rows", "51"])

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from benchmarks import precision
@@ -6,12 +9,14 @@ from dec_jax.networks.architecture import dense_architecture
 from dec_jax.recipes.dense import make_recipe
 
 
+@pytest.mark.slow
 def test_precision_compares_labels_and_scores(monkeypatch):
     small = dense_architecture(64, hidden=(32,), embedding_dim=5)
     monkeypatch.setattr(
-        precision, "make_recipe", lambda name, shape: make_recipe(name, shape, small)
+        precision, "make_recipe", partial(make_recipe, architecture=small)
     )
     data = load_dataset("digits")
+    data = replace(data, x=data.x[:600], labels=data.labels[:600])
     recipe = precision.recipe_of(data, epochs=2, intervals=2)
     assert recipe.pretrain.epochs == 2 and recipe.train.max_intervals == 2
     found = precision.measure(data, recipe, seed=0)

@@ -1,30 +1,26 @@
 import re
-from functools import partial
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import throughput, train_step
+from benchmarks import tables, throughput, train_step
 from benchmarks.throughput import PHASES, Program, Work
-from dec_jax.networks.architecture import dense_architecture
-from dec_jax.recipes.dense import make_recipe
+from dec_jax.runs.errors import UsageError
 
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    """128 images and a narrow network."""
-    small = dense_architecture(train_step.WIDTH, hidden=(16,), embedding_dim=10)
-    monkeypatch.setattr(
-        train_step, "make_recipe", partial(make_recipe, architecture=small)
-    )
-    monkeypatch.setattr(train_step, "SAMPLES", 128)
-    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 # The last batch of an epoch is a partial one.
-@pytest.mark.parametrize("phase, counts", [(PHASES[0], [1, 2, 4]), (PHASES[1], [4])])
+@pytest.mark.parametrize(
+    "phase, counts",
+    [
+        pytest.param(PHASES[0], [1, 2, 4], marks=pytest.mark.slow),
+        (PHASES[0], [4]),
+        (PHASES[1], [4]),
+    ],
+)
 def test_all_ways_and_devices_find_the_same_loss(phase, counts):
     work = Work(phase, 48, "float32", epochs=2)
     found = throughput.measure(work, counts, rounds=1)
@@ -49,14 +45,14 @@ def test_all_ways_and_devices_find_the_same_loss(phase, counts):
         assert row["steps"] * 256 == pytest.approx(row["ours"] * 6)
 
 
-def test_losses_go_on_from_call_to_call():
-    x = train_step.images()
+def test_a_call_continues_the_last_one():
+    x = train_step.images(128)
     program = throughput.by_jit(Work("pretraining", 64, "bfloat16", 1), x, None)
     losses = [program.call() for _ in range(3)]
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_the_limit_is_that_of_the_data_sheet_where_it_is_known(monkeypatch):
+def test_the_limit_is_that_of_the_data_sheet_of_known_devices(monkeypatch):
     kind = jax.devices()[0].device_kind
     monkeypatch.setattr(throughput, "PEAKS", {kind: (2.0, 1.0)})
     for precision, peak in (("float32", 1e12), ("bfloat16", 2e12)):
@@ -75,7 +71,7 @@ def test_the_devices_of_a_cpu_share_its_limit(platform, devices):
     assert row["limit_fraction"] == pytest.approx(flops / (devices * 1e9))
 
 
-def test_memory_is_what_the_device_counts_where_it_does():
+def test_memory_is_counted_by_the_device_or_else_the_compiler():
     def device(stats):
         return SimpleNamespace(memory_stats=lambda: stats)
 
@@ -107,13 +103,12 @@ def test_device_counts_double_up_to_all():
         ("--fake-devices 0", "--fake-devices must be at least 1, got 0."),
     ],
 )
-def test_main_rejects_what_cannot_be_measured(monkeypatch, arguments, message):
-    monkeypatch.setattr("sys.argv", ["throughput", *arguments.split()])
-    with pytest.raises(SystemExit, match=re.escape(message)):
-        throughput.main()
+def test_run_rejects_what_cannot_be_measured(arguments, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        throughput.BENCHMARK.run(arguments.split())
 
 
-def test_main_prints_a_line_for_each_row_and_keeps_them(monkeypatch, capsys):
+def test_a_run_has_a_row_for_each_case(monkeypatch, capsys):
     def measured(work, counts, rounds):
         assert counts == [2] and rounds == 1
         program = Program("pmap, 2 devices", jax.devices()[:2], lambda: 0.0, 1.0, 1)
@@ -121,14 +116,12 @@ def test_main_prints_a_line_for_each_row_and_keeps_them(monkeypatch, capsys):
         more = {"limit_by": "product", "times_jit": 1.0, "loss": 0.25, "compile_s": 2.0}
         return [{**row, **more, **throughput.memory(program)}]
 
-    kept = []
+    saved = []
     monkeypatch.setattr(throughput, "measure", measured)
-    monkeypatch.setattr(throughput, "save", lambda *what: kept.append(what))
+    monkeypatch.setattr(tables, "save", lambda *what: saved.append(what))
     options = "--batch 64 32 --devices 2 --precision bfloat16 --rounds 1 --save"
-    monkeypatch.setattr("sys.argv", ["throughput", *options.split()])
-    throughput.main()
+    throughput.BENCHMARK.run(options.split())
     lines = capsys.readouterr().out.splitlines()
-    assert "devices: [2]" in lines[0] and "samples/s" in lines[1]
     cases = [
         f"{phase}, pmap, 2 devices, batch {batch}, bfloat16"
         for batch in (64, 32)
@@ -136,6 +129,6 @@ def test_main_prints_a_line_for_each_row_and_keeps_them(monkeypatch, capsys):
     ]
     for line, case in zip(lines[2:], cases, strict=True):
         assert line.startswith(case) and line.endswith("0.25000")
-    ((script, rows, settings),) = kept
-    assert script == "throughput" and [row["case"] for row in rows] == cases
+    ((name, rows, settings),) = saved
+    assert name == "throughput" and [row["case"] for row in rows] == cases
     assert settings["devices"] == [2]

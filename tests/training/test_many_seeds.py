@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 
 import chex
 import jax
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from training_state import restored, saved
 
-from benchmarks import seeds
 from dec_jax.clustering.kmeans import k_means
 from dec_jax.networks.architecture import (
     Architecture,
@@ -21,7 +19,6 @@ from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.objectives.reconstruction import MeanReconstruction, Reconstruction
 from dec_jax.objectives.vade import VaDE
 from dec_jax.parallel import sharding
-from dec_jax.recipes.dense import make_recipe
 from dec_jax.training import many_seeds
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
@@ -436,21 +433,3 @@ def test_both_rejects_samples_on_several_devices(states, x):
 def test_pretrain_rejects_no_seed_at_once(x, wrong):
     with pytest.raises(ValueError, match="at_once must be"):
         many_seeds.pretrain(KEYS, x, architecture=TINY, at_once=wrong)
-
-
-# The benchmark.
-
-
-def test_seeds_are_measured_at_once_and_one_after_another(monkeypatch):
-    small = dense_architecture(seeds.SIDE**2, hidden=(8,), embedding_dim=3)
-    monkeypatch.setattr(seeds, "make_recipe", partial(make_recipe, architecture=small))
-    x = seeds.images(64)
-    found = seeds.measure(x, 2, 32, "float32", rounds=1, at_once=2)
-    assert [row["case"] for row in found] == [
-        f"{phase}, 2 seeds, batch 32, float32"
-        for phase in ("pretraining", "clustering")
-    ]
-    for row in found:
-        assert row["unit"] == "s" and row["one"] > 0
-        np.testing.assert_allclose(row["ratio"], row["peer"] / row["ours"])
-        np.testing.assert_allclose(row["limit_fraction"], row["one"] / row["ours"])

@@ -1,9 +1,7 @@
-import json
-import re
 from concurrent.futures import Future
-from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,70 +9,15 @@ from benchmarks import (
     augment,
     convolution,
     cost_model,
+    kmeans,
     refresh,
-    rows,
+    seeds,
     startup,
     stream,
+    tables,
     train_step,
 )
-from dec_jax.networks.architecture import dense_architecture
-from dec_jax.recipes.dense import make_recipe
-
-ROW = {
-    "case": "one, batch 2",
-    "ours": 12345.6,
-    "peer": 1234.5,
-    "ratio": 10.0,
-    "limit_fraction": 0.5,
-    "unit": "samples/s",
-}
-
-
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "RESULTS", tmp_path)
-    monkeypatch.setattr(rows, "README", tmp_path / "README.md")
-    page = "before\n<!-- mine: begin -->\nold\n<!-- mine: end -->\nafter\n"
-    rows.README.write_text(page)
-    return tmp_path
-
-
-def test_saved_rows_become_the_table_of_their_script(kept, capsys):
-    alone = {**ROW, "peer": None, "ratio": None, "limit_fraction": None}
-    rows.save("mine", [ROW, alone])
-    lines = rows.README.read_text().splitlines()
-    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
-    assert "| one, batch 2 | samples/s | 12,346 | 1,234 | 10 | 50% |" in lines
-    assert "| one, batch 2 | samples/s | 12,346 |  |  |  |" in lines
-    (path,) = kept.glob("mine-*.json")
-    written = json.loads(path.read_text())
-    assert written["rows"] == [ROW, alone] and written["settings"] is None
-    assert f", {written['date']}" in lines[2]
-    # A second time changes nothing.
-    before = rows.README.read_text()
-    rows.README.write_text(rows.with_tables(before))
-    assert rows.README.read_text() == before
-
-
-def test_rows_are_saved_with_the_settings_and_the_day(kept):
-    rows.save("mine", [ROW], {"rounds": 3})
-    (path,) = kept.glob("mine-*.json")
-    written = json.loads(path.read_text())
-    assert written["settings"] == {"rounds": 3}
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", written["date"])
-
-
-def test_a_table_without_a_day_has_the_commit_last():
-    older = {"device": "here", "versions": {"jax": "1.0"}, "commit": 40 * "a"}
-    line = rows.table({**older, "rows": []}).splitlines()[0]
-    assert line == "here, jax 1.0, commit aaaaaaa"
-    line = rows.table({**older, "date": "2026-01-31", "rows": []}).splitlines()[0]
-    assert line == "here, jax 1.0, commit aaaaaaa, 2026-01-31"
-
-
-def test_the_page_has_the_tables_of_what_is_kept():
-    page = rows.README.read_text()
-    assert rows.with_tables(page) == page
+from dec_jax.runs.errors import UsageError
 
 
 def test_flops_are_those_of_the_products_by_hand():
@@ -84,9 +27,7 @@ def test_flops_are_those_of_the_products_by_hand():
     assert train_step.flops_per_sample("pretraining") == 12 * weights - 2 * 784 * 500
 
 
-def test_train_step_measures_every_program(monkeypatch):
-    monkeypatch.setattr(train_step, "SAMPLES", 128)
-    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+def test_train_step_measures_every_program(narrow):
     found = train_step.measure(64, "float32", rounds=1)
     cases = [row["case"].split(", batch")[0] for row in found]
     if any("torch.compile" in case for case in cases):
@@ -98,7 +39,7 @@ def test_train_step_measures_every_program(monkeypatch):
         assert (row["peer"] is None) == (row["ratio"] is None)
 
 
-def test_a_compiler_that_fails_leaves_its_row_out(capsys):
+def test_a_compiler_that_fails_has_no_row(capsys):
     def broken():
         raise RuntimeError("no compiler\nof C++")
 
@@ -131,15 +72,6 @@ def test_pytorch_has_the_same_network(name):
     np.testing.assert_allclose(theirs(), loss, rtol=1e-4)
 
 
-def test_in_turns_measures_each_program_in_each_round():
-    order = []
-    programs = {name: lambda name=name: order.append(name) for name in ("a", "b")}
-    seconds = rows.in_turns(programs, 3)
-    assert order == ["a", "b"] * 3
-    assert {name: len(found) for name, found in seconds.items()} == {"a": 3, "b": 3}
-    assert min(map(min, seconds.values())) >= 0
-
-
 def test_refresh_holds_z_q_p_and_little_more():
     speed, memory = refresh.measure(3_000, 20, rounds=1)
     assert speed["ours"] > 0 and speed["limit_fraction"] > 0
@@ -147,12 +79,34 @@ def test_refresh_holds_z_q_p_and_little_more():
     assert memory["limit_fraction"] > 0.9
 
 
-def test_augment_measures_steps_with_and_without(monkeypatch):
-    small = dense_architecture(train_step.WIDTH, hidden=(16,), embedding_dim=10)
-    monkeypatch.setattr(
-        train_step, "make_recipe", partial(make_recipe, architecture=small)
-    )
-    monkeypatch.setattr(train_step, "SAMPLES", 100)
+def test_kmeans_finds_clusters_as_good_as_the_peer():
+    row = kmeans.compare("blobs", 300, 4, 3, n_init=3, rounds=2)
+    assert row["case"] == "blobs n=300 d=4 k=3 n_init=3"
+    assert row["inertia_ratio"] == pytest.approx(1, rel=0.05)
+    assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
+
+
+@pytest.mark.slow
+def test_seeds_are_measured_at_once_and_one_after_another(narrow):
+    x = jnp.asarray(train_step.images(64))
+    found = seeds.measure(x, 2, 32, "float32", rounds=1, at_once=2)
+    assert [row["case"] for row in found] == [
+        f"{phase}, 2 seeds, batch 32, float32"
+        for phase in ("pretraining", "clustering")
+    ]
+    for row in found:
+        assert row["unit"] == "s" and row["one"] > 0
+        np.testing.assert_allclose(row["ratio"], row["peer"] / row["ours"])
+        np.testing.assert_allclose(row["limit_fraction"], row["one"] / row["ours"])
+
+
+@pytest.mark.parametrize("share, remark", [(0.8, ""), (0.7, "takes 30%, above 25%")])
+def test_augment_remarks_a_missed_goal(share, remark):
+    assert remark in augment.remark({"limit_fraction": share})
+    assert bool(augment.remark({"limit_fraction": share})) == bool(remark)
+
+
+def test_augment_measures_steps_with_and_without(narrow):
     found = augment.measure(32, "float32", rounds=1)
     assert [row["case"] for row in found] == [
         "pretraining, batch 32, float32",
@@ -186,7 +140,7 @@ def test_a_fresh_process_uses_the_cache_that_it_is_given(tmp_path):
     assert list((tmp_path / "kept").glob("*-cache"))
 
 
-def test_startup_takes_a_step(monkeypatch):
+def test_startup_takes_a_step():
     startup.first_step()
 
 
@@ -194,7 +148,7 @@ def test_the_model_counts_the_flops_of_the_products():
     pretraining = cost_model.pretraining_step(256, devices=4)
     clustering = cost_model.clustering_step(256, devices=4)
     assert pretraining.flops == 64 * train_step.flops_per_sample("pretraining")
-    # And the distances to the centroids, with their gradients.
+    # The distances to the centroids and their gradients are added.
     assert clustering.flops == 64 * (train_step.flops_per_sample("clustering") + 600)
 
 
@@ -213,13 +167,11 @@ def test_what_overlaps_takes_as_long_as_its_longest_part():
 
 
 def test_scaling_has_the_plan_that_the_model_makes():
-    page = (rows.HERE / "SCALING.md").read_text()
+    page = (tables.HERE / "SCALING.md").read_text()
     assert cost_model.plan() in page
 
 
-def test_the_model_stands_beside_what_is_measured(monkeypatch):
-    monkeypatch.setattr(train_step, "SAMPLES", 128)
-    monkeypatch.setattr(train_step, "LIMIT_SIZE", 64)
+def test_the_model_is_compared_with_what_is_measured(narrow):
     found = cost_model.measure(64, rounds=1)
     assert len(found) == 2
     for row in found:
@@ -228,7 +180,7 @@ def test_the_model_stands_beside_what_is_measured(monkeypatch):
 
 def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
     class SameProcess:
-        """Runs at once what another process would; that it is another is no matter here."""
+        """Runs functions here and at once, in place of a process of their own."""
 
         def __init__(self, *args, **options):
             pass
@@ -245,7 +197,7 @@ def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "WIDTH", 12)
     settings = stream.Settings(batch=32, hidden=(8,))
     path = tmp_path / "rows.npy"
-    found = stream.measure(path, 300, settings, fits=100, rounds=1)
+    found = list(stream.measure(path, 300, settings, fits=100, rounds=1))
     assert np.load(path).shape == (300, 12)
     assert [row["unit"] for row in found] == ["samples/s", "samples/s", "GB"]
     for row in found[:2]:
@@ -253,6 +205,6 @@ def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
     assert 0.05 < found[2]["ours"] < 100
 
 
-def test_stream_says_that_the_disk_has_no_room(tmp_path):
-    with pytest.raises(SystemExit, match=r"rows need [\d.]+ GB in .* fewer rows"):
+def test_stream_rejects_a_disk_without_room(tmp_path):
+    with pytest.raises(UsageError, match=r"rows need [\d.]+ GB in .* fewer rows"):
         stream.check_room(tmp_path, 10**12)
