@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import tables
 from benchmarks.tables import Row
-from dec_jax.runs import provenance
+from dec_jax.parallel.hardware import device_name
 from dec_jax.runs.errors import check_least, exit_status
 
 QUICK = {"action": "store_true", "help": "two cases only"}
@@ -71,7 +71,7 @@ class Benchmark:
         options = self.parser().parse_args(arguments)
         check_least(vars(options), rounds=1)
         self.prepare(options)
-        print(f"{self.name} on {provenance.device()}, jax {jax.__version__}")
+        print(f"{self.name} on {device_name()}, jax {jax.__version__}")
         heads = [column.head for column in self.columns]
         print(self._line([*tables.HEADS, *heads]))
         rows = []

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
 
 HERE = Path(__file__).parent
@@ -51,7 +52,7 @@ def save(
     device = jax.devices()[0].device_kind.lower().replace(" ", "-")
     path = RESULTS / f"{name}-{device}.json"
     result = {
-        "device": provenance.device(),
+        "device": device_name(),
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "date": datetime.now(UTC).date().isoformat(),

@@ -45,8 +45,8 @@ from dec_jax.clustering.assignment import target_distribution
 from dec_jax.networks.autoencoder import embed
 from dec_jax.networks.precision import PRECISIONS
 from dec_jax.parallel.sharding import data_mesh, replicate, replicate_like, shard_rows
-from dec_jax.runs.devices import place
 from dec_jax.runs.errors import UsageError, check_least
+from dec_jax.runs.fit import place
 from dec_jax.training.cluster import _train_intervals, train_step
 from dec_jax.training.minibatches import (
     minibatch_plan,

@@ -26,6 +26,7 @@ PACKAGES = (
     "model",
     "runs",
     "cli",
+    "__main__",
 )
 # Imported where they are used, and by the library itself never.
 OPTIONAL = (

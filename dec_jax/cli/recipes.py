@@ -2,7 +2,7 @@
 
 import argparse
 
-from dec_jax.recipes.names import RECIPES
+from dec_jax.recipes.names import DESCRIPTIONS
 
 HELP = "list the settings that have a name"
 STOPPED_LINE = "Stopped."
@@ -13,7 +13,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints a line for each recipe."""
-    width = max(map(len, RECIPES))
-    for name, text in RECIPES.items():
-        print(f"{name:{width}}  {text}")
+    """Prints two lines for each recipe: the method, and the result to expect."""
+    width = max(map(len, DESCRIPTIONS))
+    for name, recipe in DESCRIPTIONS.items():
+        print(f"{name:{width}}  {recipe.summary}")
+        print(f"{'':{width}}  {recipe.expected}")
