@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from dec_jax.evaluation import metrics
-from dec_jax.evaluation.label_free import cluster_sizes, silhouette, size_entropy
+from dec_jax.evaluation.health import verdict
+from dec_jax.evaluation.label_free import cluster_sizes, evenness, silhouette
 
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
@@ -51,7 +52,7 @@ def stage(
     return {
         "smallest": int(sizes.min()),
         "largest": int(sizes.max()),
-        "size_entropy": size_entropy(labels, n_clusters),
+        "evenness": evenness(sizes),
         "silhouette": silhouette(np.asarray(z, np.float32), labels)
         if several
         else None,
@@ -62,7 +63,7 @@ def table(results: dict[str, Any]) -> str:
     """The stages of one seed."""
     labeled = "acc" in results["stages"][0]
     names = (
-        SCORES if labeled else ("smallest", "largest", "size_entropy", "silhouette")
+        SCORES if labeled else ("smallest", "largest", "evenness", "silhouette")
     )
     lines = [" " * 18 + "".join(f"{name:>13}" for name in (*names, "seconds"))]
     if labeled:
@@ -85,13 +86,9 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _health(found: dict[str, Any]) -> str:
-    """Whether the run looks healthy, without classes."""
-    if not found["healthy"]:
-        return f"looks unhealthy: {'; '.join(found['warnings'])}"
-    return (
-        f"looks healthy: clusters of {found['smallest']:,} to {found['largest']:,} "
-        f"samples, evenness {found['evenness']:.3f}, mean largest q {found['max_q']:.3f}"
-    )
+    """Formats the stability of training, measured without labels."""
+    numbers = ("smallest", "largest", "evenness", "max_q")
+    return verdict(found["warnings"], **{name: found[name] for name in numbers})
 
 
 def _number(value: float | int | None, width: int) -> str:

@@ -115,8 +115,16 @@ def numbers(report):
 @pytest.mark.parametrize(
     "name",
     [
-        *("random", "related", "more clusters", "fewer clusters", "one cluster"),
-        *("one class", "one of each", "singleton clusters", "renamed", "n = 1"),
+        "random",
+        "related",
+        "more clusters",
+        "fewer clusters",
+        "one cluster",
+        "one class",
+        "one of each",
+        "singleton clusters",
+        "renamed",
+        "n = 1",
     ],
 )
 def test_classification_report_equals_loops(name):
