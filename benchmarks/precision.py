@@ -22,6 +22,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.autoencoder import Params, embed
+from dec_jax.networks.own import change_network
 from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
 from dec_jax.training.cluster import assign, train
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
@@ -56,7 +57,7 @@ def run_stages(
     Returns:
       The pretrained parameters, and the result of the clustering.
     """
-    network = replace(recipe.architecture, precision=precision)
+    network = change_network(recipe.architecture, precision=precision)
     if params is None:
         assert isinstance(recipe.pretrain, PretrainConfig)
         params, _ = pretrain_end_to_end(
@@ -91,7 +92,7 @@ def measure(data: Dataset, recipe: Recipe, seed: int) -> list[Row]:
     _, low = run_stages(x, k, recipe, "bfloat16", seed, params)
     _, whole = run_stages(x, k, recipe, "bfloat16", seed)
     # The labels of the same parameters in the other precision.
-    architecture = replace(recipe.architecture, precision="bfloat16")
+    architecture = change_network(recipe.architecture, precision="bfloat16")
     _, read = jax.jit(assign, static_argnames="architecture")(
         full.state.params, x, architecture=architecture
     )

@@ -31,6 +31,7 @@ from benchmarks.common import (
     timed,
 )
 from benchmarks.tables import Row
+from dec_jax.networks.own import change_network
 from dec_jax.networks.precision import PRECISIONS
 from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
 from dec_jax.training.augmentation import Augmentation
@@ -77,7 +78,7 @@ def dec_recipe(
         shared["augmentation"] = Augmentation()
     return replace(
         recipe,
-        architecture=replace(recipe.architecture, precision=precision),
+        architecture=change_network(recipe.architecture, precision=precision),
         pretrain=replace(recipe.pretrain, **shared),
         train=replace(
             recipe.train,

@@ -1,1 +1,1 @@
-"""Scores clusters, with and without known classes."""
+"""Scores with and without labels, the stability of training, and the choice of k."""

@@ -1,21 +1,15 @@
-"""How clusters look where no classes are known: their sizes, widths and repeatability."""
+"""Properties of clusters that need no labels: their sizes, and the silhouette."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
-from dec_jax.evaluation.metrics import (
-    adjusted_rand_index,
-    checked_labels,
-    entropy,
-    factorize,
-)
+from dec_jax.evaluation.metrics import checked_labels, entropy, factorize
 from dec_jax.validation import check_positive_int
 
-# Rows of distances held at once by `silhouette`: 512 x 10,000 float64 are 41 MB.
+# Rows of distances that `silhouette` holds at once: 512 x 10,000 float64 are 41 MB.
 _SILHOUETTE_ROWS = 512
 
 
@@ -27,11 +21,15 @@ def cluster_sizes(labels: ArrayLike, n_clusters: int) -> Int[np.ndarray, " k"]:
       n_clusters: number of clusters.
 
     Returns:
-      int64 counts, which sum to n.
+      int64 counts, shape [k], which sum to n.
 
     Raises:
       TypeError: `labels` or `n_clusters` are not integers.
       ValueError: `labels` is empty, not of rank 1, or holds a label outside the range.
+
+    Example:
+      >>> cluster_sizes([0, 2, 2], 4).tolist()
+      [1, 0, 2, 0]
     """
     check_positive_int("n_clusters", n_clusters)
     values = checked_labels("labels", labels)
@@ -48,28 +46,20 @@ def cluster_sizes(labels: ArrayLike, n_clusters: int) -> Int[np.ndarray, " k"]:
     return np.bincount(values.astype(np.int64), minlength=n_clusters).astype(np.int64)
 
 
-def size_entropy(labels: ArrayLike, n_clusters: int) -> float:
-    """Evenness of the cluster sizes: their entropy over its largest value, log k.
-
-    Args:
-      labels: cluster of each sample, shape [n], integers in [0, n_clusters).
-      n_clusters: number of clusters; empty ones lower the result.
-
-    Returns:
-      A share in [0, 1], not nats: 1 if all clusters are of one size, 0 if all samples
-      lie in one of several clusters; 1 for `n_clusters` = 1.
-    """
-    return evenness(cluster_sizes(labels, n_clusters))
-
-
 def evenness(sizes: Int[np.ndarray, " k"]) -> float:
-    """`size_entropy` of clusters whose sizes are known: in [0, 1], 1 if all are equal.
+    """Computes how even cluster sizes are: their entropy as a share of log k.
 
     Args:
-      sizes: samples of each cluster, at least one in all.
+      sizes: number of samples of each cluster, with at least one sample in total; empty
+        clusters lower the result. `cluster_sizes` counts them from labels.
 
     Returns:
-      The entropy of the sizes as a share of log k; 1 for a single cluster.
+      A share in [0, 1], not nats: 1 if all clusters have the same size, 0 if all samples
+      are in one of several clusters; 1 for a single cluster.
+
+    Example:
+      >>> evenness(np.array([5, 5])), evenness(np.array([9, 0]))
+      (1.0, 0.0)
     """
     if len(sizes) == 1:
         return 1.0
@@ -79,25 +69,31 @@ def evenness(sizes: Int[np.ndarray, " k"]) -> float:
 def silhouette(
     z: ArrayLike, labels: ArrayLike, *, max_samples: int = 10_000, seed: int = 0
 ) -> float:
-    """Mean silhouette of Euclidean distances: how much nearer a sample's own cluster is.
+    """Mean silhouette coefficient with Euclidean distances, Rousseeuw (1987).
 
-    Rousseeuw (1987): (b - a) / max(a, b), with a the mean distance of a sample to the
-    others of its cluster and b that to the nearest other cluster; 0 for the only sample
-    of a cluster. Exact on the samples used, which are all of them up to `max_samples`
-    and a random `max_samples` of them beyond, as its time grows with their square.
+    The coefficient of a sample is (b - a) / max(a, b): a is its mean distance to the
+    other samples of its cluster, and b its mean distance to the samples of the nearest
+    other cluster. It is 0 for the only sample of a cluster. The mean is exact over the
+    samples used. These are all samples up to `max_samples`, and `max_samples` random ones
+    beyond that, because the time grows with the square of their number.
 
     Args:
       z: embeddings, shape [n, d].
       labels: cluster of each sample, shape [n]; any labels that sort.
-      max_samples: the most samples used.
-      seed: draws the samples used.
+      max_samples: largest number of samples used, at least 3.
+      seed: seed of the random samples.
 
     Returns:
-      The mean in [-1, 1]; higher is better separated.
+      The mean in [-1, 1]; higher means better separated clusters.
 
     Raises:
-      ValueError: a shape or a value is wrong, or the samples used lie in fewer than 2
-        clusters or each in its own.
+      ValueError: a shape or a value is wrong, or the samples used are in fewer than 2
+        clusters, or each is in a cluster of its own.
+
+    Example:
+      >>> z = np.array([[0.0], [1.0], [10.0], [11.0]])
+      >>> round(silhouette(z, [0, 0, 1, 1]), 3)
+      0.9
     """
     check_positive_int("max_samples", max_samples)
     if max_samples < 3:
@@ -121,35 +117,14 @@ def silhouette(
             "silhouette needs at least 2 clusters and fewer clusters than samples, "
             f"got {len(clusters)} clusters in the {len(z)} samples used."
         )
-    # In cluster order, the distances to one cluster are neighbors in a row.
+    # Sorted by cluster, the distances to one cluster are contiguous in a row.
     order = np.argsort(codes, kind="stable")
     return float(_silhouette_samples(z[order], np.bincount(codes)).mean())
 
 
-def stability(labelings: Sequence[ArrayLike]) -> float:
-    """Mean adjusted Rand index over all pairs of labelings of the same samples.
-
-    Runs from several seeds that agree have found structure; it needs no classes.
-
-    Args:
-      labelings: two or more arrays of labels, each of shape [n], one for each run.
-
-    Returns:
-      The mean ARI; 1 if all runs found the same clusters, about 0 if they share nothing.
-    """
-    if len(labelings) < 2:
-        raise ValueError(f"stability needs at least 2 labelings, got {len(labelings)}.")
-    scores = [
-        adjusted_rand_index(first, second)
-        for i, first in enumerate(labelings)
-        for second in labelings[i + 1 :]
-    ]
-    return sum(scores) / len(scores)
-
-
 def _silhouette_samples(z: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Silhouette of each row of `z`, whose rows stand in the order of their clusters."""
-    # Distances do not change, and their expansion below loses fewer digits.
+    """Silhouette coefficient of each row of `z`; the rows are sorted by cluster."""
+    # Centering keeps distances, and their expansion below then loses fewer digits.
     z = z - z.mean(axis=0)
     squares = np.sum(z**2, axis=1)
     starts = np.cumsum(sizes) - sizes
@@ -168,7 +143,7 @@ def _silhouette_samples(z: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         means[rows, own[block]] = np.inf
         nearest = means.min(axis=1)
         widest = np.maximum(within, nearest)
-        # Samples that coincide with all others have no distance to compare.
+        # A sample that coincides with all others has no distances to compare.
         valid = (own_size > 1) & (widest > 0)
         result[block] = np.where(valid, nearest - within, 0) / np.where(
             valid, widest, 1

@@ -1,7 +1,7 @@
-"""How well clusters agree with known classes; `label_free` holds what needs none.
+"""Scores of clusters against known classes; `label_free` has scores without classes.
 
-Every score of two labelings comes from one table, the contingency matrix, so labels
-may be of any kind that sorts: integers with gaps, negative numbers, floats, strings.
+Every score is computed from the contingency matrix, so labels may be of any kind that
+sorts: integers with gaps, negative numbers, floats, strings.
 """
 
 import math
@@ -12,10 +12,12 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import ArrayLike
 
+from dec_jax.validation import require
+
 if TYPE_CHECKING:
     import pandas
 
-# The means that `normalized_mutual_info` may divide by.
+# Means of two entropies that `normalized_mutual_info` can divide by.
 _MEANS: dict[str, Callable[[float, float], float]] = {
     "arithmetic": lambda a, b: (a + b) / 2,
     "geometric": lambda a, b: math.sqrt(a * b),
@@ -34,28 +36,39 @@ def contingency_matrix(
       labels_pred: cluster of each sample, shape [n]; any labels that sort.
 
     Returns:
-      int64 counts. Rows are the distinct classes in sorted order, columns the distinct
-      clusters in sorted order; labels that do not occur have no row or column.
+      int64 counts, shape [n_classes, n_clusters]. Rows are the distinct classes, columns
+      the distinct clusters, both in sorted order; labels that do not occur have none.
 
     Raises:
-      TypeError: labels of one array cannot be sorted, as numbers beside None.
+      TypeError: labels of one array cannot be sorted, such as numbers mixed with None.
       ValueError: an array is empty, not of rank 1, or holds NaN, or the lengths differ.
+
+    Example:
+      >>> contingency_matrix(["cat", "cat", "dog"], [7, 7, 2]).tolist()
+      [[0, 2], [1, 0]]
     """
     return _table(_cells(labels_true, labels_pred))
 
 
 def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
-    """Share of samples that are right under the best one-to-one match, ACC.
+    """Clustering accuracy (ACC), the share of samples in the cluster of their class.
 
-    Equation 10 of Xie et al. (2016): clusters are matched to classes by the Hungarian
-    algorithm. With more clusters than classes, the samples of the clusters left over
-    count as wrong; with fewer, those of the classes left over do.
+    Equation 10 of Xie et al. (2016): clusters are matched one to one to classes by the
+    Hungarian algorithm. With more clusters than classes, samples of the unmatched
+    clusters count as wrong; with fewer, samples of the unmatched classes do.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       ACC in [0, 1]; 1 is a perfect match.
+
+    Raises:
+      TypeError, ValueError: as `contingency_matrix` raises them.
+
+    Example:
+      >>> clustering_accuracy([0, 0, 1, 1], [5, 5, 3, 5])
+      0.75
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -65,17 +78,21 @@ def clustering_accuracy(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
 
 
 def match_clusters(labels_true: ArrayLike, labels_pred: ArrayLike) -> dict[Any, Any]:
-    """Names the class that each cluster stands for in `clustering_accuracy`.
+    """Matches each cluster to a class, as `clustering_accuracy` does.
 
-    No two clusters share a class. With more clusters than classes, the clusters left
-    over map to None; with fewer, the classes left over are no cluster's value. The match
-    is the best one overall: a cluster may be given a class that it holds no sample of.
+    No two clusters share a class. With more clusters than classes, unmatched clusters map
+    to None; with fewer, unmatched classes do not occur. The match is optimal overall, so
+    a cluster may be matched to a class that it holds no sample of.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       {cluster: class or None}, one entry for each cluster that occurs, in sorted order.
+
+    Example:
+      >>> match_clusters(["cat", "cat", "dog"], [7, 7, 2])
+      {2: 'dog', 7: 'cat'}
     """
     cells = _cells(labels_true, labels_pred)
     classes = [*cells.classes.tolist(), None]
@@ -87,18 +104,22 @@ def match_clusters(labels_true: ArrayLike, labels_pred: ArrayLike) -> dict[Any, 
 
 
 def matched_labels(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
-    """Renames the cluster of each sample to its class, as `match_clusters` pairs them.
+    """Replaces the cluster of each sample by the class that `match_clusters` gives it.
 
-    What another tool for classes may be given: the share of samples whose matched label
-    is their class is `clustering_accuracy`.
+    The result can be passed to tools for classification. The share of samples whose
+    matched label is their class is `clustering_accuracy`.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
-      Labels, shape [n], of the type of the classes. With more clusters than classes the
-      samples of the clusters left over get None, and the type is object: -1 may be the
-      name of a class.
+      Labels, shape [n], of the type of the classes. With more clusters than classes,
+      samples of unmatched clusters get None, and the type is object. They do not get -1,
+      because -1 may be the name of a class.
+
+    Example:
+      >>> matched_labels(["cat", "cat", "dog"], [7, 7, 2]).tolist()
+      ['cat', 'cat', 'dog']
     """
     cells = _cells(labels_true, labels_pred)
     rows = _matched_rows(_table(cells))
@@ -109,25 +130,29 @@ def matched_labels(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray
 
 
 def classification_report(labels_true: ArrayLike, labels_pred: ArrayLike) -> str:
-    """Precision, recall and F1 of each class once the clusters bear names of classes.
+    """Formats precision, recall and F1 of each class, with clusters matched to classes.
 
-    scikit-learn's table of the same name, which must never be given clusters as they
-    come: cluster 3 need not be class 3, so that a perfect clustering of k classes may
-    score 1 / k or 0. Here the clusters are matched first, as in `match_clusters`, and no
-    renumbering of them changes the table.
+    scikit-learn's table of the same name must not be given clusters directly: cluster 3
+    need not be class 3, so a perfect clustering of k classes may score 1 / k or 0. Here
+    the clusters are matched first, as in `match_clusters`, and renumbering them does not
+    change the table.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
-      The table: a line for each class with the number of its samples, support; the
+      The table: a line for each class with the number of its samples (support); the
       accuracy, which is ACC; and means over the classes, plain and weighted by support.
-      With more clusters than classes, the samples of the clusters left over are wrong,
-      and a line "unmatched" of zeros says that there are some; it is no class and enters
-      no mean. With fewer, the classes left over score 0.
-    """
-    import sklearn.metrics
+      With more clusters than classes, samples of unmatched clusters are wrong, and a line
+      "unmatched" of zeros shows that they exist; it is no class and enters no mean. With
+      fewer, unmatched classes score 0.
 
+    Raises:
+      ImportError: scikit-learn is not installed.
+    """
+    sklearn_metrics = require(
+        "sklearn.metrics", extra="data", task="the classification report"
+    )
     cells = _cells(labels_true, labels_pred)
     n_classes, n_clusters = len(cells.classes), len(cells.clusters)
     names = [*map(str, cells.classes.tolist()), "unmatched"]
@@ -136,7 +161,7 @@ def classification_report(labels_true: ArrayLike, labels_pred: ArrayLike) -> str
     matched = _matched_rows(_table(cells))[clusters]
 
     def lines(n_rows: int) -> list[str]:
-        text = sklearn.metrics.classification_report(
+        text = sklearn_metrics.classification_report(
             classes,
             matched,
             labels=range(n_rows),
@@ -148,7 +173,7 @@ def classification_report(labels_true: ArrayLike, labels_pred: ArrayLike) -> str
     if n_clusters <= n_classes:
         return "\n".join(lines(n_classes))
     report = lines(n_classes + 1)
-    # scikit-learn's plain mean would take "unmatched" for one more class.
+    # scikit-learn's plain mean would count "unmatched" as one more class.
     report[-3] = lines(n_classes)[-3]
     return "\n".join(report)
 
@@ -156,20 +181,27 @@ def classification_report(labels_true: ArrayLike, labels_pred: ArrayLike) -> str
 def confusion_table(
     labels_true: ArrayLike, labels_pred: ArrayLike
 ) -> "pandas.DataFrame":
-    """Counts the samples of each class in each cluster, each cluster below its class.
+    """Makes a table of the samples of each class in each cluster, matches on the diagonal.
 
-    `contingency_matrix` with names, as `plots.confusion_matrix` draws it.
+    It is `contingency_matrix` with names, in the order of `plots.confusion_matrix`.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
-      A row for each class, in sorted order, and a column for each cluster, in the order
-      of the classes that they are matched to: with as many clusters as classes, the
-      diagonal holds what is right. Clusters without a class come last, in sorted order.
-    """
-    import pandas
+      A DataFrame with a row for each class, in sorted order, and a column for each
+      cluster, in the order of the matched classes: with as many clusters as classes, the
+      diagonal holds the correct samples. Unmatched clusters come last, in sorted order.
 
+    Raises:
+      ImportError: pandas is not installed.
+
+    Example:
+      >>> table = confusion_table(["cat", "cat", "dog"], [7, 7, 2])
+      >>> table.index.tolist(), table.columns.tolist(), table.to_numpy().tolist()
+      (['cat', 'dog'], [7, 2], [[2, 0], [0, 1]])
+    """
+    pandas = require("pandas", extra="tables", task="the confusion table")
     cells = _cells(labels_true, labels_pred)
     table = _table(cells)
     order = np.argsort(_matched_rows(table), kind="stable")
@@ -183,19 +215,27 @@ def confusion_table(
 def normalized_mutual_info(
     labels_true: ArrayLike, labels_pred: ArrayLike, *, average: str = "arithmetic"
 ) -> float:
-    """Mutual information of classes and clusters over the mean of their entropies, NMI.
+    """Normalized mutual information (NMI) of classes and clusters.
 
-    The mean is a choice and the number depends on it: scikit-learn took the geometric
-    mean before its version 0.22, and so did most papers of that time; since then the
-    arithmetic mean is its default, as here. Compare a paper's number with its own mean.
+    The mutual information is divided by a mean of the two entropies, and the result
+    depends on the choice of that mean. scikit-learn used the geometric mean before its
+    version 0.22, and so did most papers of that time. Since then the arithmetic mean is
+    its default, as here. Compare with a paper's number under the paper's own mean.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
       average: the mean of the two entropies: "arithmetic", "geometric", "min" or "max".
 
     Returns:
-      NMI in [0, 1]; 1 is a perfect match, and so are one class and one cluster; one
-      class and several clusters give 0.
+      NMI in [0, 1]; 1 is a perfect match. One class in one cluster gives 1; one class in
+      several clusters gives 0.
+
+    Raises:
+      ValueError: an unknown mean, or labels that `contingency_matrix` rejects.
+
+    Example:
+      >>> round(normalized_mutual_info([0, 0, 1, 1], [0, 0, 1, 2]), 3)
+      0.8
     """
     if average not in _MEANS:
         known = ", ".join(_MEANS)
@@ -204,12 +244,12 @@ def normalized_mutual_info(
     n_samples = int(cells.counts.sum())
     if len(cells.class_sizes) == len(cells.cluster_sizes) == 1:
         return 1.0
-    # Float64 before the products: n ** 2 leaves int64 at n = 3e9.
+    # Float64 before the products: n ** 2 overflows int64 at n = 3e9.
     expected = cells.class_sizes[cells.rows].astype(np.float64)
     expected *= cells.cluster_sizes[cells.columns]
     lift = np.log(cells.counts * float(n_samples) / expected)
     mutual_info = float(np.sum(cells.counts / n_samples * lift))
-    # Independent labelings leave a rounding error here, which min() would blow up.
+    # Independent labelings leave a rounding error, which the division would amplify.
     if mutual_info <= np.finfo(np.float64).eps:
         return 0.0
     entropies = entropy(cells.class_sizes), entropy(cells.cluster_sizes)
@@ -217,16 +257,23 @@ def normalized_mutual_info(
 
 
 def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
-    """Share of pairs of samples on which both labelings agree, above chance, ARI.
+    """Adjusted Rand index (ARI): agreement on pairs of samples, corrected for chance.
 
-    Hubert and Arabie (1985). Pairs are counted in integers of any size, so the result
-    is exact to the last bit of its float for any n.
+    Hubert and Arabie (1985). Pairs are counted in integers of any size, so the result is
+    exact to the last bit for any n.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
-      ARI in [-0.5, 1]: 1 is a perfect match, 0 is expected of random labels.
+      ARI in [-0.5, 1]: 1 is a perfect match, 0 is the expected value for random labels.
+
+    Raises:
+      TypeError, ValueError: as `contingency_matrix` raises them.
+
+    Example:
+      >>> round(adjusted_rand_index([0, 0, 1, 1], [0, 0, 1, 2]), 3)
+      0.571
     """
     cells = _cells(labels_true, labels_pred)
     together = _count_pairs(cells.counts)
@@ -234,25 +281,32 @@ def adjusted_rand_index(labels_true: ArrayLike, labels_pred: ArrayLike) -> float
     in_clusters = _count_pairs(cells.cluster_sizes)
     n_samples = int(cells.counts.sum())
     pairs = n_samples * (n_samples - 1) // 2
-    # (together - chance) / (mean - chance), with chance = in_classes * in_clusters / pairs
-    # multiplied out to keep to integers.
+    # (together - chance) / (mean - chance) with chance = in_classes * in_clusters / pairs,
+    # multiplied by 2 * pairs to keep integers.
     excess = 2 * (together * pairs - in_classes * in_clusters)
     span = pairs * (in_classes + in_clusters) - 2 * in_classes * in_clusters
-    # Zero only if both labelings are one cluster, or both are all singletons.
+    # The span is 0 only if both labelings are one cluster, or both are all singletons.
     return excess / span if span else 1.0
 
 
 def purity(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
-    """Share of samples that belong to the largest class of their cluster.
+    """Purity, the share of samples that belong to the largest class of their cluster.
 
-    Several clusters may stand for one class, and splitting a cluster never lowers it:
-    compare purities at equal numbers of clusters. Not symmetric in its arguments.
+    Several clusters may have the same class, and splitting a cluster never lowers the
+    purity: compare it at equal numbers of clusters. It is not symmetric.
 
     Args:
       labels_true, labels_pred: as in `contingency_matrix`.
 
     Returns:
       Purity in (0, 1]; 1 if each cluster holds samples of one class.
+
+    Raises:
+      TypeError, ValueError: as `contingency_matrix` raises them.
+
+    Example:
+      >>> purity([0, 0, 1, 1], [0, 0, 1, 2]), purity([0, 0, 1, 1], [0, 0, 0, 0])
+      (1.0, 0.5)
     """
     cells = _cells(labels_true, labels_pred)
     largest = np.zeros(len(cells.cluster_sizes), np.int64)
@@ -261,7 +315,7 @@ def purity(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
 
 
 class _Cells(NamedTuple):
-    """The cells of a contingency matrix that hold a sample: n singletons need only n."""
+    """The cells of a contingency matrix that are not zero; at most n for n samples."""
 
     classes: np.ndarray  # [n_classes], distinct labels, sorted
     clusters: np.ndarray  # [n_clusters], distinct labels, sorted
@@ -273,7 +327,7 @@ class _Cells(NamedTuple):
 
 
 def _cells(labels_true: ArrayLike, labels_pred: ArrayLike) -> _Cells:
-    """Checks two labelings and counts the samples that they have in common."""
+    """Checks two labelings and counts the samples in each cell that is not empty."""
     classes, rows = factorize("labels_true", labels_true)
     clusters, columns = factorize("labels_pred", labels_pred)
     if len(rows) != len(columns):
@@ -294,17 +348,17 @@ def _cells(labels_true: ArrayLike, labels_pred: ArrayLike) -> _Cells:
 
 
 def _table(cells: _Cells) -> np.ndarray:
-    """The whole contingency matrix, [n_classes, n_clusters]."""
+    """Makes the dense contingency matrix, [n_classes, n_clusters]."""
     table = np.zeros((len(cells.classes), len(cells.clusters)), np.int64)
     table[cells.rows, cells.columns] = cells.counts
     return table
 
 
 def _matched_rows(table: np.ndarray) -> np.ndarray:
-    """The row matched to each column of a table, [n_clusters]; n_classes means none."""
+    """Matches a row to each column of a table, [n_clusters]; n_classes means no match."""
     from scipy.optimize import linear_sum_assignment
 
-    # In an order of their contents, so that names decide between no two equal matches.
+    # Columns are sorted by content, so that names never decide between equal matches.
     order = np.lexsort(table)
     rows, columns = linear_sum_assignment(table[:, order], maximize=True)
     matched = np.full(table.shape[1], len(table))
@@ -313,7 +367,7 @@ def _matched_rows(table: np.ndarray) -> np.ndarray:
 
 
 def factorize(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distinct labels, and the index of each sample's label among them."""
+    """Returns the sorted distinct labels, and each sample's index among them."""
     values = checked_labels(name, labels)
     try:
         distinct, codes = np.unique(values, return_inverse=True)
@@ -323,7 +377,7 @@ def factorize(name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
-    """`labels` as an array; raises unless it is non-empty, of rank 1, without NaN."""
+    """Returns labels as an array, checked to be non-empty, of rank 1 and without NaN."""
     values = np.asarray(labels)
     if values.ndim != 1:
         raise ValueError(
@@ -332,10 +386,10 @@ def checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
         )
     if len(values) == 0:
         raise ValueError(f"{name} is empty.")
-    # Of all values, only a missing one (NaN, NaT) differs from itself.
+    # Only a missing value (NaN, NaT) differs from itself.
     try:
         missing = values != values
-    except TypeError as error:  # pandas.NA answers neither yes nor no
+    except TypeError as error:  # pandas.NA is neither equal nor unequal
         raise ValueError(f"{name} must not hold missing values: {error}.") from None
     if missing.any():
         raise ValueError(
@@ -346,12 +400,12 @@ def checked_labels(name: str, labels: ArrayLike) -> np.ndarray:
 
 
 def entropy(sizes: np.ndarray) -> float:
-    """Entropy in nats of a sample drawn at random, from the positive sizes of groups."""
-    # The log of the inverse, as one group has entropy 0 and not -0.
+    """Entropy in nats of the group of a random sample, from positive group sizes."""
+    # log(total / sizes), not -log(sizes / total): one group has entropy 0, not -0.
     total = sizes.sum()
     return float(np.sum(sizes / total * np.log(total / sizes)))
 
 
 def _count_pairs(sizes: np.ndarray) -> int:
-    """Pairs of samples within groups of these sizes; int64 holds it up to n = 3e9."""
+    """Counts pairs of samples within groups; int64 holds the number up to n = 3e9."""
     return int(np.sum(sizes * (sizes - 1) // 2))

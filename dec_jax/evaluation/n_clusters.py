@@ -1,7 +1,7 @@
-"""How many clusters there are: what the graph of neighbors says for each k, without labels.
+"""Choice of the number of clusters from the graph of neighbors, without labels.
 
-One graph and one spectrum serve every k. Four views of it, of which the eigengap decides;
-where it cannot, it names a number with the help of the silhouette (`recommend`).
+One graph and one spectrum serve every k. Each k has four scores. The eigengap decides
+between them; if it cannot, `recommend` uses the silhouette in addition.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.validation import check_n_clusters, check_positive_int
 
-# Below, halves of the data disagree on the clusters.
+# Below this ARI, halves of the data disagree on the clusters.
 STABLE = 0.9
-# A second gap of so much of the largest is a rival.
+# A gap of at least this share of the largest one is a rival.
 RIVAL = 0.8
-# Clusters are nearly as well apart as the best where their silhouette is that much of it.
+# A silhouette of at least this share of the highest one is nearly as good.
 NEARLY = 0.9
 
 
 class Sweep(NamedTuple):
-    """One number a k and view."""
+    """Four scores of each number of clusters, and the spectrum of the graph."""
 
     n_clusters: Int[np.ndarray, " s"]
     eigengap: Float[np.ndarray, " s"]  # lambda_k - lambda_(k+1)
@@ -46,7 +46,7 @@ class Sweep(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A number of clusters, and whether the data decide it."""
+    """A number of clusters, whether the scores decide it, and the reasons."""
 
     n_clusters: int
     decided: bool
@@ -62,27 +62,34 @@ def sweep_n_clusters(
     n_halves: int = 5,
     on_k: Callable[[int], None] | None = None,
 ) -> Sweep:
-    """Partitions the graph of z's neighbors into each number of clusters.
+    """Scores each number of clusters k by a partition of the graph of z's neighbors.
 
     The eigengap is that of von Luxburg, `A Tutorial on Spectral Clustering
-    <https://arxiv.org/abs/0711.0189>`_, 2007, section 8.3; stability that of Ben-Hur,
-    Elisseeff and Guyon (2002): k-means on random halves of the rows of the eigenvectors,
-    each of which then labels all samples, and how much they agree.
+    <https://arxiv.org/abs/0711.0189>`_, 2007, section 8.3. Stability follows Ben-Hur,
+    Elisseeff and Guyon (2002): k-means is fitted to random halves of the rows of the
+    eigenvectors, each fit labels all samples, and the ARI measures their agreement.
 
     Args:
       key: a `jax.random.key`.
-      z: embeddings.
-      n_clusters: the numbers k to try, each from 2 to n - 1.
-      n_neighbors: edges of a sample; the fewer of it and n - 1 are taken.
-      n_halves: random halves, at least 2.
-      on_k: called after each k.
+      z: embeddings, shape [n, d].
+      n_clusters: numbers k to try, each from 2 to n - 1.
+      n_neighbors: neighbors of each sample in the graph, at most n - 1 of which exist.
+      n_halves: number of random halves, at least 2.
+      on_k: called with k after each k.
 
     Returns:
-      The views, in the order of `n_clusters`.
+      The scores, in the order of `n_clusters`.
 
     Raises:
       TypeError, ValueError: `z` is not finite numbers of shape [n, d], or a number is
         out of its range.
+
+    Example:
+      >>> z = np.float32([[0, 0], [0, 1], [1, 0], [9, 9], [9, 8], [8, 9]])
+      >>> options = {"n_neighbors": 2, "n_halves": 2}
+      >>> sweep = sweep_n_clusters(jax.random.key(0), z, [2], **options)
+      >>> sweep.n_clusters.tolist(), sweep.stability.tolist()
+      ([2], [1.0])
     """
     n = len(z)
     if not n_clusters:
@@ -115,7 +122,7 @@ def sweep_n_clusters(
 def _stability(
     key: jax.Array, spectrum: Spectrum, n_eigenvectors: int, k: int, n_halves: int
 ) -> float:
-    """The mean ARI of each two labelings that halves of the data lead to."""
+    """Mean ARI over all pairs of labelings that were fitted to halves of the data."""
     rows = unit_rows(spectrum.eigenvectors[:, :n_eigenvectors])
     labelings = []
     for half_key in jax.random.split(key, n_halves):
@@ -131,18 +138,27 @@ def _stability(
 
 
 def recommend(sweep: Sweep) -> Recommendation:
-    """The number of clusters that the data show, or the likeliest where they do not.
+    """Recommends a number of clusters, and says whether the scores decide it.
+
+    Candidates are the numbers k on whose clusters halves of the data agree (mean ARI of
+    0.9 or more), or all k if there are none. If there are such numbers and one eigengap
+    is clearly the largest, the k of that gap is decided. Otherwise k is that of the
+    largest gap among the candidates whose silhouette is nearly the highest.
+
+    Agreement of halves is no proof of clusters: the halves share the spectrum of all
+    samples, so even a single cloud is split in two the same way each time.
 
     Args:
-      sweep: from `sweep_n_clusters`.
+      sweep: result of `sweep_n_clusters`.
 
     Returns:
-      k, of those on whose clusters halves of the data agree (mean ARI 0.9 or more), or
-      of all where there are none. The data decide it where there are such numbers and
-      the largest eigengap of theirs stands alone: k is the one of that gap. Elsewhere it
-      is that of the largest gap among those whose silhouette is nearly the highest. And
-      the reasons, a line each. The halves share the spectrum of all samples, so that a
-      single cloud in two repeats itself as well.
+      k, whether it is decided, and the reasons, one line each.
+
+    Example:
+      >>> three_is_best = np.array([0.0, 0.5, 0.1])
+      >>> sweep = Sweep(np.array([2, 3, 4]), *[three_is_best] * 3, np.ones(3), np.ones(8))
+      >>> recommend(sweep)[:2]
+      (3, True)
     """
     stable = sweep.stability >= STABLE
     allowed = stable if stable.any() else np.full(len(stable), True)

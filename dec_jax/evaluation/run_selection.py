@@ -1,4 +1,4 @@
-"""Which of several runs to keep, where no classes are known."""
+"""Choice among several runs, without labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from numpy.typing import ArrayLike
 from dec_jax.evaluation.metrics import adjusted_rand_index, normalized_mutual_info
 from dec_jax.validation import check_choice
 
-# The scores that a run may have without classes, and whether more is better.
+# Scores of a run that need no labels, and whether higher is better.
 HIGHER_IS_BETTER = {
     "stability": True,  # mean ARI with the labels of the other runs
     "stability_nmi": True,  # mean NMI with them
-    "silhouette": True,  # of z; each run has a space of its own, and may inflate it
-    "max_q": True,  # mean largest q; a sharp q may be sharply wrong
-    "evenness": True,  # of the sizes; right only where the true ones are even
-    "clustering": False,  # KL(P || Q) at the end; of DCN the squared distance
+    "silhouette": True,  # of z; each run has its own z, and may inflate it
+    "max_q": True,  # mean largest q; a sharp q may still be wrong
+    "evenness": True,  # of the cluster sizes; sensible only if true sizes are even
+    "clustering": False,  # KL(P || Q) at the end; for DCN the squared distance
     "reconstruction": False,  # mean squared error of the autoencoder
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The run that was chosen, and how all of them did.
+    """The chosen run, and the scores of all runs.
 
     Attributes:
       run: index of the chosen run.
-      by: the score that it was chosen by.
-      scores: of each run, by name; NaN where a run has none.
-      ranks: the same as ranks from 1, the best; runs that tie share the better rank, and
-        those without the score come last.
+      by: score that it was chosen by.
+      scores: scores of all runs, by name of the score; NaN if a run has none.
+      ranks: ranks of all runs, by name of the score, 1 is the best. Tied runs share the
+        better rank, and runs without the score come last.
     """
 
     run: int
@@ -45,19 +45,23 @@ def agreement(
     *,
     score: Callable[[ArrayLike, ArrayLike], float] = adjusted_rand_index,
 ) -> Float[np.ndarray, " r"]:
-    """How well each of several labelings agrees with the others, on average.
+    """Mean agreement of each labeling with the others.
 
-    The mean over the runs is `label_free.stability`.
+    The mean over all runs, the mean over all pairs, is called the stability of runs.
 
     Args:
-      labelings: two or more arrays of labels of the same samples, each of shape [n].
-      score: of two labelings, symmetric; ARI, or `normalized_mutual_info`.
+      labelings: r arrays of labels of the same samples, each of shape [n]; 2 or more.
+      score: a symmetric score of two labelings: ARI, or `normalized_mutual_info`.
 
     Returns:
-      The mean score of each run with the r - 1 others.
+      The mean score of each run with the r - 1 others, shape [r].
 
     Raises:
-      ValueError: fewer than 2 labelings, or of different lengths.
+      ValueError: fewer than 2 labelings, or labelings of different lengths.
+
+    Example:
+      >>> agreement([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]).tolist()
+      [0.25, 0.25, -0.5]
     """
     count = len(labelings)
     if count < 2:
@@ -75,29 +79,34 @@ def choose_run(
     *,
     by: str = "stability",
 ) -> Choice:
-    """Chooses among runs of the same samples by a score that needs no classes.
+    """Chooses among runs on the same samples by a score that needs no labels.
 
-    By default the run that agrees most with the others. Runs differ in what is chance, a
-    start that merged two groups or split one, and agree in what the data hold: each
-    error of its own costs a run agreement with all others. Labels can be compared
-    between runs; silhouette, q and losses are measured in a space that each run made
-    itself, and reward one that pulled its clusters apart, right or wrong. What most runs
-    get wrong in the same way, no score of this kind sees, and runs that collapsed alike
-    agree: look at `health` first.
+    The default is the run that agrees most with the others. Runs differ by chance, such
+    as a start that merged or split a group, and share the structure of the data. An error
+    that only one run makes lowers its agreement with all others. Labels can be compared
+    between runs. Silhouette, q and losses cannot: each run measures them in its own z,
+    and they reward clusters that are far apart, right or wrong. Agreement does not detect
+    an error that most runs share, and collapsed runs may agree: check `health` first.
 
     Args:
-      labelings: three or more arrays of labels, each of shape [n]; with two, each
-        agrees with the other as much.
-      scores: further scores of each run, by their names in `HIGHER_IS_BETTER`; None or
-        NaN where a run has none.
-      by: the score to choose by. Of runs that tie, the first is taken.
+      labelings: 3 or more arrays of labels, each of shape [n]; two runs always agree
+        equally with each other.
+      scores: more scores of the runs, by their names in `HIGHER_IS_BETTER`; None or NaN
+        if a run has none.
+      by: score to choose by. The first of tied runs is chosen.
 
     Returns:
       The choice, with all scores and ranks.
 
     Raises:
-      ValueError: fewer than 3 labelings, an unknown score, one of another number of
+      ValueError: fewer than 3 labelings, an unknown score, a score for another number of
         runs, or `by` is a score that no run has.
+
+    Example:
+      >>> runs = [[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]
+      >>> choice = choose_run(runs)
+      >>> choice.run, choice.by, choice.ranks["stability"]
+      (0, 'stability', (1, 1, 3))
     """
     count = len(labelings)
     if count < 3:
@@ -110,7 +119,7 @@ def choose_run(
         check_choice("score", name, HIGHER_IS_BETTER)
         if len(values) != count:
             raise ValueError(
-                f"scores must have one {name} a run, got {len(values)} for {count} runs."
+                f"scores must have one {name} for each run, got {len(values)} for {count} runs."
             )
         columns[name] = np.array(values, np.float64)
     check_choice("score", by, columns)
@@ -132,24 +141,24 @@ def rank_correlation(
     *,
     sets: Sequence[str] | None = None,
 ) -> float:
-    """How well a score orders runs as their accuracy does: Spearman's rank correlation.
+    """Spearman's rank correlation of a score with the accuracy of runs.
 
-    Runs on different data or of different methods are pooled by their ranks within their
-    own set, scaled to [-1, 1]: that one set has higher scores and accuracies than
-    another says nothing of a choice within either.
+    Runs on different data or with different methods are ranked within their own set, and
+    the ranks are scaled to [-1, 1] and pooled. Differences between sets therefore do not
+    count, only the order within each set.
 
     Args:
-      name: of the score, in `HIGHER_IS_BETTER`.
-      scores: of each run; None or NaN leaves the run out.
-      accuracies: of each run.
-      sets: the set that each run belongs to; one for all if not given.
+      name: name of the score, in `HIGHER_IS_BETTER`.
+      scores: score of each run; a run with None or NaN is left out.
+      accuracies: accuracy of each run.
+      sets: set that each run belongs to; None is one set for all.
 
     Returns:
-      rho in [-1, 1]; 1 if better scores always go with higher accuracies, whichever end
-      of the score is the better one. NaN if no set has runs that differ in both.
+      rho in [-1, 1]; 1 if better scores always go with higher accuracies, for scores
+      where lower is better as well. NaN if no set has runs that differ in both.
 
     Raises:
-      ValueError: the name is unknown, or the lengths differ.
+      ValueError: an unknown name, or lengths that differ.
     """
     from scipy.stats import rankdata, spearmanr
 
@@ -157,7 +166,7 @@ def rank_correlation(
     sets = ["all"] * len(scores) if sets is None else sets
     if not len(scores) == len(accuracies) == len(sets):
         raise ValueError(
-            "scores, accuracies and sets must have one entry a run, got "
+            "scores, accuracies and sets must have one entry for each run, got "
             f"{len(scores)}, {len(accuracies)} and {len(sets)}."
         )
     values = np.array(scores, np.float64)
@@ -170,7 +179,7 @@ def rank_correlation(
         if size > 1:
             pooled.append((2 * rankdata(members, axis=1) - size - 1) / (size - 1))
     ranks = np.concatenate(pooled, axis=1)
-    # Of constants scipy warns, and answers NaN.
+    # scipy warns of constants and returns NaN.
     if ranks.shape[1] == 0 or (np.ptp(ranks, axis=1) == 0).any():
         return float("nan")
     rho = float(spearmanr(*ranks).statistic)
@@ -178,7 +187,7 @@ def rank_correlation(
 
 
 def _ranks(name: str, column: Float[np.ndarray, " r"]) -> tuple[int, ...]:
-    """1 for the best; NaN last."""
+    """Ranks from 1, the best; runs with NaN come last."""
     from scipy.stats import rankdata
 
     worse = -column if HIGHER_IS_BETTER[name] else column

@@ -1,5 +1,6 @@
 """Networks that users define: Flax modules or pure functions in place of an `Architecture`."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -200,6 +201,26 @@ class FunctionalNetwork:
 
 # What every stage takes as its `architecture`.
 Network = Architecture | FunctionalNetwork
+
+
+def change_network(network: Network, **changes: Any) -> Network:
+    """Replaces settings of a network; a user's own network keeps those it does not have.
+
+    Args:
+      network: any network.
+      **changes: fields of `Architecture`, such as `precision`.
+
+    Returns:
+      The changed network.
+
+    Example:
+      >>> from dec_jax import dense_architecture
+      >>> change_network(dense_architecture(4), precision="bfloat16").precision
+      'bfloat16'
+    """
+    fields = {field.name for field in dataclasses.fields(network)}
+    known = {name: value for name, value in changes.items() if name in fields}
+    return dataclasses.replace(network, **known) if known else network
 
 
 def check_network(network: object) -> None:

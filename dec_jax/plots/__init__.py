@@ -1,4 +1,4 @@
-"""Draws figures; matplotlib is imported when one is drawn."""
+"""Figures of embeddings, training and clusters; matplotlib is imported when one is drawn."""
 
 from dec_jax.plots.animation import latent_frames, save_animation
 from dec_jax.plots.curves import loss_curves, training_curves

@@ -1,4 +1,4 @@
-"""Moving pictures of an embedding while it is trained."""
+"""Animations of an embedding during training."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dec_jax.plots.embedding import latent_scatter, principal_axes
-from dec_jax.validation import check_choice, check_samples
+from dec_jax.validation import check_choice, check_samples, require
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# A GIF counts in hundredths of a second, and browsers slow down frames below two.
+# A GIF counts hundredths of a second, and browsers slow down frames of less than two.
 _SHORTEST_FRAME = 0.02
 
 
@@ -27,19 +27,19 @@ def latent_frames(
     titles: Sequence[str] | None = None,
     max_points: int = 5000,
 ) -> "list[matplotlib.figure.Figure]":
-    """Draws embeddings of the same samples at several times so that only points move.
+    """Draws embeddings of the same samples at several times, one figure each.
 
-    Plane, limits, colors and the samples drawn are the same in all frames. Along both
-    axes each frame shows at least 99 % of its points: a few far ones may stand outside
-    rather than make the rest small.
+    All frames have the same plane, limits, colors and samples, so that only points move.
+    Each frame shows at least 99 % of its points along both axes; a few outliers may lie
+    outside the limits.
 
     Args:
-      z_frames: embeddings, each of shape [n, d], in the order of time.
+      z_frames: embeddings, each of shape [n, d], in order of time.
       labels: class or cluster of each sample in all frames, shape [n], shown as color.
-      axes_from: whose first two principal components span the plane: "last", in which
-        clusters part on the way, or "first".
+      axes_from: the frame whose first two principal components span the plane: "last",
+        in which clusters separate over time, or "first".
       titles: one for each frame; "Frame 1 of 20" and so on by default.
-      max_points: the most points drawn, the same random ones for the same n.
+      max_points: largest number of points drawn; the same random ones for the same n.
 
     Returns:
       A figure for each frame; save them with `save_animation`, or one by one with
@@ -74,7 +74,7 @@ def latent_frames(
         [np.asarray(panel.collections[0].get_offsets()) for panel in panels]
     )
     for panel in panels:
-        # Limits that give way to the shape of the panel would differ between frames.
+        # "datalim" would adjust the limits of each frame to the shape of its panel.
         panel.set_aspect("equal", adjustable="box")
         panel.set(xlim=limits[0], ylim=limits[1])
         panel.set_xlabel(f"first component of the {axes_from} frame")
@@ -90,20 +90,21 @@ def save_animation(
     seconds_per_frame: float = 0.5,
     dpi: float = 100,
 ) -> None:
-    """Writes figures as one animated GIF, which starts again at its end, or one MP4.
+    """Writes figures as one animated GIF, which loops, or as one MP4.
 
     Args:
-      path: the file, whose suffix decides: .gif, or .mp4, for which the program ffmpeg
-        must be on PATH. A file of that name is replaced.
-      frames: figures of one size, in the order of time. For an MP4 that has no even
-        number of pixels, matplotlib makes them one pixel smaller.
-      seconds_per_frame: how long each is seen, at least 0.02; a GIF rounds it down to
-        hundredths.
-      dpi: pixels in each inch of the figures.
+      path: the file; its suffix chooses the format. .mp4 needs the program ffmpeg on
+        PATH. An existing file is replaced.
+      frames: figures of one size, in order of time. For an MP4 with an odd number of
+        pixels, matplotlib makes them one pixel smaller.
+      seconds_per_frame: duration of each frame in seconds, at least 0.02; a GIF rounds it
+        down to hundredths.
+      dpi: pixels per inch of the figures.
 
     Raises:
       ValueError: there are no frames, their sizes differ, a number is too small, or a
-        file of this suffix cannot be written here.
+        file of this suffix cannot be written on this machine.
+      ImportError: matplotlib, or Pillow for a GIF, is not installed.
     """
     from matplotlib.animation import FFMpegWriter
 
@@ -113,7 +114,7 @@ def save_animation(
         raise ValueError(f"path must end in .gif or .mp4, got {str(path)!r}.")
     if suffix == ".mp4" and not FFMpegWriter.isAvailable():
         raise ValueError(
-            f"path must end in .gif where no program ffmpeg is on PATH, got {str(path)!r}; "
+            f"path must end in .gif if the program ffmpeg is not on PATH, got {str(path)!r}; "
             "or install ffmpeg."
         )
     if not _SHORTEST_FRAME <= seconds_per_frame < np.inf:
@@ -135,7 +136,7 @@ def save_animation(
     if suffix == ".gif":
         _save_gif(path, frames, seconds_per_frame, dpi)
         return
-    # Any, as matplotlib's types ask for an int; ffmpeg itself takes fractions.
+    # Any: matplotlib's types require an int, but ffmpeg accepts fractions.
     fps: Any = 1 / seconds_per_frame
     writer = FFMpegWriter(fps)
     with writer.saving(frames[0], str(path), dpi):
@@ -145,8 +146,8 @@ def save_animation(
 
 
 def _common_limits(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Limits of a square for the points of all frames, [[x_low, x_high], [y_low, ...]]."""
-    # Of each frame by itself: one in which all is far out is not one of few points.
+    """Computes limits for the points of all frames, [[x_low, x_high], [y_low, y_high]]."""
+    # Per frame: pooled percentiles could cut off a whole frame of distant points.
     bounds = np.array([np.percentile(points, [0.5, 99.5], axis=0) for points in frames])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     half = 0.55 * (high - low).max() or 1.0
@@ -155,8 +156,8 @@ def _common_limits(frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _fix_layout(figures: "Sequence[matplotlib.figure.Figure]") -> None:
-    """Puts the panel of every figure in the same place, for good."""
-    # Each layout moves a panel on, by a quarter of the last time's way.
+    """Fixes the panel of every figure at the same position."""
+    # The layout converges: each call moves the panel a quarter as far as the last one.
     tallest = max(
         figures, key=lambda figure: figure.axes[0].get_title("left").count("\n")
     )
@@ -174,13 +175,13 @@ def _save_gif(
     seconds_per_frame: float,
     dpi: float,
 ) -> None:
-    """Writes all frames in the same 256 colors, so that what stands still never flickers."""
-    from PIL import Image
+    """Writes all frames in the same 256 colors, so that static parts do not flicker."""
     from scipy.spatial import KDTree
 
+    Image = require("PIL.Image", extra="plots", task="writing a GIF")
     samples = [_rendered(frames[i], dpi) for i in (0, len(frames) // 2, -1)]
     palette = _common_palette(np.concatenate(samples))
-    # Pillow's own search for the nearest color is too coarse to find white.
+    # Pillow's own search for the nearest color is too coarse to keep white.
     nearest = KDTree(palette)
     images = []
     for figure in frames:
@@ -200,7 +201,7 @@ def _save_gif(
 
 
 def _rendered(figure: "matplotlib.figure.Figure", dpi: float) -> np.ndarray:
-    """The figure as bytes, shape [h, w, 3]."""
+    """Renders a figure to bytes, shape [h, w, 3]."""
     from PIL import Image
 
     buffer = BytesIO()
@@ -209,20 +210,20 @@ def _rendered(figure: "matplotlib.figure.Figure", dpi: float) -> np.ndarray:
 
 
 def _colors_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct colors, [m, 3] bytes, and which of them each pixel has, [h * w]."""
-    # As one number each, which sort a hundred times faster than rows do.
+    """Finds the distinct colors, [m, 3] bytes, and the index of each pixel's, [h * w]."""
+    # One number per color: these sort a hundred times faster than rows.
     packed = pixels.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1])
     distinct, codes = np.unique(packed, return_inverse=True)
     return np.stack([distinct >> 16, distinct >> 8 & 255, distinct & 255], 1), codes
 
 
 def _common_palette(pixels: np.ndarray) -> np.ndarray:
-    """256 colors for these pixels, [256, 3] bytes, the most frequent ones unchanged."""
+    """Chooses 256 colors for pixels, [256, 3] bytes; the most frequent are unchanged."""
     from PIL import Image
 
     colors, codes = _colors_of(pixels)
     frequent = colors[np.argsort(-np.bincount(codes))[:32]].astype(np.uint8)
-    # Of Pillow's methods the one whose largest error is the smallest.
+    # MAXCOVERAGE has the smallest maximum error of Pillow's methods.
     rest = Image.fromarray(pixels).quantize(256 - 32, Image.Quantize.MAXCOVERAGE)
     mixed = np.reshape(rest.getpalette() or [], (-1, 3)).astype(np.uint8)
     palette = np.zeros((256, 3), np.uint8)

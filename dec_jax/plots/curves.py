@@ -20,18 +20,18 @@ def training_curves(
     tolerance: float | None = None,
     accuracy: Sequence[float] | np.ndarray | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws a run's curves side by side, one panel for each that is given.
+    """Draws the curves of a run next to each other, one panel for each given curve.
 
     Args:
       pretraining_loss: loss of each epoch of pretraining.
       clustering_loss: loss of each interval between two refreshes of p.
-      label_change: share of the samples whose cluster changed at each refresh, in
-        [0, 1], on a log scale; zeros stand as triangles on the lower edge.
-      tolerance: the share below which training stops, drawn as a line.
+      label_change: share of samples whose cluster changed at each refresh, in [0, 1], on
+        a log scale; zeros are triangles at the lower edge.
+      tolerance: share below which training stops, drawn as a line.
       accuracy: ACC at each refresh, in [0, 1].
 
     Returns:
-      The figure. Values that are NaN leave a gap.
+      The figure. NaN leaves a gap.
 
     Raises:
       ValueError: all curves are None or empty.
@@ -69,15 +69,15 @@ def loss_curves(
     *,
     title: str = "Pretraining",
 ) -> "matplotlib.figure.Figure":
-    """Draws the losses of training and of validation over each other.
+    """Draws the training and validation losses in one panel.
 
     Args:
-      train: loss of each epoch on the samples trained on; NaN leaves a gap.
-      validation: loss of each epoch on held-out samples; NaN where none was measured,
-        over which the line goes on; NaN throughout is as None.
-      best_epoch: the epoch whose parameters were kept, counted from 1 as on the axis;
-        marked on the curve of validation, or on that of training without one.
-      title: stands above the panel.
+      train: loss of each epoch on the training samples; NaN leaves a gap.
+      validation: loss of each epoch on held-out samples; NaN if it was not measured, and
+        the line skips those epochs. NaN in all epochs is the same as None.
+      best_epoch: epoch whose parameters were kept, counted from 1 as on the axis; marked
+        on the validation curve, or on the training curve without one.
+      title: title above the panel.
 
     Returns:
       The figure.
@@ -136,7 +136,7 @@ def loss_curves(
 
 
 def _draw_curve(panel: "matplotlib.axes.Axes", y: np.ndarray) -> None:
-    """Draws one curve, with a marker at each value while they are few."""
+    """Draws one curve, with a marker at each value if there are at most 30."""
     marker = "o" if len(y) <= 30 else ""
     steps = np.arange(1, len(y) + 1)
     panel.plot(steps, y, color=COLORS[0], marker=marker, markersize=3.5)
@@ -145,7 +145,7 @@ def _draw_curve(panel: "matplotlib.axes.Axes", y: np.ndarray) -> None:
 def _draw_label_change(
     panel: "matplotlib.axes.Axes", y: np.ndarray, tolerance: float | None
 ) -> None:
-    """Draws the share of labels that changed on a log scale that also holds zeros."""
+    """Draws the share of changed labels on a log scale, zeros as triangles."""
     lowest = min([*y[y > 0], tolerance or 1.0])
     floor = 10.0 ** np.floor(np.log10(lowest / 2))
     _draw_curve(panel, np.where(y == 0, np.nan, y))

@@ -1,7 +1,7 @@
-"""Figures of a run: the embedding, the training, the classes and the clusters.
+"""Figures of embeddings, and of classes against clusters.
 
-Each function returns a matplotlib Figure that no window and no global state knows of:
-save it with `figure.savefig(path, dpi=...)`, or let a notebook show it.
+Each function returns a matplotlib Figure outside pyplot's global state: save it with
+`figure.savefig(path, dpi=...)`, or let a notebook show it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from dec_jax.evaluation.metrics import (
     contingency_matrix,
     match_clusters,
 )
-from dec_jax.validation import check_positive_int, check_samples
+from dec_jax.validation import check_positive_int, check_samples, require
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-# Ten colors that stay apart for color-blind readers (Petroff 2021, arXiv:2107.02270).
+# Ten colors that color-blind readers can tell apart (Petroff 2021, arXiv:2107.02270).
 COLORS = [
     "#3f90da",
     "#ffa90e",
@@ -35,13 +35,13 @@ COLORS = [
     "#717581",
     "#92dadd",
 ]
-# More classes or clusters than these get no number in each cell, or no legend.
+# With more classes or clusters than these, cells have no numbers, figures no legend.
 _MOST_CELLS = 25
 _MOST_LEGEND = 20
 
 
 class PrincipalAxes(NamedTuple):
-    """The plane in which embeddings vary most."""
+    """The plane of the first two principal components of embeddings."""
 
     mean: np.ndarray  # [d]
     components: np.ndarray  # [2, d], orthonormal rows
@@ -49,23 +49,31 @@ class PrincipalAxes(NamedTuple):
 
 
 def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
-    """An empty figure of so many inches that no pyplot state holds."""
-    from matplotlib.figure import Figure
+    """Makes an empty figure of `width` x `height` inches outside pyplot's state.
 
-    return Figure(figsize=(width, height), layout="constrained")
+    Raises:
+      ImportError: matplotlib is not installed.
+    """
+    matplotlib = require("matplotlib.figure", extra="plots", task="drawing figures")
+    return matplotlib.Figure(figsize=(width, height), layout="constrained")
 
 
 def principal_axes(z: jax.Array | np.ndarray) -> PrincipalAxes:
-    """Finds the first two principal components of embeddings.
+    """Computes the first two principal components of embeddings.
 
     Args:
       z: embeddings, shape [n, d]; with d = 1 the second component is zero.
 
     Returns:
-      The axes, each with its largest entry positive, so that a figure never flips.
+      The axes. The largest entry of each is positive, so that figures never flip.
 
     Raises:
       TypeError, ValueError: `z` is not a finite numeric array of rank 2.
+
+    Example:
+      >>> axes = principal_axes(np.array([[0.0, 1.0], [4.0, 1.0], [8.0, 1.0]]))
+      >>> axes.mean.tolist(), axes.components[0].tolist(), axes.explained.tolist()
+      ([4.0, 1.0], [1.0, 0.0], [1.0, 0.0])
     """
     check_samples(z, "z")
     values = np.asarray(z, np.float64)
@@ -96,18 +104,25 @@ def latent_scatter(
     Args:
       z: embeddings, shape [n, d].
       labels: cluster or class of each sample, shape [n], shown as its color.
-      title: stands above the panel.
-      centroids: marked where given, shape [k, d].
-      axes: the plane, as from `principal_axes`, to give several figures the same one;
-        that of `z` by default.
-      max_points: the most points drawn, the same random ones for the same n; the
-        components come from all.
+      title: title above the panel.
+      centroids: centroids to mark, shape [k, d].
+      axes: the plane, from `principal_axes`, to give several figures the same one; by
+        default that of `z`.
+      max_points: largest number of points drawn, the same random ones for the same n; the
+        components are computed from all samples.
 
     Returns:
-      The figure; above 20 labels it has no legend.
+      The figure. With more than 20 labels it has no legend.
 
     Raises:
       TypeError, ValueError: a shape or a value does not fit.
+      ImportError: matplotlib is not installed.
+
+    Example:
+      >>> z = np.array([[0.0, 1.0], [4.0, 1.0], [8.0, 1.0]])
+      >>> figure = latent_scatter(z, ["a", "a", "b"], title="Three samples")
+      >>> figure.axes[0].get_title("left"), figure.axes[0].get_xlabel()
+      ('Three samples', 'first component (100% of variance)')
     """
     figure = new_figure(6.4, 5.4)
     colors = _label_colors(labels)
@@ -128,18 +143,18 @@ def latent_before_after(
     centroids_after: jax.Array | np.ndarray | None = None,
     max_points: int = 5000,
 ) -> "matplotlib.figure.Figure":
-    """Draws two embeddings of the same data side by side, each in its own plane.
+    """Draws two embeddings of the same data next to each other, each in its own plane.
 
     Args:
       z_before, z_after: embeddings, shape [n, d].
       labels_before, labels_after: cluster or class of each sample, shape [n]; the same
         label has the same color on both sides.
-      titles: stand above the panels.
-      centroids_before, centroids_after: marked where given, shape [k, d].
-      max_points: the most points drawn on each side.
+      titles: titles above the panels.
+      centroids_before, centroids_after: centroids to mark, shape [k, d].
+      max_points: largest number of points drawn on each side.
 
     Returns:
-      The figure; above 20 labels it has no legend.
+      The figure. With more than 20 labels it has no legend.
 
     Raises:
       TypeError, ValueError: a shape or a value does not fit.
@@ -163,20 +178,20 @@ def confusion_matrix(
     labels_pred: ArrayLike,
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws classes against clusters, each cluster in the column of its class.
+    """Draws the confusion matrix, with each cluster in the column of its class.
 
-    Clusters are matched to classes as in `clustering_accuracy`, whose samples stand in
-    the framed cells. Columns without a frame are the clusters left over, with more
-    clusters than classes; rows without one are the classes left over, with fewer.
+    Clusters are matched to classes as in `clustering_accuracy`. The framed cells hold the
+    samples that it counts as correct. With more clusters than classes, unmatched clusters
+    are columns without a frame; with fewer, unmatched classes are rows without one.
 
     Args:
       labels_true: class of each sample, shape [n]; any labels that sort.
       labels_pred: cluster of each sample, shape [n]; any labels that sort.
-      class_names: `class_names[label]` is the name of a class; the labels by default.
+      class_names: `class_names[label]` is the name of a class; by default the label.
 
     Returns:
-      The figure: the count in each cell that is not zero (up to 25 rows and columns),
-      and the share of its row as its color.
+      The figure. The color of a cell is its share of the row; its number is the count,
+      with up to 25 rows and columns.
 
     Raises:
       TypeError, ValueError: labels do not fit, or a class has no name.
@@ -185,7 +200,7 @@ def confusion_matrix(
     classes = [_plain(label) for label in np.unique(np.asarray(labels_true)).tolist()]
     match = match_clusters(labels_true, labels_pred)
     names = [_class_name(class_names, label) for label in classes]
-    # Clusters left over come last.
+    # Unmatched clusters come last.
     row_of = {None: len(classes)} | {label: row for row, label in enumerate(classes)}
     targets = [row_of[_plain(label)] for label in match.values()]
     order = np.argsort(targets, kind="stable")
@@ -193,7 +208,7 @@ def confusion_matrix(
     clusters = [str(_plain(label)) for label in match]
 
     height, width = table.shape
-    # Inches; a few cells are larger, so that titles and color bar leave no gaps.
+    # Inches; small tables have larger cells, so that titles and color bar fit.
     cell = 0.55 if max(height, width) <= _MOST_CELLS else 0.22
     cell = max(cell, 2 / max(height, width))
     figure = new_figure(max(2.2 + cell * width, 4.2), max(1.4 + cell * height, 2.8))
@@ -215,20 +230,20 @@ def confusion_matrix(
     panel.set_ylabel("class")
     accuracy = clustering_accuracy(labels_true, labels_pred)
     title = f"Classes and clusters, ACC {accuracy:.3f}"
-    # Not the panel's, which may be narrower than its title.
+    # A title of the figure, because the panel may be narrower than its title.
     figure.suptitle(title, x=0.02, ha="left", fontsize="large")
     return figure
 
 
 def _plain(label: Any) -> Any:
-    """3.0 as 3: labels that are read from a float file are still numbers of classes."""
+    """Returns 3.0 as 3: labels read from a file of floats are still integers."""
     return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def _class_name(
     class_names: Sequence[str] | Mapping[Any, str] | None, label: Any
 ) -> str:
-    """The name of a class; a negative label never counts from the end of the names."""
+    """Returns the name of a class; a negative label never indexes from the end."""
     if class_names is None:
         return str(label)
     is_mapping = isinstance(class_names, Mapping)
@@ -241,7 +256,7 @@ def _class_name(
 
 
 def _label_colors(*labelings: ArrayLike) -> dict[Any, Any]:
-    """One color for each label that occurs in any of the labelings."""
+    """Assigns a color to each label that occurs in any of the labelings."""
     import matplotlib
 
     found = {
@@ -251,7 +266,7 @@ def _label_colors(*labelings: ArrayLike) -> dict[Any, Any]:
     }
     if any(label != label for label in found):
         raise ValueError("labels must not hold NaN.")
-    # Numbers before names, where one labeling has these and the other those.
+    # Numbers come before names if the labelings have both.
     labels = sorted(found, key=lambda label: (isinstance(label, str), label))
     if len(labels) <= len(COLORS):
         colors: list[Any] = COLORS
@@ -282,7 +297,7 @@ def _draw_latent(
             f"got shape {values.shape}."
         )
     axes = principal_axes(z) if axes is None else axes
-    # In random order, so that no label covers another for being the last.
+    # In random order, so that the last label does not cover the others.
     drawn = np.random.default_rng(0).permutation(len(z))[:max_points]
     points = _project(np.asarray(z)[drawn], axes)
     panel.scatter(
@@ -312,7 +327,7 @@ def _draw_latent(
 
 
 def _project(values: np.ndarray, axes: PrincipalAxes) -> np.ndarray:
-    """Coordinates in the plane, shape [n, 2]."""
+    """Computes coordinates in the plane, shape [n, 2]."""
     if values.ndim != 2 or values.shape[1] != len(axes.mean):
         raise ValueError(
             f"z, centroids and axes must have the same width, got shape {values.shape} "

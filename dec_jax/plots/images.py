@@ -1,6 +1,6 @@
-"""Figures of what clusters look like where samples are images.
+"""Figures of clusters of images: centroids, members, reconstructions and samples.
 
-Figures as in `dec_jax.plots.embedding`: no window and no global state knows of them.
+As in `dec_jax.plots.embedding`, figures are outside pyplot's global state.
 """
 
 import math
@@ -30,8 +30,8 @@ def decoded_centroids(
 
     Args:
       images: shape [k, h, w], [k, h, w, 1] or [k, h, w, 3].
-      sizes: number of samples of each cluster, shape [k], written above its image.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
+      sizes: number of samples of each cluster, shape [k], shown above its image.
+      value_range: values drawn as black and white; by default 0 and 255 for uint8, else
         the lowest and the highest of all images.
 
     Returns:
@@ -80,24 +80,25 @@ def cluster_members(
     n_clusters: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws the most and the least certain members of each cluster, one row for each.
+    """Draws the most and the least certain members of each cluster, one row per cluster.
 
-    Certainty falls from left to right through both groups. A cluster too small for both
-    fills the left one first; no member stands twice, and an empty cluster's row is empty.
+    Certainty decreases from left to right through both groups. A cluster that is too
+    small for both fills the left group first; no member is drawn twice, and the row of an
+    empty cluster is empty.
 
     Args:
       x: samples that are images, shape [n, ...], h * w * c values each.
       confidence: q of shape [n, k], or each sample's certainty of its label, shape [n].
       labels: cluster of each sample, shape [n], integers from 0.
       image_shape: (h, w), (h, w, 1) or (h, w, 3).
-      n_per_cluster: most certain members shown.
-      n_uncertain: least certain members shown; 0 for none.
+      n_per_cluster: number of most certain members.
+      n_uncertain: number of least certain members; 0 for none.
       n_clusters: number of rows; by default the width of q, or the highest label + 1.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
+      value_range: values drawn as black and white; by default 0 and 255 for uint8, else
         the lowest and the highest of the images shown.
 
     Returns:
-      The figure, with the number and the size of each cluster beside its row.
+      The figure, with the number and the size of each cluster next to its row.
 
     Raises:
       TypeError, ValueError: a shape, a label or a number does not fit.
@@ -171,17 +172,17 @@ def reconstructions(
     n: int = 10,
     value_range: tuple[float, float] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws images, what the network saw of them and what it made of it, row by row.
+    """Draws images, the inputs of the network and its reconstructions, row by row.
 
     Args:
       originals: samples that are images, shape [m, ...], h * w * c values each.
-      inputs: the same samples as the encoder saw them, with noise; None leaves their row
-        out.
-      reconstructed: what the decoder gave back.
+      inputs: the same samples as inputs of the encoder, such as with noise; None omits
+        their row.
+      reconstructed: outputs of the decoder.
       image_shape: (h, w), (h, w, 1) or (h, w, 3).
-      n: images shown, the first ones.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
-        the lowest and the highest of the originals shown. What lies beyond is clipped.
+      n: number of images shown, the first ones.
+      value_range: values drawn as black and white; by default 0 and 255 for uint8, else
+        the lowest and the highest of the originals shown. Values beyond are clipped.
 
     Returns:
       The figure, with an image in each column.
@@ -195,7 +196,7 @@ def reconstructions(
     for name, x in rows.items():
         if len(x) != len(originals):
             raise ValueError(
-                "originals, inputs and reconstructed must be equally many, got "
+                "originals, inputs and reconstructed must have equal lengths, got "
                 f"{len(originals)} as original and {len(x)} as {name}."
             )
         if (x.dtype == np.uint8) != (originals.dtype == np.uint8):
@@ -221,17 +222,17 @@ def samples_grid(
     n_columns: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Draws images side by side, such as those that a decoder makes of random z.
+    """Draws images in a grid, such as those that a decoder makes of random z.
 
     Args:
       images: shape [n, ...], h * w * c values each.
       image_shape: (h, w), (h, w, 1) or (h, w, 3).
-      n_columns: images in a row; by default as many as rows.
-      value_range: values shown as black and white; by default 0 and 255 for uint8, else
+      n_columns: number of images in a row; by default about as many as rows.
+      value_range: values drawn as black and white; by default 0 and 255 for uint8, else
         the lowest and the highest of all images.
 
     Returns:
-      The figure, row by row; the end of the last row may be empty.
+      The figure; the end of the last row may be empty.
 
     Raises:
       TypeError, ValueError: a shape, a value or a number does not fit.
@@ -248,7 +249,7 @@ def samples_grid(
 def _shown(
     name: str, x: jax.Array | np.ndarray, image_shape: Sequence[int]
 ) -> np.ndarray:
-    """Checks images that will be drawn."""
+    """Returns images as an array, checked to be finite and of the right size."""
     values = np.asarray(x)
     if values.ndim < 2 or not len(x) or np.prod(x.shape[1:]) != np.prod(image_shape):
         raise ValueError(
@@ -263,7 +264,7 @@ def _shown(
 def _draw_grid(
     pixels: np.ndarray, n_columns: int, *, left: float = 0.05
 ) -> "tuple[matplotlib.figure.Figure, matplotlib.axes.Axes, int]":
-    """Draws colors [n, h, w, 3] in rows; the figure, its panel, pixels from row to row."""
+    """Draws colors [n, h, w, 3] in rows; returns figure, panel and height of a row."""
     height, width = pixels.shape[1:3]
     gap = max(height // 14, 1)
     n_columns = min(n_columns, len(pixels))
@@ -278,7 +279,7 @@ def _draw_grid(
     tall, wide = size[0] * inches, size[1] * inches
     across, up = left + wide + 0.05, tall + 0.1
     figure = new_figure(across, up)
-    # A fixed place: a layout of matplotlib's cuts off the names at the left.
+    # A fixed position: matplotlib's layout would cut off the names at the left.
     figure.set_layout_engine("none")
     panel = figure.add_axes((left / across, 0.05 / up, wide / across, tall / up))
     panel.imshow(canvas)
@@ -296,7 +297,7 @@ def _select_members(
     n_certain: int,
     n_uncertain: int,
 ) -> list[tuple[int, int, int]]:
-    """Sample, row and column of each tile; certainty falls from left to right."""
+    """Selects (sample, row, column) of each tile; certainty decreases to the right."""
     tiles = []
     for cluster in range(n_clusters):
         members = np.flatnonzero(labels == cluster)
@@ -313,7 +314,7 @@ def _rgb(
     image_shape: tuple[int, ...],
     value_range: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Images as float32 colors in [0, 1], shape [n, h, w, 3]."""
+    """Converts images to float32 colors in [0, 1], shape [n, h, w, 3]."""
     if len(image_shape) == 2:
         image_shape = (*image_shape, 1)
     if len(image_shape) != 3 or image_shape[-1] not in (1, 3):

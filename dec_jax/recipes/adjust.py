@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from dec_jax.networks.own import change_network
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.training.layerwise import LayerwiseConfig
 from dec_jax.training.pretrain import PretrainConfig
@@ -52,8 +53,8 @@ def adjust_recipe(
     network: dict[str, Any] = {} if precision is None else {"precision": precision}
     if normalize:
         network["normalize"] = True
-    architecture = _replaced(recipe.architecture, network)
-    learner = recipe.learner and _replaced(recipe.learner, network)
+    architecture = change_network(recipe.architecture, **network)
+    learner = recipe.learner and change_network(recipe.learner, **network)
     pretrain = {"epochs": epochs, "batch_size": batch_size}
     clustering = {
         "max_intervals": max_intervals,
@@ -68,13 +69,6 @@ def adjust_recipe(
         train=dataclasses.replace(recipe.train, **_given(clustering)),
         start=start or recipe.start,
     )
-
-
-def _replaced(network: Any, changes: dict[str, Any]) -> Any:
-    """Replaces what the network has a field for: a user's own network decides itself."""
-    fields = {field.name for field in dataclasses.fields(network)}
-    known = {name: value for name, value in changes.items() if name in fields}
-    return dataclasses.replace(network, **known) if known else network
 
 
 def _pretraining(

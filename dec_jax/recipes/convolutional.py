@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dec_jax.networks.architecture import Architecture, Conv2D, Dense
 from dec_jax.networks.architecture_json import load_architecture
+from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import DCN, DEC, IDEC, Objective
 from dec_jax.recipes.recipe import DataShape, Recipe, light_augmentation
 from dec_jax.training.augmentation import Augmentation
@@ -13,12 +14,12 @@ from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
 
 
-def kld_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def kld_conv(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Convolutional autoencoder, KL(P || Q) and reconstruction (Aljalbout et al., 2018)."""
     return _aljalbout(shape, architecture, IDEC(clustering_weight=1.0))
 
 
-def kmeans_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def kmeans_conv(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Convolutional autoencoder, k-means and reconstruction (Aljalbout et al., 2018).
 
     The published method does not square distances and keeps its centroids fixed. Here
@@ -33,7 +34,7 @@ def kmeans_conv(shape: DataShape, architecture: Architecture | None = None) -> R
     return replace(recipe, train=settings)
 
 
-def dec_da_conv(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dec_da_conv(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """DEC with data augmentation, ConvDEC-DA of Guo et al. (ACML 2018), in full.
 
     The autoencoder reconstructs augmented images for 500 epochs of Adam. DEC follows,
@@ -48,7 +49,7 @@ def dec_da_conv(shape: DataShape, architecture: Architecture | None = None) -> R
     network = architecture or dec_da_network(shape.image_shape)
     return Recipe(
         source="Guo, Zhu, Liu and Yin (2018), github.com/XifengGuo/DEC-DA, ConvDEC-DA",
-        architecture=replace(network, input_scale=shape.input_scale),
+        architecture=change_network(network, input_scale=shape.input_scale),
         pretrain=PretrainConfig(
             epochs=500,
             optimizer=Optimizer("adam", 1e-3),
@@ -122,7 +123,7 @@ def learner_network(image_shape: tuple[int, int, int], n_clusters: int) -> Archi
 
 
 def _aljalbout(
-    shape: DataShape, architecture: Architecture | None, objective: Objective
+    shape: DataShape, architecture: Network | None, objective: Objective
 ) -> Recipe:
     """Makes what `kld_conv` and `kmeans_conv` share: network, pretraining and schedule.
 
@@ -145,7 +146,7 @@ def _aljalbout(
     batches = steps_per_epoch(shape.n_samples, batch_size)
     return Recipe(
         source="Aljalbout, Golkov, Siddiqui and Cremers (2018)",
-        architecture=replace(network, input_scale=shape.input_scale),
+        architecture=change_network(network, input_scale=shape.input_scale),
         pretrain=PretrainConfig(
             # 90 epochs for COIL-20: after half of them the loss is a third higher.
             epochs=max(15, -(-4050 // batches)),

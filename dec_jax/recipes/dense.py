@@ -7,7 +7,7 @@ its function, add it to `RECIPES`, and describe it in `recipes/names.py`.
 from collections.abc import Callable
 from dataclasses import replace
 
-from dec_jax.networks.architecture import Architecture
+from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.objectives.reconstruction import MeanReconstruction
 from dec_jax.objectives.vade import VaDE
@@ -39,7 +39,7 @@ FEWEST_TO_LEARN = 5_000
 __all__ = ["RECIPES", "DataShape", "Recipe", "default_recipe", "make_recipe"]
 
 
-def dec(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Deep Embedded Clustering with a pretraining short enough for a laptop.
 
     The network and the clustering phase are those of Xie et al. (2016). Pretraining
@@ -63,7 +63,7 @@ def dec(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     )
 
 
-def dec_paper(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dec_paper(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Deep Embedded Clustering with the paper's schedule, pretrained layer by layer.
 
     Greedy denoising of each layer takes 50,000 iterations, and fine-tuning of all layers
@@ -83,7 +83,7 @@ def dec_paper(shape: DataShape, architecture: Architecture | None = None) -> Rec
     network = network_of(shape, "xie_normal", architecture)
     return Recipe(
         source="Xie, Girshick and Farhadi (2016), github.com/piiswrong/dec",
-        architecture=replace(network, input_scale=scaled),
+        architecture=change_network(network, input_scale=scaled),
         pretrain=LayerwiseConfig(layer, finetune, corruption=0.2),
         n_init=20,
         objective=DEC(),
@@ -93,7 +93,7 @@ def dec_paper(shape: DataShape, architecture: Architecture | None = None) -> Rec
     )
 
 
-def idec(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def idec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Improved DEC (Guo et al., IJCAI 2017) after the pretraining of `dec`.
 
     The clustering phase is the published one: gamma 0.1, Adam 1e-3, no augmentation.
@@ -110,7 +110,7 @@ def idec(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     )
 
 
-def dcn(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dcn(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Deep Clustering Network (Yang et al., ICML 2017) after the pretraining of `dec`.
 
     The weight of the clustering loss is not the published one (6e-5): it was the best of
@@ -127,7 +127,7 @@ def dcn(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     )
 
 
-def dec_keras(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dec_keras(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Deep Embedded Clustering with the settings of XifengGuo/DEC-keras.
 
     Most papers compare with this implementation. It pretrains end to end with SGD of
@@ -155,7 +155,7 @@ def dec_keras(shape: DataShape, architecture: Architecture | None = None) -> Rec
     )
 
 
-def dec_da(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def dec_da(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """DEC with data augmentation, FcDEC-DA of Guo et al. (ACML 2018), in full.
 
     The autoencoder reconstructs augmented images for 500 epochs of SGD with learning
@@ -183,7 +183,7 @@ def dec_da(shape: DataShape, architecture: Architecture | None = None) -> Recipe
     )
 
 
-def idec_da(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def idec_da(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """IDEC with data augmentation, FcIDEC-DA of Guo et al. (ACML 2018): see `dec_da`."""
     recipe = dec_da(shape, architecture)
     return replace(
@@ -194,7 +194,7 @@ def idec_da(shape: DataShape, architecture: Architecture | None = None) -> Recip
     )
 
 
-def vade(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def vade(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Variational Deep Embedding (Jiang et al., IJCAI 2017), after 50 epochs as `dec`.
 
     The network is pretrained as a plain autoencoder. A Gaussian mixture with diagonal
@@ -211,7 +211,7 @@ def vade(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     return replace(
         recipe,
         source="Jiang, Zheng, Tan, Tang and Zhou (2017), github.com/slim1017/VaDE",
-        architecture=replace(
+        architecture=change_network(
             recipe.architecture,
             variational=True,
             output_activation="sigmoid" if shape.image_shape else "linear",
@@ -236,7 +236,7 @@ def vade(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     )
 
 
-def n2d(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def n2d(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """N2D (McConville et al., ICPR 2020), whose labels the network then learns.
 
     UMAP of z and a Gaussian mixture label the data; the published method ends there. Ten
@@ -259,7 +259,7 @@ def n2d(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
     )
 
 
-def best(shape: DataShape, architecture: Architecture | None = None) -> Recipe:
+def best(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Spectral clusters of z's neighbor graph, which a network then learns.
 
     The pretraining is that of `dec`. Spectral clustering recovers curved clusters that
@@ -313,7 +313,7 @@ def _learning(shape: DataShape) -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[DataShape, Architecture | None], Recipe]] = {
+RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dec": dec,
     "dec-paper": dec_paper,
     "dec-keras": dec_keras,
@@ -331,7 +331,7 @@ RECIPES: dict[str, Callable[[DataShape, Architecture | None], Recipe]] = {
 
 
 def make_recipe(
-    name: str, shape: DataShape, architecture: Architecture | None = None
+    name: str, shape: DataShape, architecture: Network | None = None
 ) -> Recipe:
     """Makes the settings of a named recipe for data of this shape.
 

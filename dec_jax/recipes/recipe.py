@@ -1,13 +1,14 @@
 """The settings of a run, the properties of data they depend on, and shared parts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 from jaxtyping import Array, Float
 
 from dec_jax.clustering.assignment import equidistant_centroids
-from dec_jax.networks.architecture import Architecture, dense_architecture
+from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import Params, init_params
+from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import Objective
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.layerwise import LayerwiseConfig
@@ -59,17 +60,17 @@ class Recipe:
     """
 
     source: str
-    architecture: Architecture
+    architecture: Network
     pretrain: PretrainConfig | LayerwiseConfig
     n_init: int
     objective: Objective
     train: TrainConfig
     start: str = "k-means"
-    learner: Architecture | None = None
+    learner: Network | None = None
     expected: str = ""
 
     @property
-    def network(self) -> Architecture:
+    def network(self) -> Network:
         """The network that assigns clusters in the end."""
         return self.architecture if self.learner is None else self.learner
 
@@ -104,11 +105,11 @@ def clustering_start(
 
 
 def network_of(
-    shape: DataShape, initializer: str, architecture: Architecture | None
-) -> Architecture:
+    shape: DataShape, initializer: str, architecture: Network | None
+) -> Network:
     """Returns `architecture` if it is given, else d-500-500-2000-10."""
     if architecture is not None:
-        return replace(architecture, input_scale=shape.input_scale)
+        return change_network(architecture, input_scale=shape.input_scale)
     return dense_architecture(
         shape.input_dim, initializer=initializer, input_scale=shape.input_scale
     )

@@ -16,6 +16,7 @@ from dec_jax import model
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.label_free import cluster_sizes
 from dec_jax.networks.autoencoder import Params
+from dec_jax.networks.own import change_network
 from dec_jax.parallel.hardware import device_name
 from dec_jax.parallel.processes import any_process, text_from_first
 from dec_jax.recipes.recipe import Recipe
@@ -168,7 +169,7 @@ class SeedRun:
         found = model.load(path)
         wanted = self.recipe.architecture
         # Parameters have no precision: it is that of their products.
-        same = dataclasses.replace(wanted, precision=found.architecture.precision)
+        same = change_network(wanted, precision=found.architecture.precision)
         if same != found.architecture:
             raise UsageError(
                 f"--pretrained {path}: its network is another one than that of recipe "

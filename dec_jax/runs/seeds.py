@@ -229,9 +229,9 @@ def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, An
     # Words about the settings may change without the settings.
     del settings["source"], settings["expected"]
     settings["objective"]["name"] = type(recipe.objective).__name__
-    settings["architecture"] = architecture_to_json(recipe.architecture)
-    if recipe.learner is not None:
-        settings["learner"] = architecture_to_json(recipe.learner)
+    for name in ("architecture", "learner"):
+        network = getattr(recipe, name)
+        settings[name] = network and architecture_to_json(network)
     return {
         "n_clusters": n_clusters,
         "dataset": {"name": dataset.name, "sha256": dataset.sha256},

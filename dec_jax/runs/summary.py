@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from dec_jax.evaluation.health import verdict
+
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
 CHANGES = ("start", "normalize", "reseed_below")
@@ -34,13 +36,9 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _health(found: dict[str, Any]) -> str:
-    """Whether the run looks healthy, without classes."""
-    if not found["healthy"]:
-        return f"looks unhealthy: {'; '.join(found['warnings'])}"
-    return (
-        f"looks healthy: clusters of {found['smallest']:,} to {found['largest']:,} "
-        f"samples, evenness {found['evenness']:.3f}, mean largest q {found['max_q']:.3f}"
-    )
+    """Formats the stability of training, measured without labels."""
+    numbers = ("smallest", "largest", "evenness", "max_q")
+    return verdict(found["warnings"], **{name: found[name] for name in numbers})
 
 
 def _number(value: float | int | None, width: int) -> str:

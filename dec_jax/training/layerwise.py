@@ -16,6 +16,7 @@ from jaxtyping import Array, Num
 
 from dec_jax.networks.architecture import Architecture, Dense
 from dec_jax.networks.autoencoder import Params, embed, init_params
+from dec_jax.networks.own import Network
 from dec_jax.objectives.reconstruction import Reconstruction
 from dec_jax.parallel.sharding import mesh_of
 from dec_jax.training.pretrain import (
@@ -63,7 +64,7 @@ class Stage(NamedTuple):
     """One network to train: a layer with its decoder layer, or all layers."""
 
     title: str
-    architecture: Architecture
+    architecture: Network
     config: PretrainConfig
 
 
@@ -75,7 +76,7 @@ class StageState(NamedTuple):
 
 
 def pretraining_stages(
-    architecture: Architecture, config: LayerwiseConfig | PretrainConfig
+    architecture: Network, config: LayerwiseConfig | PretrainConfig
 ) -> tuple[Stage, ...]:
     """Lists the stages of pretraining, in order.
 
@@ -92,6 +93,11 @@ def pretraining_stages(
     """
     if isinstance(config, PretrainConfig):
         return (Stage("pretraining", architecture, config),)
+    if not isinstance(architecture, Architecture):
+        raise ValueError(
+            "Layer-wise pretraining needs an Architecture of Dense layers, got a "
+            f"{type(architecture).__name__}; pretrain end to end."
+        )
     layers = architecture.layers
     stages = []
     for index, layer in enumerate(layers):
@@ -130,7 +136,7 @@ def init_stage(
     index: int,
     params: Params | None = None,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: LayerwiseConfig | PretrainConfig,
     n_samples: int,
 ) -> StageState:
@@ -171,7 +177,7 @@ def pretrain_layerwise(
     key: jax.Array,
     x: Num[Array, "n d"] | np.ndarray,
     *,
-    architecture: Architecture,
+    architecture: Network,
     config: LayerwiseConfig | PretrainConfig,
     start: tuple[int, StageState] | None = None,
     on_epoch: Callable[[int, StageState, PretrainHistory], bool | None] | None = None,
@@ -259,12 +265,13 @@ def _stage_input(
     params: Params,
     x: Num[Array, "n d"],
     *,
-    architecture: Architecture,
+    architecture: Network,
     stages: tuple[Stage, ...],
 ) -> Num[Array, "n e"]:
     """Computes the input of a stage: the output of the layers before, for clean samples."""
     if index in (0, len(stages) - 1):
         return x
+    assert isinstance(architecture, Architecture)  # its stages are Dense layers
     before = replace(architecture, layers=architecture.layers[:index])
     if mesh_of(x) is None:
         return embed(params, x, architecture=before)

@@ -1,5 +1,7 @@
 """Files of tables: csv, tsv and parquet."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,3 +147,11 @@ def test_load_table_rejects_another_ending(tmp_path):
         ValueError, match=r"must end in .csv, .tsv or .parquet, got .*xlsx"
     ):
         load_table(path)
+
+
+def test_load_table_says_that_pyarrow_is_not_installed(tmp_path, monkeypatch):
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = r'reading parquet needs pyarrow: pip install "dec_jax\[tables\]"'
+    with pytest.raises(ImportError, match=message):
+        load_table(tmp_path / "a.parquet")

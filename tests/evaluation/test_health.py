@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dec_jax.clustering.kmeans import k_means
-from dec_jax.evaluation.health import health
+from dec_jax.evaluation.health import health, verdict
 from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import encode
 from dec_jax.training.cluster import train
@@ -157,15 +157,15 @@ def test_sizes_are_judged_against_the_start(sizes, expected):
 def test_a_warning_names_clusters_and_says_what_to_do():
     (died,) = health(history_of([[10] * 8, [40, 40] + [0] * 6])).warnings
     assert died.text == (
-        "6 clusters (2, 3, 4, 5, 6 ...) are empty; lower the learning rate, take fewer "
-        "clusters, or set reseed_below"
+        "6 clusters (2, 3, 4, 5, 6 ...) are empty: lower the learning rate, use fewer "
+        "clusters, or reseed (--reseed-below)"
     )
     found = health(history_of([[100] * 4, [9, 291, 50, 50]])).warnings
     assert found[0].text.startswith(
-        "cluster 0 is below 10% of the mean size 100 and 50% of the start; lower"
+        "cluster 0 is below 10% of the mean size 100 and 50% of the first size: lower"
     )
     assert found[1].text.startswith(
-        "cluster 1 holds 73% of the samples, the largest one held 25% at the start; lower"
+        "cluster 1 holds 73% of the samples, and the largest held 25% at first: lower"
     )
 
 
@@ -207,8 +207,14 @@ def test_a_warning_of_blur_says_when_q_was_surest_and_looks_at_the_final_q():
     final_q = np.array([[0.8, 0.2], [0.2, 0.8]])
     (blurred,) = health(history, final_q=final_q).warnings
     assert blurred.text == (
-        "q was surer before, its largest share 0.900 on average after 1 interval, where "
-        "it is 0.800 now; end there"
+        "mean max q fell from 0.900 at interval 1 to 0.800: stop training at interval 1 "
+        "(--max-intervals 1)"
+    )
+    # Before the first step there is no training to keep.
+    from_the_start = history_of([[1, 1]] * 2, max_q=np.float32([0.9, 0.8]))
+    (blurred,) = health(from_the_start).warnings
+    assert blurred.text == (
+        "mean max q fell from 0.900 at interval 0 to 0.800: lower the learning rate"
     )
     # A cluster that died says more.
     died = history_of([[50, 50, 50], [75, 75, 0]], max_q=np.float32([0.9, 0.8]))
@@ -220,7 +226,7 @@ def test_looks_before_the_first_that_counts_are_forgotten():
     history = history_of(sizes, max_q=np.float32([0.99, 0.8, 0.79]))
     assert kinds(health(history)) == ["blurred"]
     (blurred,) = health(history, first=1).warnings
-    assert "0.800 on average after 1 interval," in blurred.text
+    assert "0.800 at interval 1 to 0.79" in blurred.text
     assert health(history, first=1, final_q=np.eye(4)[np.arange(400) % 4]).healthy
     # Of a run that has not come so far, the last look is all there is.
     assert health(history, first=9).healthy
@@ -233,7 +239,7 @@ def test_labels_may_move_until_the_end():
     assert kinds(health(history, ended=False)) == []
     (moving,) = health(history).warnings
     assert moving.text == (
-        "2.0% of labels changed at the last refresh; train for longer"
+        "2.0% of labels changed at the last refresh: train for longer (--max-intervals)"
     )
     assert health(history_of([[100] * 4], label_change=0.01)).healthy
 
@@ -264,3 +270,24 @@ def test_health_rejects_q_of_other_samples():
     message = r"final_q must have shape \(4, 2\).*got \(5, 2\)"
     with pytest.raises(ValueError, match=message):
         health(history_of([[2, 2]]), final_q=np.full((5, 2), 0.5))
+
+
+# One line at the end of a run.
+
+
+def test_verdict_of_a_stable_training_has_its_numbers():
+    text = verdict([], smallest=5412, largest=8001, evenness=0.984, max_q=0.931)
+    assert text == (
+        "training was stable: clusters of 5,412 to 8,001 samples, evenness 0.98, mean "
+        "largest q 0.93"
+    )
+
+
+def test_verdict_of_an_unstable_training_has_its_warnings():
+    found = health(history_of([[2, 2], [4, 0]]))
+    numbers = {name: getattr(found, name) for name in ("smallest", "largest")}
+    numbers |= {"evenness": found.evenness, "max_q": found.max_q}
+    text = verdict([warning.text for warning in found.warnings], **numbers)
+    assert text.startswith("training was unstable: cluster 1 is empty: lower the learn")
+    assert text.count("; cluster 0 holds 100% of the samples") == 1
+    assert "healthy" not in text

@@ -1,5 +1,7 @@
 """Clusters matched to classes: names, reports and tables."""
 
+import sys
+
 import numpy as np
 import pandas
 import pytest
@@ -115,8 +117,16 @@ def numbers(report):
 @pytest.mark.parametrize(
     "name",
     [
-        *("random", "related", "more clusters", "fewer clusters", "one cluster"),
-        *("one class", "one of each", "singleton clusters", "renamed", "n = 1"),
+        "random",
+        "related",
+        "more clusters",
+        "fewer clusters",
+        "one cluster",
+        "one class",
+        "one of each",
+        "singleton clusters",
+        "renamed",
+        "n = 1",
     ],
 )
 def test_classification_report_equals_loops(name):
@@ -239,3 +249,26 @@ def test_confusion_table_holds_the_contingency_matrix(labels_true, labels_pred):
 def test_confusion_table_rejects_lengths_that_differ():
     with pytest.raises(ValueError, match="must have the same length, got 2 and 1"):
         confusion_table([0, 1], [0])
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "message"),
+    [
+        (
+            "sklearn.metrics",
+            classification_report,
+            r'the classification report needs scikit-learn: pip install "dec_jax\[data\]"',
+        ),
+        (
+            "pandas",
+            confusion_table,
+            r'the confusion table needs pandas: pip install "dec_jax\[tables\]"',
+        ),
+    ],
+)
+def test_tables_say_which_package_is_not_installed(
+    module, function, message, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=message):
+        function([0, 1], [1, 0])

@@ -1,10 +1,11 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.metrics
 
-from dec_jax.evaluation.label_free import stability
 from dec_jax.evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -51,9 +52,16 @@ def test_agreement_equals_loops(score):
     np.testing.assert_allclose(agreement(runs, score=score), expected, rtol=1e-12)
 
 
-def test_mean_agreement_is_stability():
-    runs = runs_with([10, 50, 100])
-    assert agreement(runs).mean() == pytest.approx(stability(runs), abs=1e-14)
+def test_mean_agreement_is_the_mean_over_all_pairs():
+    labelings = [np.random.default_rng(seed).integers(0, 3, 40) for seed in range(4)]
+    pairs = itertools.combinations(labelings, 2)
+    expected = np.mean([sklearn.metrics.adjusted_rand_score(a, b) for a, b in pairs])
+    assert agreement(labelings).mean() == pytest.approx(expected, abs=1e-14)
+
+
+def test_agreement_of_one_clustering_under_three_names_is_one():
+    found = agreement([[0, 0, 1], [1, 1, 0], ["x", "x", "y"]])
+    np.testing.assert_array_equal(found, [1, 1, 1])
 
 
 def test_agreement_rejects_a_single_labeling():
@@ -109,7 +117,7 @@ def test_choose_run_ranks_by_any_score(name, values, run, ranks):
     [
         (2, {}, "stability", "choose_run needs at least 3 labelings, got 2"),
         (3, {"siluette": [1, 2, 3]}, "stability", "Unknown score 'siluette'; did you"),
-        (3, {"max_q": [1, 2]}, "stability", "one max_q a run, got 2 for 3 runs"),
+        (3, {"max_q": [1, 2]}, "stability", "one max_q for each run, got 2 for 3 runs"),
         (3, {}, "max_q", "Unknown score 'max_q'"),
         (3, {"max_q": [None] * 3}, "max_q", "Cannot choose by max_q: no run has"),
     ],
@@ -187,7 +195,7 @@ def test_rank_correlation_of_nothing_to_order_is_nan(scores, sets):
 
 
 def test_rank_correlation_rejects_other_lengths():
-    with pytest.raises(ValueError, match="one entry a run, got 2, 3 and 2"):
+    with pytest.raises(ValueError, match="one entry for each run, got 2, 3 and 2"):
         rank_correlation("stability", [1, 2], [1, 2, 3])
 
 

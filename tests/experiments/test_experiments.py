@@ -330,12 +330,12 @@ def test_run_warns_once_of_each_sign_of_collapse(labeled, tmp_path, monkeypatch)
     out = tmp_path / "out"
     run = experiment("--dataset", labeled, "--out", out, *SHORT)
     assert run.status == 0
-    assert run.err.count("warning: interval 2: q is flat: its largest share is ") == 1
-    assert run.err.count("q is flat") == 1
-    assert "looks unhealthy: " in run.out.splitlines()[-1]
+    assert run.err.count("warning: interval 2: mean max q is ") == 1
+    assert run.err.count("of a uniform q: lower") == 1
+    assert "training was unstable: " in run.out.splitlines()[-1]
     found = json.loads((out / "results.json").read_text())["health"]
     assert not found["healthy"]
-    assert any(text.startswith("q is flat") for text in found["warnings"])
+    assert any("of a uniform q" in text for text in found["warnings"])
 
 
 def test_labels_hold_cluster_confidence_and_class_of_each_sample(finished):
@@ -372,7 +372,7 @@ def test_run_prints_a_table_of_the_stages(finished):
     assert lines[header + 2].startswith("k-means on z ")
     assert lines[header + 3].startswith("DEC ")
     assert "; ended because " in lines[header + 4]
-    assert lines[header + 5].startswith("looks healthy: clusters of ")
+    assert lines[header + 5].startswith("training was stable: clusters of ")
 
 
 def test_run_shows_a_bar_for_each_phase(finished):
@@ -447,7 +447,7 @@ def test_unlabeled_data_are_scored_without_classes(unlabeled, tmp_path):
     left = {path.name for path in out.iterdir()}
     assert left == (TABLES | MODELS | FIGURES) - SCORED
     header = next(line for line in run.out.splitlines() if "silhouette" in line)
-    scores = ["smallest", "largest", "size_entropy", "silhouette"]
+    scores = ["smallest", "largest", "evenness", "silhouette"]
     assert header.split() == [*scores, "seconds"]
     for stage in json.loads((out / "results.json").read_text())["stages"]:
         assert set(stage) == {"name", "seconds", *scores}
@@ -549,7 +549,7 @@ def test_a_learner_ends_near_the_labels_that_it_was_given(learned):
     history = read_csv(learned.folder / "history.csv")
     first = next(row for row in history if row["phase"] == "clustering")
     assert float(first["acc"]) < 0.5
-    assert "q is flat" not in learned.err
+    assert "of a uniform q" not in learned.err
 
 
 def test_a_learner_leaves_a_model_of_itself_and_the_autoencoder(learned):

@@ -1,4 +1,5 @@
 import io
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -295,7 +296,7 @@ def test_save_animation_rejects_an_mp4_where_there_is_no_ffmpeg(
     with pytest.raises(ValueError) as caught:
         save_animation(path, frames)
     assert str(caught.value) == (
-        f"path must end in .gif where no program ffmpeg is on PATH, got {str(path)!r}; "
+        f"path must end in .gif if the program ffmpeg is not on PATH, got {str(path)!r}; "
         "or install ffmpeg."
     )
     assert not path.exists()
@@ -331,3 +332,12 @@ def test_save_animation_rejects_what_does_not_fit(
         save_animation(**{"path": "moving.gif", "frames": [new_figure(3, 2)]} | options)
     assert str(caught.value) == message
     assert not list(tmp_path.iterdir())
+
+
+def test_save_animation_says_that_pillow_is_not_installed(
+    frames, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    message = r'writing a GIF needs Pillow: pip install "dec_jax\[plots\]"'
+    with pytest.raises(ImportError, match=message):
+        save_animation(tmp_path / "a.gif", frames)

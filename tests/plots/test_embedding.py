@@ -286,21 +286,21 @@ def test_plots_load_matplotlib_when_called_and_pyplot_never(tmp_path):
     program = """
 import io, sys
 import numpy as np
-from dec_jax import animation, curves, image_plots, plots
+from dec_jax import plots
 print("matplotlib" in sys.modules)
 z, labels = np.eye(4), np.arange(4)
 for figure in (
     plots.latent_before_after(z, labels, z, labels),
-    curves.training_curves([1.0], [1.0], [0.0], tolerance=0.1),
+    plots.training_curves([1.0], [1.0], [0.0], tolerance=0.1),
     plots.confusion_matrix(labels, labels),
-    image_plots.decoded_centroids(z.reshape(4, 2, 2)),
-    image_plots.cluster_members(z, z, labels, (2, 2)),
-    image_plots.reconstructions(z, None, z, (2, 2)),
-    image_plots.samples_grid(z, (2, 2)),
-    curves.loss_curves([1.0]),
+    plots.decoded_centroids(z.reshape(4, 2, 2)),
+    plots.cluster_members(z, z, labels, (2, 2)),
+    plots.reconstructions(z, None, z, (2, 2)),
+    plots.samples_grid(z, (2, 2)),
+    plots.loss_curves([1.0]),
 ):
     figure.savefig(io.BytesIO(), dpi=30)
-animation.save_animation(sys.argv[1], animation.latent_frames([z, z], labels), dpi=30)
+plots.save_animation(sys.argv[1], plots.latent_frames([z, z], labels), dpi=30)
 print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     answer = subprocess.run(
@@ -310,3 +310,10 @@ print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
         text=True,
     )
     assert answer.stdout.split() == ["False", "True", "False"], answer.stderr
+
+
+def test_figures_say_that_matplotlib_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    message = r'drawing figures needs matplotlib: pip install "dec_jax\[plots\]"'
+    with pytest.raises(ImportError, match=message):
+        latent_scatter(np.zeros((2, 2)), [0, 1])

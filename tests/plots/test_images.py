@@ -302,7 +302,7 @@ def test_reconstructions_keep_their_names_inside_the_figure(n):
         (
             {"reconstructed": ORIGINALS[:2]},
             ValueError,
-            "originals, inputs and reconstructed must be equally many, got 3 as original "
+            "originals, inputs and reconstructed must have equal lengths, got 3 as original "
             "and 2 as reconstruction.",
         ),
         (
