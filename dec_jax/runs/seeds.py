@@ -39,7 +39,10 @@ from dec_jax.runs.signals import Stop
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 
 # Settings that the library's messages name, and that are options here.
-NAMES = tuple(field.name for field in dataclasses.fields(Settings) if "_" in field.name)
+NAMES = (
+    "data_dir",
+    *(field.name for field in dataclasses.fields(Settings) if "_" in field.name),
+)
 
 
 def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None:

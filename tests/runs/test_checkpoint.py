@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dec_jax.objectives import DEC
 from dec_jax.runs.checkpoint import (
     ARRAYS,
     MANIFEST,
@@ -16,7 +17,6 @@ from dec_jax.runs.checkpoint import (
     restore,
     save,
 )
-from dec_jax.objectives import DEC
 from dec_jax.training.pretrain import PretrainConfig, init_pretraining
 from dec_jax.training.state import TrainConfig, init_state
 

@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.parallel.sharding import data_mesh
+from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.runs import devices
 from dec_jax.runs.errors import UsageError
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import dec_jax.recipes.dense
-from dec_jax.training import many_seeds
-from dec_jax.data.load import load_dataset
 from dec_jax.cli import options as cli
+from dec_jax.data.load import load_dataset
 from dec_jax.runs import progress as interrupt
 from dec_jax.runs import run as seed_run
 from dec_jax.runs import vectorized
+from dec_jax.training import many_seeds
 
 PROGRAM = "python -m experiments.mnist_dec"
 SEEDS = (3, 4)
