@@ -29,9 +29,9 @@ def program(main, *arguments):
     return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
 
 
-def dec_jax(*arguments):
-    """Runs `dec-jax` in this process."""
-    return program(main, *arguments)
+def cluster(*arguments):
+    """Runs `dec-jax cluster` in this process."""
+    return program(main, "cluster", *arguments)
 
 
 def read_csv(path):

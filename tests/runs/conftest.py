@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from programs import SHORT, blob_table, dec_jax, without_mnist, write_network
+from programs import SHORT, blob_table, cluster, without_mnist, write_network
 
 from dec_jax.runs import folder as run_folder
 
@@ -56,7 +56,7 @@ def finished(on_blobs, tmp_path_factory):
     """An unbroken run of two seeds on the labeled table."""
     out = tmp_path_factory.mktemp("finished") / "out"
     seeds = ("--seeds", 2, "--seed", 3, "--out", out)
-    run = dec_jax("cluster", *on_blobs, *seeds)
+    run = cluster(*on_blobs, *seeds)
     return SimpleNamespace(folder=out, inner=out / "seed-3", **vars(run))
 
 
@@ -72,5 +72,5 @@ def digits(on_digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as monkeypatch:
         without_mnist(monkeypatch, folder)
-        run = dec_jax("cluster", "--out", folder / "out", *on_digits)
+        run = cluster("--out", folder / "out", *on_digits)
     return SimpleNamespace(folder=folder / "out", **vars(run))

@@ -3,7 +3,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from programs import blob_table, dec_jax, read_csv
+from programs import blob_table, cluster, read_csv
 
 from dec_jax import DEC, IDEC, assign, dense_architecture, k_means, load_dataset, model
 from dec_jax.data.dataset import Dataset
@@ -76,7 +76,7 @@ def test_fit_equals_the_stages_called_one_by_one(fitted, dataset, network):
 
 def test_fit_equals_a_run_with_a_folder(fitted, on_blobs, tmp_path, no_figures):
     out = tmp_path / "out"
-    run = dec_jax("cluster", *on_blobs, "--precision", "float32", "--out", out)
+    run = cluster(*on_blobs, "--precision", "float32", "--out", out)
     assert run.status == 0, run.err
     labels = [int(row["cluster"]) for row in read_csv(out / "labels.csv")]
     np.testing.assert_array_equal(fitted[0].labels, labels)
