@@ -7,36 +7,33 @@ their command line.
 import hashlib
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from dec_jax import (
-    Architecture,
-    Dataset,
-    KMeansResult,
-    init_state,
-    model,
-    pretrain_end_to_end,
-)
-from dec_jax.networks.autoencoder import Params
-from dec_jax.plots.embedding import PrincipalAxes, latent_scatter, principal_axes
-from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
+from dec_jax import Architecture, Dataset, model
+from dec_jax.evaluation.stage_scores import class_scores
+from dec_jax.plots import PrincipalAxes, latent_scatter, principal_axes
+from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs import folder as run_folder
-from dec_jax.runs import provenance
-from dec_jax.runs import summary as report
+from dec_jax.runs.callbacks import Callbacks, Step, Stopped
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.progress import Stop, Stopped, bar_of, best_k_means
-from dec_jax.training.cluster import train
+from dec_jax.runs.experiment import facts
+from dec_jax.runs.fit import choose_recipe, place
+from dec_jax.runs.phases import Phases
+from dec_jax.runs.run import BarsOnly
+from dec_jax.runs.signals import Stop
 from dec_jax.training.minibatches import steps_per_epoch
-from experiments.aljalbout import LOSSES, PROGRAM
+from dec_jax.training.pretrain import PretrainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PROGRAM = "python -m experiments.aljalbout"
+LOSSES = ("kld", "kmeans")
 AUTOENCODER = "autoencoder"
 SPACES = {
     "pixels": "Pixels",
@@ -63,10 +60,11 @@ class Run:
       architecture: the network.
       network: its name.
       batch_size: samples in a step, at least 1.
-      folder: where all stages keep their files.
+      folder: for the files of all stages.
+      stop: asked after each step.
       seed: of weights, shuffles and k-means.
       learning_rate: in place of the recipe's, or None.
-      command: what names this run on a command line.
+      command: the options that name this run on a command line.
     """
 
     dataset: Dataset
@@ -74,13 +72,14 @@ class Run:
     network: str
     batch_size: int
     folder: Path
+    stop: Stop
     seed: int = 0
     learning_rate: float | None = None
     command: tuple[str, ...] = tuple(PROGRAM.split())
 
     @property
     def classes(self) -> np.ndarray:
-        """The class of each sample: scores and colors, and how many clusters."""
+        """The class of each sample: for scores, colors, and the number of clusters."""
         if self.dataset.labels is None:
             raise UsageError(
                 f"{self.dataset.name} has no labels, which count clusters and score them "
@@ -93,35 +92,43 @@ class Run:
         """Number of clusters k: that of the classes."""
         return len(np.unique(self.classes))
 
-    def key(self, purpose: str) -> jax.Array:
-        """The random key of "pixels", "pretrain", "z" or "train", as in other runs."""
-        keys = jax.random.split(jax.random.key(self.seed), 4)
-        return keys[("pixels", "pretrain", "z", "train").index(purpose)]
-
-    def recipe(self, loss: str) -> Recipe:
-        """The recipe of a loss, with this run's network."""
-        shape = DataShape(
-            len(self.dataset.x),
-            self.dataset.x.shape[1],
-            self.dataset.image_shape,
-            input_scale=self.dataset.input_scale,
+    def recipe(self, loss: str, epochs: int) -> Recipe:
+        """The recipe of a loss, with this run's network, batches and learning rate."""
+        recipe = choose_recipe(
+            f"{loss}-conv", self.dataset, self.n_clusters, network=self.architecture
         )
-        return make_recipe(f"{loss}-conv", shape, self.architecture)
+        assert isinstance(recipe.pretrain, PretrainConfig)
+        train = replace(
+            self._settings(recipe.train),
+            # p is refreshed before each epoch.
+            update_interval=steps_per_epoch(len(self.dataset.x), self.batch_size),
+            max_intervals=epochs,
+            # As many epochs as were asked for, even if no label changes any more.
+            tolerance=0,
+        )
+        pretrain = replace(self._settings(recipe.pretrain), epochs=epochs)
+        network = self.architecture
+        return replace(recipe, architecture=network, pretrain=pretrain, train=train)
 
-    def settings(self, recipe: Any, **changes: Any) -> Any:
-        """A recipe's settings of a phase, with this run's batches and learning rate."""
-        optimizer = recipe.optimizer
+    def _settings(self, config: Any) -> Any:
+        optimizer = config.optimizer
         if self.learning_rate is not None:
             optimizer = replace(optimizer, learning_rate=self.learning_rate)
-        changes = {"batch_size": self.batch_size, "optimizer": optimizer, **changes}
-        return replace(recipe, **changes)
+        return replace(config, batch_size=self.batch_size, optimizer=optimizer)
+
+    def phases(
+        self, callbacks: Callbacks, loss: str = "kld", epochs: int = 1
+    ) -> Phases:
+        """The phases of `fit` with such a recipe."""
+        x, recipe = place(self.dataset.x, None), self.recipe(loss, epochs)
+        return Phases(self.dataset, x, recipe, self.n_clusters, self.seed, callbacks)
 
     def file(self, space: str) -> Path:
         """The model of a stage."""
         return self.folder / f"{space}.safetensors"
 
     def load(self, space: str, *options: str) -> model.Model:
-        """The model of a stage, which `options` make."""
+        """Loads the model of a stage, which `options` make."""
         path = self.file(space)
         if not path.is_file():
             command = shlex.join((*self.command, *options))
@@ -136,11 +143,15 @@ class Run:
         return found
 
 
-class Epochs:
-    """The epochs of a training: bar and file after each, and the end by Ctrl-C."""
+class Epochs(BarsOnly):
+    """Saves the network after each epoch, and z of all samples at the end."""
 
-    def __init__(self, run: Run, space: str, epochs: int, stop: Stop, **origin: Any):
-        self.run, self.space, self.epochs, self.stop = run, space, epochs, stop
+    def __init__(
+        self, run: Run, space: str, loss: str, epochs: int, **origin: Any
+    ) -> None:
+        super().__init__(run.stop)
+        self.run, self.space, self.epochs = run, space, epochs
+        self.phases = run.phases(self, loss, epochs)
         self.metadata = {
             **model.data_metadata(run.dataset),
             "network": run.network,
@@ -148,13 +159,20 @@ class Epochs:
             **origin,
         }
         self.losses: list[float] = []
-        self.bar = bar_of(space, epochs, 0, "epoch")
 
-    def finished(self, params: Params, loss: float, more: str = "") -> bool:
-        """Saves the network after an epoch; True if that was to be the last."""
-        self.losses.append(float(loss))
+    def on_step(self, step: Step) -> bool:
+        """Saves the network after an epoch of training."""
+        if step.name:
+            record = self.phases.record
+            training = record.network_losses, record.history["loss"]
+            self.save(step.state.state.params, training[step.name == "train"][-1])
+        return super().on_step(step)
+
+    def save(self, params: Any, loss: float) -> None:
+        """Saves the network, unless its loss is no longer finite."""
+        self.losses.append(loss)
         if not math.isfinite(loss):
-            raise ValueError(
+            raise FloatingPointError(
                 f"The loss is {loss} after epoch {len(self.losses)} of {self.space}; "
                 "give a lower --learning-rate."
             )
@@ -166,84 +184,45 @@ class Epochs:
             architecture=self.run.architecture,
             metadata={**self.metadata, "loss": self.losses},
         )
-        self.bar.set_postfix_str(f"loss {loss:.5f}{more}", refresh=False)
-        self.bar.update()
-        return self.stop.asked
 
-    def end(self) -> Path:
-        """Writes z of all samples; raises Stopped if there were to be more epochs."""
-        self.bar.close()
-        path, done = self.run.file(self.space), len(self.losses)
+    def train(self, phase: Callable[[], object]) -> Path:
+        """Runs a phase of training and writes z of all samples; returns the model."""
+        try:
+            phase()
+        except Stopped:
+            done = f"holds epoch {len(self.losses)} of {self.epochs}."
+            raise KeyboardInterrupt(f"Stopped; {self._write_z()} {done}") from None
+        path = self._write_z()
+        print(f"{path}: {len(self.losses)} epochs, loss {self.losses[-1]:.5f}")
+        return path
+
+    def _write_z(self) -> Path:
+        path = self.run.file(self.space)
         z = model.transform(model.load(path), self.run.dataset)
         np.save(self.run.folder / f"z-{self.space}.npy", z)
-        if done < self.epochs:
-            raise Stopped(f"Stopped; {path} holds epoch {done} of {self.epochs}.")
-        print(f"{path}: {done} epochs, loss {self.losses[-1]:.5f}")
         return path
 
 
-# The stages.
-
-
-def pretrain(run: Run, epochs: int, stop: Stop) -> Path:
+def pretrain(run: Run, epochs: int) -> Path:
     """Trains an autoencoder and saves it after each epoch; returns its file."""
-    config = run.settings(run.recipe("kld").pretrain, epochs=epochs)
-    training = Epochs(run, AUTOENCODER, epochs, stop)
-    pretrain_end_to_end(
-        run.key("pretrain"),
-        run.dataset.x,
-        architecture=run.architecture,
-        config=config,
-        on_epoch=lambda state, row: training.finished(state.params, float(row.loss)),
-    )
-    return training.end()
+    training = Epochs(run, AUTOENCODER, "kld", epochs)
+    return training.train(training.phases.pretrain)
 
 
-def cluster(run: Run, epochs: int, loss: str, stop: Stop) -> Path:
+def cluster(run: Run, epochs: int, loss: str) -> Path:
     """Trains the saved autoencoder on with a clustering loss; returns the new file.
 
-    Centroids start as those of k-means on z and move in every step. With "kld", p is
-    refreshed before each epoch.
+    Centroids start as those of k-means on z and are trained in every step.
     """
     autoencoder = run.load(AUTOENCODER, "--pretrain", "N")
-    recipe, x = run.recipe(loss), run.dataset.x
-    config = run.settings(
-        recipe.train,
-        update_interval=steps_per_epoch(len(x), run.batch_size),
-        max_intervals=epochs,
-        # As many epochs as were asked for, even if no label changes any more.
-        tolerance=0,
-    )
-    z = model.transform(autoencoder, run.dataset)
-    start = clusters_of(run, AUTOENCODER, z, stop)
-    state = init_state(
-        run.key("train"),
-        autoencoder.params,
-        start.centroids,
-        start.labels,
-        objective=recipe.objective,
-        config=config,
-    )
-    space = f"clustered-{loss}"
     origin = {"recipe": f"{loss}-conv", "autoencoder": fingerprint(run)}
-    training = Epochs(run, space, epochs, stop, **origin)
-    train(
-        state,
-        x,
-        architecture=run.architecture,
-        objective=recipe.objective,
-        config=config,
-        on_interval=lambda state, row: training.finished(
-            state.params,
-            float(row.loss[0]),
-            f", {float(row.label_change[0]):.2%} of labels changed",
-        ),
-    )
-    return training.end()
+    training = Epochs(run, f"clustered-{loss}", loss, epochs, **origin)
+    start = training.phases.start(autoencoder.params)
+    return training.train(lambda: training.phases.cluster(start))
 
 
-def metrics(run: Run, stop: Stop) -> list[dict[str, Any]]:
-    """Scores k-means in each space, and q of each clustered network there is.
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """Scores k-means in each space, and q of each clustered network that there is.
 
     Prints the rows as a table, and writes them to metrics.json: `space`, `labels`
     ("k-means" or "argmax q"), `acc`, `nmi`, `ari`, `nmi_geometric` (as published) and
@@ -258,25 +237,20 @@ def metrics(run: Run, stop: Stop) -> list[dict[str, Any]]:
             x = model.transform(models[space], run.dataset)
             if models[space].n_clusters is not None:
                 labels["argmax q"] = model.predict(models[space], run.dataset)
-        labels["k-means"] = np.asarray(clusters_of(run, space, x, stop).labels)
+        labels["k-means"] = k_means_labels(run, space, x)
         for kind, found in sorted(labels.items(), reverse=True):
             row: dict[str, Any] = {"space": space, "labels": kind}
-            row |= report.scores(run.classes, found, geometric=True)
+            row |= class_scores(run.classes, found, geometric=True)
             row["published"] = known.get(space) if kind == "k-means" else None
             rows.append(row)
     content = {
-        "dataset": run.dataset.name,
-        "dataset_sha256": run.dataset.sha256,
-        "n_samples": len(run.dataset.x),
+        **facts(run.dataset),
         "network": run.network,
         "seed": run.seed,
         "epochs": {
             space: len(it.metadata.get("loss", ())) for space, it in models.items()
         },
         "rows": rows,
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
     }
     run_folder.write_json(run.folder / "metrics.json", content)
     print(table(run, rows))
@@ -309,25 +283,21 @@ def visualize(run: Run, *, tsne: bool = False) -> list[Path]:
     return paths
 
 
-def clusters_of(run: Run, space: str, x: np.ndarray, stop: Stop) -> KMeansResult:
-    """k-means on a space, the best of the recipe's restarts."""
-    return best_k_means(
-        run.key("pixels" if space == "pixels" else "z"),
-        x,
-        run.n_clusters,
-        n_init=run.recipe("kld").n_init,
-        title=f"k-means on {space}",
-        stop=stop,
-    )
+def k_means_labels(run: Run, space: str, x: np.ndarray) -> np.ndarray:
+    """Clusters a space by k-means: the best of the recipe's restarts."""
+    phases = run.phases(BarsOnly(run.stop))
+    key = phases.baseline_key if space == "pixels" else phases.z_key
+    title, restarts = f"k-means on {space}", phases.recipe.n_init
+    return np.asarray(phases.k_means(key, x, title, n_init=restarts).labels)
 
 
 def fingerprint(run: Run) -> str:
-    """SHA-256 of the autoencoder's file: what a clustered network grew from."""
+    """SHA-256 of the autoencoder's file, from which a clustered network started."""
     return hashlib.sha256(run.file(AUTOENCODER).read_bytes()).hexdigest()
 
 
 def saved_models(run: Run) -> dict[str, model.Model]:
-    """The autoencoder, and the clustered networks that there are."""
+    """Loads the autoencoder, and the clustered networks that there are."""
     models = {AUTOENCODER: run.load(AUTOENCODER, "--pretrain", "N")}
     for loss in LOSSES:
         space, options = f"clustered-{loss}", ("--cluster", "N", "--loss", loss)
@@ -337,12 +307,12 @@ def saved_models(run: Run) -> dict[str, model.Model]:
             print(error)
             continue
         if models[space].metadata.get("autoencoder") != fingerprint(run):
-            print(f"note: {run.file(space)} grew from an earlier autoencoder.")
+            print(f"note: {run.file(space)} started from an earlier autoencoder.")
     return models
 
 
 def table(run: Run, rows: list[dict[str, Any]]) -> str:
-    """The rows of `metrics`, the published numbers beside them."""
+    """Tables the rows of `metrics`, the published numbers next to them."""
     known = PUBLISHED_FOR.get(run.dataset.name)
     head = f"{'space':<18}{'labels':<10}    ACC    NMI    ARI"
     lines = [head + "   published: ACC    NMI" * (known is not None)]
@@ -360,7 +330,7 @@ def table(run: Run, rows: list[dict[str, Any]]) -> str:
 
 
 def wide_axes(x: np.ndarray) -> PrincipalAxes:
-    """`principal_axes` of many columns, without their covariance matrix."""
+    """Finds the axes of `principal_axes` for many columns, without a covariance matrix."""
     from scipy.sparse.linalg import svds
 
     mean = x.mean(axis=0, dtype=np.float64)
@@ -373,14 +343,14 @@ def wide_axes(x: np.ndarray) -> PrincipalAxes:
 
 
 def tsne_scatter(x: np.ndarray, classes: np.ndarray, title: str) -> "Figure":
-    """Samples in the plane of t-SNE."""
+    """Draws samples in the plane of t-SNE."""
     from sklearn.manifold import TSNE
 
     # 30 by default; it must be below the number of samples.
     perplexity = min(30, (len(x) - 1) / 3)
     tsne = TSNE(2, init="pca", random_state=0, perplexity=perplexity)
-    as_it_is = PrincipalAxes(np.zeros(2), np.eye(2), np.zeros(2))
+    unchanged = PrincipalAxes(np.zeros(2), np.eye(2), np.zeros(2))
     plane = tsne.fit_transform(x.astype(np.float32))
-    figure = latent_scatter(plane, classes, title=title, axes=as_it_is)
+    figure = latent_scatter(plane, classes, title=title, axes=unchanged)
     figure.axes[0].set(xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
     return figure

@@ -5,25 +5,33 @@
 
 import csv
 import dataclasses
-import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dec_jax.runs.errors import UsageError
+import jax
+import numpy as np
+
+import dec_jax as dj
+from dec_jax import model, plots
+from dec_jax.data.load import ARRAY_SUFFIXES
+from dec_jax.data.named import DATASETS
+from dec_jax.networks.architecture import Layer
+from dec_jax.networks.architecture_json import architecture_to_json
+from dec_jax.networks.autoencoder import scale_input
+from dec_jax.recipes.names import PRECISIONS
+from dec_jax.runs import folder as run_folder
+from dec_jax.runs.errors import UsageError, mistakes_of_use
+from dec_jax.runs.experiment import facts, open_folder, print_head
+from dec_jax.runs.progress import bar_of
+from dec_jax.runs.signals import Stop
+from dec_jax.training.augmentation import corrupt
+from dec_jax.training.pretrain import PretrainHistory, PretrainState, init_pretraining
 
 if TYPE_CHECKING:
-    import jax
-    import numpy as np
     from matplotlib.figure import Figure
 
-    from dec_jax.data.load import Dataset
-    from dec_jax.model.inference import Model
-    from dec_jax.networks.architecture import Architecture
-    from dec_jax.runs.progress import Stop
-    from dec_jax.training.pretrain import PretrainConfig, PretrainHistory, PretrainState
-    from experiments.autoencoders import Settings
-
+KINDS = ("simple", "sparse", "denoising", "variational")
 IN_ORDER = ("mnist", "fashion_mnist")  # whose last seventh is the published test part
 NOISE = 0.2  # share of the pixels that salt and pepper hide
 # The published weight, 1e-9, leaves z as it is; --sparsity-sweep shows what others do.
@@ -33,62 +41,107 @@ CTRL_C = "stopped by Ctrl-C"
 SAMPLES = 100  # drawn from the prior
 
 
+def option(default: Any, metavar: str, text: str, kind: type = str) -> Any:
+    """Makes a field of `Settings`, with what `parser` needs to know."""
+    told = {"metavar": metavar, "help": text, "type": kind}
+    return dataclasses.field(default=default, metadata=told)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options of the command line."""
+
+    kind: str
+    dataset: str = option("fashion_mnist", "NAME", f"{', '.join(DATASETS)}, or a file")
+    data_dir: str | None = option(None, "DIR", "data sets (default $DEC_JAX_DATA)")
+    architecture: str | None = option(
+        None, "NAME", "shipped network or JSON file (default: the published one)"
+    )
+    sparsity: float | None = option(
+        None,
+        "W",
+        f"weight of the L1 norm of z, if sparse (default {SPARSITY:g})",
+        float,
+    )
+    epochs: int = option(500, "N", "train for at most N epochs", int)
+    patience: int = option(10, "N", "stop N epochs after the lowest loss", int)
+    batch_size: int = option(2048, "N", "samples in a step", int)
+    learning_rate: float = option(1e-3, "R", "of Adam", float)
+    precision: str = option(
+        "float32", "NAME", f"of matrix products: {' or '.join(PRECISIONS)}"
+    )
+    seed: int = option(0, "S", "of parameters, minibatches and noise", int)
+    limit: int | None = option(None, "N", "train on the first N samples only", int)
+    out: str | None = option(
+        None, "DIR", "results (default runs/autoencoder-<kind>-<data set>)"
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(
+                f"--kind must be one of {', '.join(KINDS)}, got {self.kind}."
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"--precision must be {' or '.join(PRECISIONS)}, got {self.precision}."
+            )
+        if self.sparsity is not None and self.kind != "sparse":
+            raise UsageError(f"--sparsity is for --kind sparse, got {self.kind}.")
+
+
 class Task(NamedTuple):
     """A run whose settings and data have been checked."""
 
-    settings: "Settings"
-    dataset: "Dataset"
-    x: "np.ndarray"  # [n, d] to train on
-    validation: "np.ndarray"  # [m, d]
-    classes: "np.ndarray | None"  # [m] of the validation samples
-    architecture: "Architecture"
-    config: "PretrainConfig"
+    settings: Settings
+    dataset: dj.Dataset
+    x: np.ndarray  # [n, d] to train on
+    validation: np.ndarray  # [m, d]
+    classes: np.ndarray | None  # [m] of the validation samples
+    architecture: dj.Architecture
+    config: dj.PretrainConfig
 
 
 class Views(NamedTuple):
     """The validation samples on their way through the network."""
 
-    clean: "np.ndarray"  # [m, d] in [0, 1]
-    seen: "np.ndarray"  # [m, d] with noise, if the kind has any
-    x_hat: "np.ndarray"  # [m, d] made of what was seen
-    z: "np.ndarray"  # [m, e] of the clean samples
+    clean: np.ndarray  # [m, d] in [0, 1]
+    seen: np.ndarray  # [m, d] with noise, if the kind has any
+    x_hat: np.ndarray  # [m, d] made of what was seen
+    z: np.ndarray  # [m, e] of the clean samples
 
 
-def prepared(settings: "Settings") -> Task:
+def prepared(settings: Settings) -> Task:
     """Loads and checks everything; raises UsageError."""
-    from dec_jax.data.load import ARRAY_SUFFIXES, load_dataset
-    from dec_jax.objectives.reconstruction import Reconstruction, Variational
-    from dec_jax.training.augmentation import Augmentation
-    from dec_jax.training.optimizer import Optimizer
-    from dec_jax.training.pretrain import PretrainConfig
-
     kind, sparsity = settings.kind, 0.0
     noise = NOISE if kind == "denoising" else 0.0
     if kind == "sparse":
         sparsity = SPARSITY if settings.sparsity is None else settings.sparsity
-    try:
-        # Needed only after training, which is a bad time to miss them.
-        for package in ("matplotlib", "safetensors"):
-            importlib.import_module(package)
-        config = PretrainConfig(
+    names = (
+        "epochs",
+        "patience",
+        "batch_size",
+        "learning_rate",
+        "sparsity",
+        "data_dir",
+    )
+    with mistakes_of_use(*names):
+        config = dj.PretrainConfig(
             epochs=settings.epochs,
             batch_size=settings.batch_size,
-            optimizer=Optimizer("adam", settings.learning_rate),
-            augmentation=Augmentation(salt_and_pepper=noise),
-            objective=Variational()
+            optimizer=dj.Optimizer("adam", settings.learning_rate),
+            augmentation=dj.Augmentation(salt_and_pepper=noise),
+            objective=dj.Variational()
             if kind == "variational"
-            else Reconstruction(sparsity=sparsity),
+            else dj.Reconstruction(sparsity=sparsity),
             patience=settings.patience,
         )
-        # What a sigmoid gives back has a unit of its own.
+        # A sigmoid gives back numbers from 0 to 1, whatever the unit of the data.
         arrays = Path(settings.dataset).suffix.lower() in ARRAY_SUFFIXES
-        dataset = load_dataset(
+        dataset = dj.load_dataset(
             settings.dataset, settings.data_dir, standardize=not arrays
         )
         architecture = network(settings, dataset)
         config.objective.check(architecture)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
     check_range(dataset, architecture)
     train, held_out = split(dataset, in_order=settings.dataset in IN_ORDER)
     if settings.limit is not None and not 1 <= settings.limit <= len(train):
@@ -101,20 +154,11 @@ def prepared(settings: "Settings") -> Task:
     return Task(settings, dataset, x, validation, classes, architecture, config)
 
 
-def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
-    """The network that was asked for, or the published one for samples of this shape."""
-    from dec_jax.networks.architecture import (
-        Architecture,
-        Conv2D,
-        Dense,
-        Layer,
-        MaxPool2D,
-    )
-    from dec_jax.networks.architecture_json import load_architecture
-
+def network(settings: Settings, dataset: dj.Dataset) -> dj.Architecture:
+    """Makes the network that was asked for, or the published one for such samples."""
     name, width = settings.architecture, dataset.x.shape[1]
     if name is not None:
-        found = load_architecture(name)
+        found = dj.load_architecture(name)
         if found.input_dim != width:
             raise UsageError(
                 f"--architecture {name} takes {found.input_dim} values, but a sample of "
@@ -122,9 +166,14 @@ def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
             )
         return dataclasses.replace(found, precision=settings.precision)
     shape: tuple[int, ...] = (width,)
-    layers: list[Layer] = [Dense(2000), Dense(500), Dense(500), Dense(10, "sigmoid")]
+    layers: list[Layer] = [
+        dj.Dense(2000),
+        dj.Dense(500),
+        dj.Dense(500),
+        dj.Dense(10, "sigmoid"),
+    ]
     if settings.kind == "variational":
-        layers = [Dense(500), Dense(10, "linear")]
+        layers = [dj.Dense(500), dj.Dense(10, "linear")]
     if settings.kind == "denoising":
         if dataset.image_shape is None:
             raise UsageError(
@@ -133,9 +182,9 @@ def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
             )
         shape, layers = dataset.image_shape, []
         for features in (64, 32, 16):
-            layers.append(Conv2D(features, (3, 3), padding="same"))
-            layers.append(MaxPool2D((2, 2), "same"))
-    return Architecture(
+            layers.append(dj.Conv2D(features, (3, 3), padding="same"))
+            layers.append(dj.MaxPool2D((2, 2), "same"))
+    return dj.Architecture(
         shape,
         tuple(layers),
         "sigmoid",
@@ -145,12 +194,8 @@ def network(settings: "Settings", dataset: "Dataset") -> "Architecture":
     )
 
 
-def check_range(dataset: "Dataset", architecture: "Architecture") -> None:
+def check_range(dataset: dj.Dataset, architecture: dj.Architecture) -> None:
     """Raises UsageError unless the network's input is in [0, 1]."""
-    import numpy as np
-
-    from dec_jax.networks.autoencoder import scale_input
-
     limits = np.array([[dataset.x.min(), dataset.x.max()]])
     low, high = np.asarray(scale_input(limits, architecture))[0].tolist()
     if low < 0 or high > 1 + 1e-6:
@@ -160,10 +205,8 @@ def check_range(dataset: "Dataset", architecture: "Architecture") -> None:
         )
 
 
-def split(dataset: "Dataset", *, in_order: bool) -> tuple["np.ndarray", "np.ndarray"]:
-    """Rows to train on, and the seventh to validate with; shuffled unless `in_order`."""
-    import numpy as np
-
+def split(dataset: dj.Dataset, *, in_order: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the rows to train on, and the seventh to validate with."""
     n = len(dataset.x)
     if n < 7:
         raise UsageError(f"{dataset.name} must hold at least 7 samples, got {n}.")
@@ -173,61 +216,38 @@ def split(dataset: "Dataset", *, in_order: bool) -> tuple["np.ndarray", "np.ndar
 
 
 def new_folder(task: Task, suffix: str = "") -> Path:
-    """The empty folder for the results; says where it is, and what will be trained."""
-    import jax
-
-    from dec_jax.runs import folder as run_folder
-    from dec_jax.runs import provenance
-
-    dataset, out = task.dataset, task.settings.out
-    own = f"runs/autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
-    folder = run_folder.prepare(Path(out or own), explicit=out is not None)
-    print(
-        f"dec_jax on {provenance.device()}, jax {jax.__version__}\n{dataset.name}: "
-        f"{len(task.x):,} samples to train on, {len(task.validation):,} to validate with "
-        f"({dataset.source})\nresults: {folder}"
-    )
+    """Makes the empty folder for the results; prints its name, and what is trained."""
+    dataset = task.dataset
+    default = f"runs/autoencoder-{task.settings.kind}-{dataset.name}{suffix}"
+    folder = open_folder(task.settings.out, default, configuration(task))
+    parts = f"{len(task.x):,} to train on, {len(task.validation):,} to validate with"
+    print_head(dataset, parts, folder, task.architecture.precision)
     return folder
 
 
-def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
-    """Trains, scores and writes; returns what stands in results.json."""
-    import jax
-    import numpy as np
-
-    from dec_jax import model
-    from dec_jax.plots.curves import loss_curves
-    from dec_jax.runs import folder as run_folder
-    from dec_jax.runs import provenance
-    from dec_jax.runs.progress import bar_of
-    from dec_jax.training.pretrain import pretrain_end_to_end
-
+def trained(task: Task, folder: Path, stop: Stop) -> dict[str, Any]:
+    """Trains, scores and writes; returns the content of results.json."""
     settings, config, dataset = task.settings, task.config, task.dataset
-    facts = {
+    known = {
         "kind": settings.kind,
-        "dataset": dataset.name,
+        **facts(dataset),
         "seed": settings.seed,
         "sparsity": getattr(config.objective, "sparsity", None),
         "n_train": len(task.x),
         "n_validation": len(task.validation),
-        "device": provenance.device(),
-        "versions": provenance.versions(),
         "precision": task.architecture.precision,
-        # Asked now: the checkout may move on while the run goes on with what it loaded.
-        "commit": provenance.commit(),
     }
-    run_folder.write_json(folder / "config.json", configuration(task))
     pretrain_key, score_key = jax.random.split(jax.random.key(settings.seed))
     begun = time.monotonic()
     with bar_of(settings.kind, config.epochs, 0, "epoch") as bar:
 
-        def on_epoch(_: "PretrainState", row: "PretrainHistory") -> bool:
+        def on_epoch(_: PretrainState, row: PretrainHistory) -> bool:
             losses = f"loss {row.loss:.5g}, validation {row.validation:.5g}"
             bar.set_postfix_str(losses, refresh=False)
             bar.update()
             return stop.asked
 
-        params, history = pretrain_end_to_end(
+        params, history = dj.pretrain_end_to_end(
             pretrain_key,
             task.x,
             architecture=task.architecture,
@@ -242,7 +262,7 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
     best_epoch = int(np.argmin(history.validation)) + 1
     views = validation_views(task, network, jax.random.fold_in(score_key, 0))
     results = {
-        **facts,
+        **known,
         "epochs": len(losses),
         "best_epoch": best_epoch,
         "stop_reason": stop_reason(config, len(losses), best_epoch),
@@ -265,7 +285,7 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
     run_folder.write_json(folder / "results.json", results)
     figures = drawn(task, network, views, jax.random.fold_in(score_key, 2))
     columns = np.array(losses).T
-    figures["curves.png"] = loss_curves(
+    figures["curves.png"] = plots.loss_curves(
         columns[0], columns[1], best_epoch, title=f"{settings.kind} autoencoder"
     )
     for name, figure in figures.items():
@@ -274,9 +294,7 @@ def trained(task: Task, folder: Path, stop: "Stop") -> dict[str, Any]:
 
 
 def configuration(task: Task) -> dict[str, Any]:
-    """What stands in config.json: the command, and all that it came to."""
-    from dec_jax.networks.architecture_json import architecture_to_json
-
+    """Makes the content of config.json: the command, and all settings."""
     pretrain = dataclasses.asdict(task.config)
     pretrain["objective"]["name"] = type(task.config.objective).__name__
     return {
@@ -288,19 +306,14 @@ def configuration(task: Task) -> dict[str, Any]:
     }
 
 
-def start(task: Task, key: "jax.Array", stop: "Stop") -> "PretrainState":
-    """What training starts with: parameters as drawn, but for two things.
+def start(task: Task, key: jax.Array, stop: Stop) -> PretrainState:
+    """Makes the start of training: parameters as drawn, but for two things.
 
     The last bias gives the mean image. From 0, all layers would first work together to
     make every image darker, which drives a sigmoid z to its flat ends, in about 20 steps
     and for good: the loss stays that of the mean image. And a sparse one begins without
     its penalty, which would do the same before z says anything.
     """
-    import jax
-
-    from dec_jax.networks.autoencoder import scale_input
-    from dec_jax.objectives.reconstruction import Reconstruction
-    from dec_jax.training.pretrain import init_pretraining, pretrain_end_to_end
 
     network, config = task.architecture, task.config
     shared: dict[str, Any] = {"architecture": network, "n_samples": len(task.x)}
@@ -314,9 +327,9 @@ def start(task: Task, key: "jax.Array", stop: "Stop") -> "PretrainState":
     if task.settings.kind != "sparse":
         return state
     warm_up = dataclasses.replace(
-        config, epochs=WARM_UP, objective=Reconstruction(), patience=None
+        config, epochs=WARM_UP, objective=dj.Reconstruction(), patience=None
     )
-    params, _ = pretrain_end_to_end(
+    params, _ = dj.pretrain_end_to_end(
         key,
         task.x,
         architecture=network,
@@ -327,8 +340,8 @@ def start(task: Task, key: "jax.Array", stop: "Stop") -> "PretrainState":
     return init_pretraining(key, config=config, params=params, **shared)
 
 
-def stop_reason(config: "PretrainConfig", epochs: int, best_epoch: int) -> str:
-    """Why training ended after so many epochs."""
+def stop_reason(config: dj.PretrainConfig, epochs: int, best_epoch: int) -> str:
+    """Names the reason why training ended after so many epochs."""
     assert config.patience is not None  # held by Settings
     if epochs - best_epoch >= config.patience:
         return f"no lower validation loss in {config.patience} epochs"
@@ -337,14 +350,8 @@ def stop_reason(config: "PretrainConfig", epochs: int, best_epoch: int) -> str:
     return f"{CTRL_C} after epoch {epochs}"
 
 
-def validation_views(task: Task, network: "Model", key: "jax.Array") -> Views:
+def validation_views(task: Task, network: model.Model, key: jax.Array) -> Views:
     """Embeds, corrupts and reconstructs the validation samples."""
-    import numpy as np
-
-    from dec_jax import model
-    from dec_jax.networks.autoencoder import scale_input
-    from dec_jax.training.augmentation import corrupt
-
     clean = scale_input(task.validation, task.architecture)
     seen = corrupt(key, clean, task.config.augmentation)
     return Views(
@@ -355,12 +362,8 @@ def validation_views(task: Task, network: "Model", key: "jax.Array") -> Views:
     )
 
 
-def scores(task: Task, views: Views, key: "jax.Array") -> dict[str, Any]:
-    """How well the validation samples come back, and what z is like."""
-    import numpy as np
-
-    from dec_jax import clustering_accuracy, k_means, normalized_mutual_info
-
+def scores(task: Task, views: Views, key: jax.Array) -> dict[str, Any]:
+    """Scores the reconstructions of the validation samples, and their z."""
     out: dict[str, Any] = {
         "validation_mse": float(((views.x_hat - views.clean) ** 2).mean())
     }
@@ -373,30 +376,26 @@ def scores(task: Task, views: Views, key: "jax.Array") -> dict[str, Any]:
         out["mean_z"] = float(size.mean())
     n_classes = task.dataset.n_classes or 0
     if task.classes is not None and n_classes <= len(views.z):
-        labels = np.asarray(k_means(key, views.z, n_classes).labels)
+        labels = np.asarray(dj.k_means(key, views.z, n_classes).labels)
         out["k_means"] = {
             "n_clusters": n_classes,
-            "acc": clustering_accuracy(task.classes, labels),
-            "nmi": normalized_mutual_info(task.classes, labels),
+            "acc": dj.clustering_accuracy(task.classes, labels),
+            "nmi": dj.normalized_mutual_info(task.classes, labels),
         }
     return out
 
 
 def drawn(
-    task: Task, network: "Model", views: Views, key: "jax.Array"
-) -> "dict[str, Figure]":
-    """What can be drawn of these data, by the name of the file."""
-    from dec_jax.objectives.reconstruction import sample_vae
-    from dec_jax.plots import embedding as plots
-    from dec_jax.plots import images as image_plots
-
+    task: Task, network: model.Model, views: Views, key: jax.Array
+) -> dict[str, "Figure"]:
+    """Draws what can be drawn for these data, by the name of the file."""
     kind, shape = task.settings.kind, task.dataset.image_shape
     figures = {}
     if task.classes is not None:
         title = "z of the validation samples, by class"
         figures["latent.png"] = plots.latent_scatter(views.z, task.classes, title=title)
     if shape is not None and shape[2] in (1, 3):
-        figures["reconstructions.png"] = image_plots.reconstructions(
+        figures["reconstructions.png"] = plots.reconstructions(
             views.clean,
             views.seen if kind == "denoising" else None,
             views.x_hat,
@@ -404,10 +403,8 @@ def drawn(
             value_range=(0, 1),
         )
         if kind == "variational":
-            new = sample_vae(
+            new = dj.sample_vae(
                 key, network.params, SAMPLES, architecture=network.architecture
             )
-            figures["samples.png"] = image_plots.samples_grid(
-                new, shape, value_range=(0, 1)
-            )
+            figures["samples.png"] = plots.samples_grid(new, shape, value_range=(0, 1))
     return figures

@@ -17,7 +17,7 @@ from typing import Any
 from dec_jax.evaluation.run_selection import HIGHER_IS_BETTER, rank_correlation
 from dec_jax.runs import summary as report
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.progress import TITLES
+from dec_jax.runs.phases import START_TITLES
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -49,12 +49,9 @@ def keep(run: Path, *, add: bool = False) -> Path:
     if "seed" in found and "stages" in found:
         found = report.summary([found])
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
-    if "start" in found:
-        kind += f"-{found['start']}"
-    if "normalize" in found:
-        kind += "-normalize"
-    if "reseed_below" in found:
-        kind += f"-reseed-{found['reseed_below']}"
+    kind += f"-{found['start']}" if "start" in found else ""
+    kind += "-normalize" if "normalize" in found else ""
+    kind += f"-reseed-{found['reseed_below']}" if "reseed_below" in found else ""
     target = KEPT / f"{found['dataset']}-{kind}.json"
     KEPT.mkdir(exist_ok=True)
     joined = add and target.is_file()
@@ -73,7 +70,7 @@ def keep(run: Path, *, add: bool = False) -> Path:
 
 
 def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """The seeds of two runs of one recipe on the same data, as those of one run.
+    """Joins the seeds of two runs of one recipe on the same data.
 
     Scores by which a seed is chosen compare the seeds of one run: they are left out.
 
@@ -124,7 +121,7 @@ def with_seeds_of(kept: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def seeds_of(kept: dict[str, Any]) -> str:
-    """The seeds of a row: "0-4", "0, 2" or "2 only"."""
+    """Names the seeds of a row: "0-4", "0, 2" or "2 only"."""
     seeds = kept["seeds"]
     if len(seeds) == 1:
         return f"{seeds[0]} only"
@@ -172,14 +169,14 @@ PUBLISHED = {
 
 
 def kept_results() -> dict[str, dict[str, Any]]:
-    """What was kept, by file name without its ending, in the order of the names."""
+    """Reads all kept results, by file name without its ending, in order."""
     return {
         path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))
     }
 
 
 def called(kept: dict[str, Any]) -> str:
-    """The recipe, with the options that change it, if any."""
+    """Names the recipe, with the options that change it."""
     start = f" --start {kept['start']}" if "start" in kept else ""
     normalize = " --normalize" if "normalize" in kept else ""
     reseed = f" --reseed-below {kept['reseed_below']}" if "reseed_below" in kept else ""
@@ -187,57 +184,47 @@ def called(kept: dict[str, Any]) -> str:
 
 
 def device_of(kept: dict[str, Any]) -> str:
-    """Where it ran, and in what precision if not in float32."""
+    """Names the device and, if not float32, the precision."""
     where = f"{kept['device']}, jax {kept['versions']['jax']}"
     precision = kept.get("precision", "float32")
     return where if precision == "float32" else f"{where}, {precision}"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+    """Makes a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def recipes_table() -> str:
-    """One row a recipe and data set."""
-    head = [
-        "data",
-        "recipe",
-        "published ACC / NMI %",
-        "seeds",
-        "ACC %",
-        "NMI %",
-        "ARI %",
+    """Tables a row for each recipe and data set."""
+    head = ["data", "recipe", "published ACC / NMI %", "seeds", "ACC %", "NMI %"]
+    head += ["ARI %", "k-means on z, ACC %", "minutes a seed", "device"]
+    rows = [
+        [
+            kept["dataset"],
+            called(kept),
+            PUBLISHED.get(name, ""),
+            seeds_of(kept),
+            *(mean_sd_range(kept[score]) for score in ("acc", "nmi", "ari")),
+            mean_sd_range(kept["stages"]["k-means on z"]["acc"]),
+            mean_sd_range(kept["seconds"], 1 / 60),
+            device_of(kept),
+        ]
+        for name, kept in kept_results().items()
+        if "k-means on z" in kept.get("stages", ()) and kept["recipe"] != "compare"
     ]
-    head += ["k-means on z, ACC %", "minutes a seed", "device"]
-    rows = []
-    for name, kept in kept_results().items():
-        if "k-means on z" not in kept.get("stages", ()) or kept["recipe"] == "compare":
-            continue
-        rows.append(
-            [
-                kept["dataset"],
-                called(kept),
-                PUBLISHED.get(name, ""),
-                seeds_of(kept),
-                *(mean_sd_range(kept[score]) for score in ("acc", "nmi", "ari")),
-                mean_sd_range(kept["stages"]["k-means on z"]["acc"]),
-                mean_sd_range(kept["seconds"], 1 / 60),
-                device_of(kept),
-            ]
-        )
     return markdown(head, rows)
 
 
 def best_table() -> str:
-    """One row a data set that `best` clustered, beside k-means."""
+    """Tables a row for each data set that `best` clustered, next to k-means."""
     head = ["data", "samples", "k-means on pixels, ACC %", "`best`, ACC %", "NMI %"]
     rows = [
         [
             kept["dataset"],
             f"{kept['n_samples']:,}",
-            mean_sd_range(kept["stages"]["k-means on pixels"]["acc"]),
+            mean_sd_range(next(iter(kept["stages"].values()))["acc"]),
             mean_sd_range(kept["acc"]),
             mean_sd_range(kept["nmi"]),
             mean_sd_range(kept["seconds"], 1 / 60),
@@ -249,13 +236,13 @@ def best_table() -> str:
 
 
 def starts_table() -> str:
-    """One row a run that starts from other labels than those of k-means: before, after."""
+    """Tables a row for each run that starts from other labels than those of k-means."""
     head = ["data", "recipe", "start", "k-means on z, ACC %", "start, ACC %"]
     head += ["start, NMI %", "after training, ACC %"]
     rows = []
     for kept in kept_results().values():
         stages = kept.get("stages", {})
-        for title in TITLES.values():
+        for title in START_TITLES.values():
             if title in stages:
                 start = stages[title]
                 scores = [stages["k-means on z"]["acc"], start["acc"], start["nmi"]]
@@ -265,105 +252,79 @@ def starts_table() -> str:
 
 
 def choose_k_table() -> str:
-    """One row a data set that `choose_k.py` was asked about."""
+    """Tables a row for each data set whose number of clusters was looked for."""
     head = ["data", "classes", "recommended k", "decided", "k of each view", "device"]
-    rows = []
-    for kept in kept_results().values():
-        if "recommended" not in kept:
-            continue
-        numbers = kept["n_clusters"]
-        best = [
-            f"{view} {numbers[kept[view].index(max(kept[view]))]}"
-            for view in ("eigengap", "silhouette", "modularity")
+    rows = [
+        [
+            kept["dataset"],
+            str(kept["n_classes"]),
+            str(kept["recommended"]),
+            "yes" if kept["decided"] else "no",
+            ", ".join(
+                f"{view} {kept['n_clusters'][kept[view].index(max(kept[view]))]}"
+                for view in ("eigengap", "silhouette", "modularity")
+            ),
+            device_of(kept),
         ]
-        rows.append(
-            [
-                kept["dataset"],
-                str(kept["n_classes"]),
-                str(kept["recommended"]),
-                "yes" if kept["decided"] else "no",
-                ", ".join(best),
-                device_of(kept),
-            ]
-        )
+        for kept in kept_results().values()
+        if "recommended" in kept
+    ]
     return markdown(head, rows)
 
 
 def compare_table() -> str:
-    """One row a method of `compare.py`, scored on samples held out."""
-    head = [
-        "data",
-        "method",
-        "published NMI",
-        "NMI, geometric",
-        "NMI",
-        "ACC %",
-        "device",
+    """Tables a row for each method of `compare.py`, scored on held-out samples."""
+    head = ["data", "method", "published NMI", "NMI, geometric", "NMI", "ACC %"]
+    rows = [
+        [
+            kept["dataset"],
+            method,
+            "" if stage["published_nmi"] is None else f"{stage['published_nmi']:.3f}",
+            mean_sd_range(stage["nmi_geometric"], 1, 3),
+            mean_sd_range(stage["nmi"], 1, 3),
+            mean_sd_range(stage["acc"]),
+            device_of(kept),
+        ]
+        for kept in kept_results().values()
+        if kept.get("recipe") == "compare"
+        for method, stage in kept["stages"].items()
     ]
-    rows = []
-    for kept in kept_results().values():
-        if kept.get("recipe") != "compare":
-            continue
-        for method, stage in kept["stages"].items():
-            published = stage["published_nmi"]
-            rows.append(
-                [
-                    kept["dataset"],
-                    method,
-                    "" if published is None else f"{published:.3f}",
-                    mean_sd_range(stage["nmi_geometric"], 1, 3),
-                    mean_sd_range(stage["nmi"], 1, 3),
-                    mean_sd_range(stage["acc"]),
-                    device_of(kept),
-                ]
-            )
-    return markdown(head, rows)
+    return markdown([*head, "device"], rows)
 
 
 def autoencoders_table() -> str:
-    """One row an autoencoder of `autoencoders.py`."""
+    """Tables a row for each autoencoder of `autoencoders.py`."""
     head = ["data", "kind", "validation loss", "validation MSE", "active share of z"]
     head += ["epochs (best)", "minutes", "device"]
-    rows = []
-    for kept in kept_results().values():
-        if "kind" not in kept:
-            continue
-        active = kept.get("active_fraction")
-        rows.append(
-            [
-                kept["dataset"],
-                kept["kind"],
-                f"{kept['validation_loss']:.5g}",
-                f"{kept['validation_mse']:.5f}",
-                "" if active is None else f"{active:.1%}",
-                f"{kept['epochs']} ({kept['best_epoch']})",
-                f"{kept['seconds'] / 60:.1f}",
-                device_of(kept),
-            ]
-        )
+    rows = [
+        [
+            kept["dataset"],
+            kept["kind"],
+            f"{kept['validation_loss']:.5g}",
+            f"{kept['validation_mse']:.5f}",
+            f"{kept['active_fraction']:.1%}" if "active_fraction" in kept else "",
+            f"{kept['epochs']} ({kept['best_epoch']})",
+            f"{kept['seconds'] / 60:.1f}",
+            device_of(kept),
+        ]
+        for kept in kept_results().values()
+        if "kind" in kept
+    ]
     return markdown(head, rows)
 
 
 def ranks_table() -> str:
-    """One row a label-free score: Spearman's correlation with ACC over all kept seeds.
+    """Tables Spearman's correlation of each label-free score with ACC, over all seeds.
 
     Ranks are those within a run's own seeds, so that easy data do not stand out.
     """
-    runs = {
-        name: kept
-        for name, kept in kept_results().items()
-        if "label_free" in kept and None not in kept["acc"]
-    }
     rows = []
     for score in HIGHER_IS_BETTER:
         found = [
             (value, acc, name)
-            for name, kept in runs.items()
-            for value, acc in zip(
-                kept["label_free"].get(score, [None] * len(kept["acc"])),
-                kept["acc"],
-                strict=True,
-            )
+            for name, kept in kept_results().items()
+            if score in kept.get("label_free", ()) and None not in kept["acc"]
+            for value, acc in zip(kept["label_free"][score], kept["acc"], strict=True)
             if value is not None
         ]
         values, accuracies, sets = zip(*found, strict=True) if found else ((), (), ())
@@ -373,7 +334,7 @@ def ranks_table() -> str:
     return markdown(["score", "Spearman's rho with ACC", "seeds", "runs"], rows)
 
 
-# Each stands in one of the READMEs.
+# Each is in one of the READMEs.
 TABLES = {
     "best": best_table,
     "recipes": recipes_table,
@@ -388,7 +349,7 @@ TABLES = {
 def main(arguments: list[str]) -> int:
     """Keeps the runs that are named, then writes the tables; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.results",
+        prog="python -m experiments.collect_results",
         description="Keeps the numbers of finished runs in experiments/results, and "
         "makes the tables of both READMEs again.",
     )

@@ -9,14 +9,13 @@ set as an option:
     python -m experiments.mnist_dec --seeds 5          # seeds 0-4, mean, sd, min, max
     python -m experiments.mnist_dec --resume runs/mnist-best
 
-What each recipe reached, and in what time, stands in experiments/README.md.
+experiments/README.md lists the results and the time of each recipe.
 """
 
 import argparse
 import sys
 
 from dec_jax.cli import cluster
-from dec_jax.runs.compile_cache import keep_programs
 from dec_jax.runs.errors import exit_status
 
 PROGRAM = "python -m experiments.mnist_dec"
@@ -39,5 +38,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    keep_programs()
     sys.exit(main(sys.argv[1:]))

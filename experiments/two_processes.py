@@ -2,8 +2,8 @@
 
     python -m experiments.two_processes
 
-Both are started here, as a cluster would start them on two machines: with the address
-of the first, how many there are, and which of them each is.
+Both are started here, as a cluster would start them on two machines: with the address of
+the first process, the number of processes, and the number of each.
 """
 
 import argparse
@@ -14,9 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from dec_jax.runs.compile_cache import keep_programs
+import dec_jax as dj
+from dec_jax.parallel import processes, sharding
 
 N_SAMPLES = 1796  # of the 1,797 digits, for two to share
 MODULE = "experiments.two_processes"
@@ -27,8 +29,7 @@ def main(arguments: list[str]) -> int:
     out = argparse.ArgumentParser(
         prog=f"python -m {MODULE}",
         description="Clusters the digits in one process and in two, each with half of "
-        "the rows,\nand compares the labels.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "the rows, and compares the labels.",
     )
     out.add_argument("--part", metavar="FILE", help=argparse.SUPPRESS)
     part = out.parse_args(arguments).part
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def started(files: list[Path]) -> list[int]:
-    """Runs a process a file, all at once; the exit statuses that are not 0."""
+    """Runs a process for each file, all at once; returns the exit statuses above 0."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -69,13 +70,7 @@ def started(files: list[Path]) -> list[int]:
 
 
 def cluster(file: Path) -> int:
-    """One process of one or of two: its half of the digits, from pixels to labels."""
-    import jax
-
-    import dec_jax as dj
-    from dec_jax.networks.autoencoder import embed
-    from dec_jax.parallel import processes, sharding
-
+    """Clusters this process's half of the digits, from pixels to labels."""
     if int(os.environ["JAX_NUM_PROCESSES"]) > 1:
         processes.initialize_distributed()
     mesh = sharding.data_mesh()
@@ -86,7 +81,7 @@ def cluster(file: Path) -> int:
     keys = jax.random.split(jax.random.key(0), 3)
     settings = dj.PretrainConfig(epochs=10)
     params, _ = dj.pretrain_end_to_end(keys[0], x, architecture=net, config=settings)
-    z = jax.jit(embed, static_argnames="architecture")(params, x, architecture=net)
+    z = jax.jit(dj.embed, static_argnames="architecture")(params, x, architecture=net)
     start = dj.k_means(keys[1], z, 10)
     state = dj.init_state(keys[2], params, start.centroids, start.labels)
     clustering = dj.TrainConfig(update_interval=20, max_intervals=5)
@@ -97,5 +92,4 @@ def cluster(file: Path) -> int:
 
 
 if __name__ == "__main__":
-    keep_programs()
     sys.exit(main(sys.argv[1:]))

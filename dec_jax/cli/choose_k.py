@@ -56,9 +56,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
-    from dec_jax.parallel.hardware import device_name
+    from dec_jax.runs import experiment
     from dec_jax.runs import folder as run_folder
-    from dec_jax.runs import provenance
     from dec_jax.runs.progress import bar_of
 
     reading = {name: settings[name] for name in ("label_column", "image_size")}
@@ -68,13 +67,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             f"--most must be below the {len(dataset.x)} samples, got {settings['most']}."
         )
-    out = settings["out"] or f"runs/{dataset.name}-choose-k"
-    folder = run_folder.prepare(Path(out), explicit=settings["out"] is not None)
-    print(
-        f"dec_jax on {device_name()}, jax {jax.__version__}\n{dataset.name}: "
-        f"{len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-        f"({dataset.source})\nresults: {folder}"
-    )
+    default = f"runs/{dataset.name}-choose-k"
+    config = {"command": settings}
+    folder = experiment.open_folder(settings["out"], default, config)
+    experiment.print_head(dataset, f"2 to {settings['most']} clusters", folder)
     pretrain_key, sweep_key = jax.random.split(jax.random.key(settings["seed"]))
     z = embedded(pretrain_key, dataset, settings)
     numbers = range(2, settings["most"] + 1)
@@ -88,20 +84,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     classes = dataset.n_classes
     results = {
         "recipe": "choose-k",
-        "dataset": dataset.name,
-        "dataset_sha256": dataset.sha256,
-        "n_samples": len(dataset.x),
+        **experiment.facts(dataset),
         "seed": settings["seed"],
         "recommended": found.n_clusters,
         "decided": found.decided,
         "reasons": found.reasons,
         "n_classes": classes,
         **{name: column.tolist() for name, column in sweep._asdict().items()},
-        "device": device_name(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
     }
-    run_folder.write_json(folder / "config.json", {"command": settings})
     run_folder.write_json(folder / "results.json", results)
     draw(sweep, found.n_clusters, folder / "n_clusters.png")
     return results

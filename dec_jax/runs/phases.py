@@ -94,11 +94,15 @@ class Phases:
         images = self.dataset.image_shape is not None
         return "k-means on pixels" if images else "k-means on the data"
 
-    def baseline(self) -> None:
-        """Clusters the samples as they are by k-means, for comparison only."""
-        restarts = max(3, min(20, BASELINE_VALUES // self.x.size))
+    def baseline(self, restarts: int | None = None) -> None:
+        """Clusters the samples as they are by k-means, for comparison only.
+
+        Args:
+          restarts: of k-means; None takes as many as cost little, 3 to 20.
+        """
+        restarts = restarts or max(3, min(20, BASELINE_VALUES // self.x.size))
         start = time.monotonic()
-        found = self._k_means(
+        found = self.k_means(
             self.baseline_key, self.x, self.baseline_title, n_init=restarts
         )
         seconds = time.monotonic() - start
@@ -168,7 +172,7 @@ class Phases:
         """
         begin = time.monotonic()
         z = self.embed(params, self.recipe.architecture)
-        found = self._k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
+        found = self.k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
         centroids, labels = found.centroids, found.labels
         seconds = time.monotonic() - begin
         self._stage("k-means on z", labels, centroids, z, seconds)
@@ -247,6 +251,32 @@ class Phases:
         """Embeds all samples."""
         return _embed(params, self.x, architecture=network)
 
+    def k_means(
+        self, key: jax.Array, x: jax.Array | np.ndarray, title: str, *, n_init: int
+    ) -> KMeansResult:
+        """Runs k-means, a few restarts at a time, with an event after each.
+
+        Args:
+          key: random key.
+          x: [n, d] the samples, or an embedding of them.
+          title: of the phase.
+          n_init: restarts.
+
+        Returns:
+          The best of all restarts by inertia.
+        """
+        self.clock, found = time.monotonic(), []
+        with self._phase(Phase(title, "restart", n_init)):
+            for first in range(0, n_init, RESTARTS_AT_ONCE):
+                count = min(RESTARTS_AT_ONCE, n_init - first)
+                part = jax.random.fold_in(key, first)
+                found.append(k_means(part, x, self.n_clusters, n_init=count))
+                best = min(found, key=lambda result: float(result.inertia))
+                text = f"inertia {float(best.inertia):.4g}"
+                self._step(title, Step(text, count, last=first + count == n_init))
+                self._leave_if_stopped()
+        return best
+
     def blank_pretraining(self, index: int) -> StageState:
         """A state of a pretraining stage with the shapes of a real one."""
         return init_stage(
@@ -270,22 +300,6 @@ class Phases:
             config=self.recipe.train,
         )
         return Start(state, jnp.zeros((n, width)), jnp.zeros(n, jnp.int32))
-
-    def _k_means(
-        self, key: jax.Array, x: jax.Array, title: str, *, n_init: int
-    ) -> KMeansResult:
-        """Runs k-means some restarts at a time; the best of all by inertia."""
-        self.clock, found = time.monotonic(), []
-        with self._phase(Phase(title, "restart", n_init)):
-            for first in range(0, n_init, RESTARTS_AT_ONCE):
-                count = min(RESTARTS_AT_ONCE, n_init - first)
-                part = jax.random.fold_in(key, first)
-                found.append(k_means(part, x, self.n_clusters, n_init=count))
-                best = min(found, key=lambda result: float(result.inertia))
-                text = f"inertia {float(best.inertia):.4g}"
-                self._step(title, Step(text, count, last=first + count == n_init))
-                self._leave_if_stopped()
-        return best
 
     def _start_labels(self, title: str, z: jax.Array) -> jax.Array:
         """Labels z by the recipe's start, on one device of the first process."""

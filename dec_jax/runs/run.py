@@ -17,10 +17,9 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.label_free import cluster_sizes
 from dec_jax.networks.autoencoder import Params
 from dec_jax.networks.own import change_network
-from dec_jax.parallel.hardware import device_name
 from dec_jax.parallel.processes import any_process, text_from_first
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import checkpoint, folder, provenance, summary
+from dec_jax.runs import checkpoint, experiment, folder, provenance, summary
 from dec_jax.runs.callbacks import Callbacks, Phase, Record, Step
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
@@ -106,8 +105,8 @@ class SeedRun:
         self.dataset, self.recipe, self.n_clusters = dataset, recipe, n_clusters
         self.folder, self.config, self.stop = folder, config, stop
         self.pretrained = pretrained
-        # Asked now: the checkout may move on while the run continues with what it loaded.
-        self.commit = provenance.commit()
+        # Kept from now on: the checkout may change while the run uses what it loaded.
+        provenance.commit()
         self.seed: int = config["command"]["seed"]
         self.phases = Phases(dataset, x, recipe, n_clusters, self.seed)
         # Entries of results.json for a seed that ran at once with others.
@@ -233,19 +232,13 @@ class SeedRun:
         return {
             "recipe": command["recipe"],
             **{name: command.get(name) for name in summary.CHANGES},
-            "dataset": self.dataset.name,
+            **experiment.facts(self.dataset),
             "note": self.config["note"],
-            "dataset_source": self.dataset.source,
-            "dataset_sha256": self.dataset.sha256,
-            "n_samples": len(x),
             "n_clusters": self.n_clusters,
             "seed": self.seed,
-            "device": device_name(),
             "n_devices": len(x.sharding.device_set),
             "n_processes": jax.process_count(),
-            "versions": provenance.versions(),
             "precision": self.recipe.architecture.precision,
-            "commit": self.commit,
             "seconds": {**seconds, "total": sum(seconds.values())},
             "stages": result.stages,
             "n_iter": result.n_steps,

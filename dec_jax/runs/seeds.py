@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from tqdm import tqdm
 
 from dec_jax.clustering.umap_mixture import check_umap
@@ -14,10 +13,16 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset, load_default_dataset
 from dec_jax.model.file import ModelError
 from dec_jax.networks.architecture_json import architecture_to_json, load_architecture
-from dec_jax.parallel.hardware import device_name
 from dec_jax.recipes.dense import default_recipe
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import checkpoint, devices, folder, seed_choice, summary
+from dec_jax.runs import (
+    checkpoint,
+    devices,
+    experiment,
+    folder,
+    seed_choice,
+    summary,
+)
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
 from dec_jax.runs.fit import (
@@ -34,7 +39,10 @@ from dec_jax.runs.signals import Stop
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 
 # Settings that the library's messages name, and that are options here.
-NAMES = tuple(field.name for field in dataclasses.fields(Settings) if "_" in field.name)
+NAMES = (
+    "data_dir",
+    *(field.name for field in dataclasses.fields(Settings) if "_" in field.name),
+)
 
 
 def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None:
@@ -107,7 +115,10 @@ def _run(
         wanted = Path(options.get("out", f"runs/{dataset.name}-{name}"))
         out = folder.prepare(wanted, explicit="out" in options, resumable=True)
         folder.write_json(out / "config.json", config)
-    _print_head(dataset, recipe, name, k, out)
+    task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
+    experiment.print_head(dataset, task, out, recipe.architecture.precision)
+    if dataset.deviation != 1:
+        print(f"numbers are divided by {dataset.deviation:.4g} (see --no-standardize)")
     if mesh is not None:
         print(devices.rows_on_devices(len(dataset.x), mesh))
     seeds = range(settings.seed, settings.seed + settings.seeds)
@@ -161,19 +172,6 @@ def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
     finally:
         for bar in bars:
             bar.close()
-
-
-def _print_head(dataset: Dataset, recipe: Recipe, name: str, k: int, out: Path) -> None:
-    """Prints where the run computes, on what, and where it writes."""
-    print(
-        f"dec_jax on {device_name()}, jax {jax.__version__}, "
-        f"{recipe.architecture.precision}\n"
-        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-        f"({dataset.source}); {k} cluster{'s' * (k > 1)}, recipe {name}\n"
-        f"results: {out}"
-    )
-    if dataset.deviation != 1:
-        print(f"numbers are divided by {dataset.deviation:.4g} (see --no-standardize)")
 
 
 def _alone(one: SeedRun) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 import json
-import re
 
 import numpy as np
 import pytest
+from programs import program
 
-from dec_jax.cli import choose_k
+from dec_jax.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,12 @@ def table(tmp_path_factory):
     return path
 
 
-def test_finds_the_number_of_clusters_of_a_table(table, tmp_path, capsys):
+def test_finds_the_number_of_clusters_of_a_table(table, tmp_path):
     out = tmp_path / "out"
-    arguments = ["--dataset", str(table), "--label-column", "kind", "--epochs", "30"]
-    assert choose_k.main([*arguments, "--most", "4", "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
+    options = ("--label-column", "kind", "--epochs", 30, "--most", 4, "--out", out)
+    run = program(main, "choose-k", table, *options)
+    assert run.status == 0, run.err
+    printed = run.out
     assert printed.splitlines()[-1] == "recommended: 3 clusters; the data decide it"
     rows = [line.split()[0] for line in printed.splitlines()[3:7]]
     assert rows == ["k", "2", "3", "4"]
@@ -45,9 +46,8 @@ def test_finds_the_number_of_clusters_of_a_table(table, tmp_path, capsys):
         (["--pretrained", "none"], "--pretrained none: no autoencoder.safetensors"),
     ],
 )
-def test_rejects_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
-    out = ["--out", str(tmp_path / "out")]
-    assert choose_k.main(["--dataset", "digits", *arguments, *out]) == 2
-    error = capsys.readouterr().err
-    assert re.match(rf"error: {re.escape(message)}", error)
-    assert error.count("\n") == 1
+def test_rejects_a_mistake_in_one_line(arguments, message, tmp_path):
+    run = program(main, "choose-k", "digits", *arguments, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert run.err.startswith(f"error: {message}")
+    assert run.err.count("\n") == 1

@@ -1,18 +1,14 @@
-import contextlib
-import csv
-import io
-import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import program, read_csv
 
 from dec_jax import model
-from dec_jax.cli import predict
+from dec_jax.cli.main import main
 from dec_jax.data.tables import load_table
 from dec_jax.networks.architecture import dense_architecture
 
@@ -20,12 +16,9 @@ ROOT = Path(__file__).parents[2]
 CORNERS = np.array([[0, 0], [4, 0], [0, 4]], np.float32)
 
 
-def program(*arguments):
-    """The program in this process: its exit status and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = predict.main([str(argument) for argument in arguments])
-    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+def predict(*arguments):
+    """Runs `dec-jax predict` in this process."""
+    return program(main, "predict", *arguments)
 
 
 def identity_model(path, centroids, **metadata):
@@ -61,14 +54,9 @@ def points(tmp_path):
     return tmp_path / "points.npz"
 
 
-def read_csv(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_clusters_of_all_samples_are_written(corners, points, tmp_path):
     out = tmp_path / "mine.csv"
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert (run.status, run.err) == (0, "")
     rows = read_csv(out)
     assert [row["cluster"] for row in rows] == ["0", "1", "2", "2", "0"]
@@ -81,7 +69,7 @@ def test_clusters_of_all_samples_are_written(corners, points, tmp_path):
 
 def test_model_data_sizes_and_scores_are_printed(corners, points, tmp_path):
     out = tmp_path / "mine.csv"
-    lines = program(corners, "--dataset", points, "--out", out).out.splitlines()
+    lines = predict(corners, points, "--out", out).out.splitlines()
     assert lines[0] == f"{corners}: 3 clusters, recipe dec, on corners, seed 3"
     assert lines[1] == f"points: 5 samples of 2 values (npz file {points})"
     assert lines[2].split() == ["cluster", "samples", "share", "mean", "q"]
@@ -98,7 +86,7 @@ def test_model_data_sizes_and_scores_are_printed(corners, points, tmp_path):
 def test_data_without_labels_are_not_scored(corners, points, tmp_path):
     out = tmp_path / "mine.csv"
     data = points.with_name("unlabeled.npz")
-    run = program(corners, "--dataset", data, "--out", out)
+    run = predict(corners, data, "--out", out)
     assert run.status == 0
     assert "ACC" not in run.out
     assert set(read_csv(out)[0]) == {"index", "cluster", "q"}
@@ -106,15 +94,13 @@ def test_data_without_labels_are_not_scored(corners, points, tmp_path):
 
 def test_an_empty_cluster_has_no_mean_q(corners, tmp_path):
     np.save(tmp_path / "one.npy", CORNERS[:1])
-    run = program(
-        corners, "--dataset", tmp_path / "one.npy", "--out", tmp_path / "mine.csv"
-    )
+    run = predict(corners, tmp_path / "one.npy", "--out", tmp_path / "mine.csv")
     assert run.out.splitlines()[4].split() == ["1", "0", "0.0%", "-"]
 
 
 def test_labels_csv_in_this_folder_is_the_default(corners, points, monkeypatch):
     monkeypatch.chdir(points.parent)
-    assert program(corners, "--dataset", points).status == 0
+    assert predict(corners, points).status == 0
     assert len(read_csv(Path("labels.csv"))) == 5
 
 
@@ -132,7 +118,7 @@ def test_images_are_read_in_the_size_and_colors_of_training(tmp_path):
         input_dtype="uint8",
     )
     out = tmp_path / "mine.csv"
-    run = program(path, "--dataset", folder, "--out", out)
+    run = predict(path, folder, "--out", out)
     assert (run.status, run.err) == (0, "")
     assert "2 samples of 6 values" in run.out
     assert [row["cluster"] for row in read_csv(out)] == ["1", "0"]
@@ -142,7 +128,7 @@ def test_a_data_set_by_name_is_looked_for_in_the_data_dir(tmp_path, corners):
     (tmp_path / "usps").mkdir()
     np.savez(tmp_path / "usps/usps.npz", x=CORNERS)
     out = tmp_path / "mine.csv"
-    run = program(corners, "--dataset", "usps", "--data-dir", tmp_path, "--out", out)
+    run = predict(corners, "usps", "--data-dir", tmp_path, "--out", out)
     assert (run.status, len(read_csv(out))) == (0, 3)
 
 
@@ -162,7 +148,7 @@ def out(tmp_path):
 
 
 def test_predict_rejects_a_missing_model(tmp_path, points, out):
-    run = program(tmp_path / "none", "--dataset", points, "--out", out)
+    run = predict(tmp_path / "none", points, "--out", out)
     assert_rejected(run, f"The model file {tmp_path / 'none'} does not exist.", out=out)
 
 
@@ -170,7 +156,7 @@ def test_predict_rejects_a_damaged_model(corners, points, out):
     content = bytearray(corners.read_bytes())
     content[-1] ^= 1
     corners.write_bytes(content)
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert_rejected(run, f"{corners} is damaged: its content", out=out)
 
 
@@ -181,19 +167,19 @@ def test_predict_rejects_a_model_that_was_only_pretrained(corners, points, out):
         if name != "centroids"
     }
     model.save(corners, params, architecture=model.load(corners).architecture)
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert run.out.startswith(f"{corners}: no clusters\n")
     assert_rejected(run, "The model has no centroids", out=out)
 
 
 def test_predict_rejects_data_of_another_width(corners, tmp_path, out):
     np.save(tmp_path / "wide.npy", np.zeros((4, 3), np.float32))
-    run = program(corners, "--dataset", tmp_path / "wide.npy", "--out", out)
+    run = predict(corners, tmp_path / "wide.npy", "--out", out)
     assert_rejected(run, "x must have 2 columns, as in training", out=out)
 
 
 def test_predict_rejects_an_unknown_data_set(corners, out):
-    run = program(corners, "--dataset", "minst", "--out", out)
+    run = predict(corners, "minst", "--out", out)
     assert_rejected(run, "Unknown dataset 'minst'; did you mean 'mnist'", out=out)
 
 
@@ -212,8 +198,8 @@ def test_a_new_table_is_scaled_as_the_one_of_training(tmp_path):
         tmp_path / "model.safetensors", centroids, **model.data_metadata(old)
     )
     out = tmp_path / "mine.csv"
-    arguments = ("--dataset", tmp_path / "new.csv", "--out", out)
-    run = program(file, *arguments, "--label-column", "kind")
+    arguments = (tmp_path / "new.csv", "--out", out)
+    run = predict(file, *arguments, "--label-column", "kind")
     assert run.status == 0, run.err
     assert "ACC 1.000" in run.out
     assert [row["cluster"] for row in read_csv(out)] == ["0", "1"]
@@ -231,10 +217,10 @@ def test_a_damaged_image_is_named_and_can_be_left_out(tmp_path):
         image_shape=[1, 2, 1],
     )
     out = tmp_path / "mine.csv"
-    arguments = (file, "--dataset", folder, "--out", out)
+    arguments = (file, folder, "--out", out)
     message = f"{folder}: 1 of 3 images cannot be read: broken.png"
-    assert_rejected(program(*arguments), message, out=out)
-    assert program(*arguments, "--skip-unreadable").status == 0
+    assert_rejected(predict(*arguments), message, out=out)
+    assert predict(*arguments, "--skip-unreadable").status == 0
     found = {row["file"]: row["cluster"] for row in read_csv(out)}
     assert found == {"dark.png": "1", "light.png": "0"}
 
@@ -243,14 +229,14 @@ def test_predict_rejects_a_table_whose_scale_in_training_is_unknown(
     corners, tmp_path, out
 ):
     (tmp_path / "new.csv").write_text("a,b\n1,2\n3,4\n")
-    run = program(corners, "--dataset", tmp_path / "new.csv", "--out", out)
-    message = f"--dataset {tmp_path / 'new.csv'}: the model was not trained on a table"
+    run = predict(corners, tmp_path / "new.csv", "--out", out)
+    message = f"{tmp_path / 'new.csv'}: the model was not trained on a table"
     assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_a_file_that_is_there(corners, points, out):
     out.write_text("kept")
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert (run.status, run.err) == (
         2,
         f"error: --out {out} exists already; name another file.\n",
@@ -260,7 +246,7 @@ def test_predict_rejects_a_file_that_is_there(corners, points, out):
 
 def test_predict_rejects_a_folder_that_is_not_there(corners, points, tmp_path):
     out = tmp_path / "none" / "mine.csv"
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert_rejected(run, f"--out {out}: the folder {out.parent} does not", out=out)
 
 
@@ -269,39 +255,22 @@ def test_interrupt_writes_nothing(corners, points, out, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model, "load", interrupted)
-    run = program(corners, "--dataset", points, "--out", out)
+    run = predict(corners, points, "--out", out)
     assert (run.status, run.err) == (130, "\nStopped; nothing was written.\n")
     assert not out.exists()
 
 
-def test_predict_rejects_a_command_without_data(corners, capsys):
-    with pytest.raises(SystemExit) as ended:
-        predict.main([str(corners)])
-    assert ended.value.code == 2
-    assert "required: --dataset" in capsys.readouterr().err
-
-
-def test_help_loads_no_jax():
-    script = (
-        "import runpy, sys\n"
-        "sys.argv = ['predict', '--help']\n"
-        "try: runpy.run_module('dec_jax.cli.predict', run_name='__main__')\n"
-        "finally: print('loaded:', sorted({'jax', 'numpy', 'dec_jax'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: python -m dec_jax.cli.predict [-h] --dataset")
-    assert done.stdout.endswith("loaded: []\n")
+def test_predict_rejects_a_command_without_data(corners):
+    run = predict(corners)
+    assert run.status == 2
+    assert "required: DATA" in run.err
 
 
 def test_module_predicts(corners, points, out):
     done = subprocess.run(
-        [sys.executable, "-m", "dec_jax.cli.predict", str(corners)]
-        + ["--dataset", str(points), "--out", str(out)],
+        [sys.executable, "-m", "dec_jax.cli.main", "predict", str(corners)]
+        + [str(points), "--out", str(out)],
         cwd=ROOT,
-        env=os.environ,
         capture_output=True,
         text=True,
     )

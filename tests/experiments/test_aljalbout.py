@@ -1,11 +1,7 @@
 import builtins
-import contextlib
 import gzip
-import io
 import json
-import os
 import shlex
-import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +10,18 @@ import jax
 import numpy as np
 import pytest
 import sklearn.manifold
+from programs import interrupt_at, read_json
+from programs import program as run_program
 
 from dec_jax import model
 from dec_jax.data import load as data
 from dec_jax.evaluation import metrics
 from dec_jax.networks.architecture import Conv2D
 from dec_jax.plots import embedding as plots
-from dec_jax.runs import progress as interrupt
+from dec_jax.runs import phases
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.progress import Stop, Stopped
+from dec_jax.runs.fit import choose_recipe
+from dec_jax.runs.signals import Stop
 from experiments import aljalbout
 from experiments import aljalbout_stages as stages
 
@@ -65,16 +64,13 @@ def network_file(folder):
 
 
 def program(*arguments):
-    """The program in this process: its exit status and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = aljalbout.main([str(argument) for argument in arguments])
-    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+    """Runs the program in this process."""
+    return run_program(aljalbout.main, *arguments)
 
 
 def opened(*arguments):
     options = aljalbout.parser().parse_args([str(argument) for argument in arguments])
-    return aljalbout.open_run(options)
+    return aljalbout.open_run(options, Stop())
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +88,7 @@ def pretrained(arguments, tmp_path_factory):
     """A run after --pretrain 3, in a folder that no test may change."""
     out = tmp_path_factory.mktemp("pretrained")
     run = opened(*arguments, "--out", out, "--pretrain", 3)
-    stages.pretrain(run, 3, Stop())
+    stages.pretrain(run, 3)
     return run
 
 
@@ -117,28 +113,13 @@ def kld(pretrained, tmp_path_factory):
 def both(kld, tmp_path_factory):
     """The run after the other loss as well."""
     run = copied(kld.run, tmp_path_factory.mktemp("both"))
-    stages.cluster(run, 2, "kmeans", Stop())
+    stages.cluster(run, 2, "kmeans")
     return run
 
 
-def interrupt_after(monkeypatch, title, count):
-    """Ctrl-C while the bar of that title is at `count`; typed text must not be asked."""
-    bar_of = interrupt.bar_of
-
-    def watched(name, *arguments):
-        bar = bar_of(name, *arguments)
-        update = bar.update
-
-        def update_and_signal(steps=1):
-            update(steps)
-            if name == title and bar.n == count:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        bar.update = update_and_signal
-        return bar
-
-    for module in (interrupt, stages):
-        monkeypatch.setattr(module, "bar_of", watched)
+@pytest.fixture(autouse=True)
+def nobody_answers(monkeypatch):
+    """A program that asks a question would wait for ever."""
     monkeypatch.setattr(builtins, "input", lambda *_: pytest.fail("asks for a command"))
 
 
@@ -218,14 +199,19 @@ def test_the_command_line_names_the_settings(arguments, tmp_path):
     more = ("--batch-size", 7, "--seed", 3, "--learning-rate", 0.5, "--out", tmp_path)
     run = opened(*arguments, *more, "--metrics")
     assert (run.batch_size, run.seed, run.folder) == (7, 3, tmp_path)
-    settings = run.settings(run.recipe("kld").train)
+    settings = run.recipe("kld", 2).train
     assert (settings.batch_size, settings.optimizer.learning_rate) == (7, 0.5)
 
 
 def test_settings_are_those_of_the_recipe(pretrained):
-    recipe = pretrained.recipe("kmeans")
-    settings = pretrained.settings(recipe.train, tolerance=0)
-    assert settings == replace(recipe.train, batch_size=BATCH_SIZE, tolerance=0)
+    network, dataset = pretrained.architecture, pretrained.dataset
+    recipe = choose_recipe("kmeans-conv", dataset, 10, network=network)
+    own = pretrained.recipe("kmeans", 7)
+    # p is refreshed once an epoch, and no label ends training.
+    changed = {"update_interval": 3, "max_intervals": 7, "tolerance": 0}
+    assert own.train == replace(recipe.train, batch_size=BATCH_SIZE, **changed)
+    assert own.pretrain == replace(recipe.pretrain, batch_size=BATCH_SIZE, epochs=7)
+    assert (own.architecture, own.objective) == (network, recipe.objective)
 
 
 @pytest.mark.parametrize("option", ["--pretrain", "--cluster", "--batch-size"])
@@ -258,7 +244,7 @@ def test_main_rejects_a_learning_rate_of_0(arguments, tmp_path):
         *arguments, "--out", tmp_path, *shlex.split("--pretrain 1 --learning-rate 0")
     )
     assert (answer.status, list(tmp_path.iterdir())) == (2, [])
-    assert answer.err == "error: learning_rate must be finite and above 0, got 0.0.\n"
+    assert answer.err == "error: --learning-rate must be finite and above 0, got 0.0.\n"
 
 
 # Training.
@@ -292,8 +278,9 @@ def test_each_loss_moves_network_and_centroids(both, loss):
     before = model.load(both.file("autoencoder"))
     after = model.load(both.file(f"clustered-{loss}"))
     z = model.transform(before, both.dataset)
-    start = stages.clusters_of(both, "autoencoder", z, Stop())
-    assert not np.allclose(after.params["centroids"], start.centroids, atol=1e-4)
+    labels = stages.k_means_labels(both, "autoencoder", z)
+    start = np.stack([z[labels == cluster].mean(axis=0) for cluster in range(10)])
+    assert not np.allclose(after.params["centroids"], start, atol=1e-4)
     assert not np.array_equal(model.transform(after, both.dataset), z)
     assert after.n_clusters == 10
 
@@ -307,26 +294,9 @@ def test_the_two_losses_give_two_networks(both):
 
 def test_every_sample_of_every_epoch_counts(both):
     params = model.load(both.file("clustered-kmeans")).params
-    start = both.recipe("kmeans").objective.initial_count
+    start = both.recipe("kmeans", 2).objective.initial_count
     given = np.asarray(params["counts"] - start).sum()
     assert given == 2 * N_SAMPLES
-
-
-def test_p_is_refreshed_once_an_epoch_and_no_label_ends_training(
-    pretrained, monkeypatch
-):
-    configs = []
-
-    def stop_here(state, x, *, config, **others):
-        configs.append(config)
-        raise Stopped
-
-    monkeypatch.setattr(stages, "train", stop_here)
-    with pytest.raises(Stopped):
-        stages.cluster(pretrained, 7, "kld", Stop())
-    (config,) = configs
-    assert (config.update_interval, config.max_intervals) == (3, 7)
-    assert config.tolerance == 0
 
 
 def test_a_stage_names_the_command_of_the_one_before(arguments, tmp_path):
@@ -350,7 +320,7 @@ def test_a_stage_names_the_command_of_the_one_before(arguments, tmp_path):
 
 
 def test_ctrl_c_ends_after_the_epoch_and_keeps_it(arguments, tmp_path, monkeypatch):
-    interrupt_after(monkeypatch, "autoencoder", 2)
+    interrupt_at(monkeypatch, "pretraining", 2)
     # The same number of epochs as elsewhere, whose program is compiled already.
     answer = program(*arguments, "--out", tmp_path, "--pretrain", 3, "--cluster", 1)
     path = tmp_path / "autoencoder.safetensors"
@@ -367,7 +337,7 @@ def test_ctrl_c_ends_after_the_epoch_and_keeps_it(arguments, tmp_path, monkeypat
 
 def test_ctrl_c_during_clustering_keeps_the_epoch(pretrained, tmp_path, monkeypatch):
     run = copied(pretrained, tmp_path / "run")
-    interrupt_after(monkeypatch, "clustered-kld", 1)
+    interrupt_at(monkeypatch, "clustering", 1)
     answer = program(*run.command[3:], "--cluster", 2, "--metrics")
     assert answer.status == 130
     assert "clustered-kld.safetensors holds epoch 1 of 2." in answer.err
@@ -378,19 +348,20 @@ def test_ctrl_c_during_clustering_keeps_the_epoch(pretrained, tmp_path, monkeypa
 def test_ctrl_c_during_k_means_changes_no_file(kld, tmp_path, monkeypatch):
     run = copied(kld.run, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.folder.iterdir()}
-    interrupt_after(monkeypatch, "k-means on autoencoder", 5)
+    interrupt_at(monkeypatch, "k-means on z", 5)
     answer = program(*run.command[3:], "--cluster", 2)
     assert answer.status == 130
-    assert "Stopped during k-means, which changed no file." in answer.err
+    assert answer.err.endswith("\nStopped; each file is of its last epoch.\n")
     assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_epoch(pretrained, tmp_path):
     run = copied(pretrained, tmp_path / "run")
     before = run.file("autoencoder").read_bytes()
-    training = stages.Epochs(run, "autoencoder", 1, Stop())
-    with pytest.raises(ValueError, match="loss is nan after epoch 1 .*--learning-rate"):
-        training.finished(model.load(run.file("autoencoder")).params, float("nan"))
+    training = stages.Epochs(run, "autoencoder", "kld", 1)
+    message = "loss is nan after epoch 1 .*--learning-rate"
+    with pytest.raises(FloatingPointError, match=message):
+        training.save(model.load(run.file("autoencoder")).params, float("nan"))
     assert run.file("autoencoder").read_bytes() == before
 
 
@@ -416,7 +387,7 @@ def test_metrics_needs_one_loss_and_not_both(kld):
     command = shlex.join([*kld.run.command, "--cluster", "N", "--loss", "kmeans"])
     path = kld.run.file("clustered-kmeans")
     assert f"{path} is missing; make it by: {command}\n" in answer.out
-    content = json.loads((kld.run.folder / "metrics.json").read_text())
+    content = read_json(kld.run.folder / "metrics.json")
     assert content["epochs"] == {"autoencoder": 3, "clustered-kld": 2}
     assert (content["dataset"], content["n_samples"]) == ("few", N_SAMPLES)
     assert {"device", "versions", "commit"} <= set(content)
@@ -426,7 +397,7 @@ def test_metrics_needs_one_loss_and_not_both(kld):
 
 
 def test_metrics_score_k_means_and_q_of_every_space(both):
-    rows = stages.metrics(both, Stop())
+    rows = stages.metrics(both)
     assert [(row["space"], row["labels"]) for row in rows] == [
         ("pixels", "k-means"),
         ("autoencoder", "k-means"),
@@ -442,24 +413,22 @@ def test_metrics_score_k_means_and_q_of_every_space(both):
     assert rows[-1]["nmi"] == metrics.normalized_mutual_info(classes, labels)
     assert rows[-1]["ari"] == metrics.adjusted_rand_index(classes, labels)
     z = np.load(both.folder / "z-clustered-kmeans.npy")
-    found = stages.clusters_of(both, "clustered-kmeans", z, Stop())
-    assert rows[-2]["acc"] == metrics.clustering_accuracy(classes, found.labels)
+    found = stages.k_means_labels(both, "clustered-kmeans", z)
+    assert rows[-2]["acc"] == metrics.clustering_accuracy(classes, found)
 
 
 def test_k_means_has_20_restarts_and_keeps_the_best(pretrained, monkeypatch):
-    inertias = []
-    k_means = interrupt.k_means
+    results, k_means = [], phases.k_means
 
     def watched(key, x, n_clusters, *, n_init):
-        result = k_means(key, x, n_clusters, n_init=n_init)
-        inertias.extend([float(result.inertia)] * n_init)
-        return result
+        results.append((n_init, k_means(key, x, n_clusters, n_init=n_init)))
+        return results[-1][1]
 
-    monkeypatch.setattr(interrupt, "k_means", watched)
-    x = pretrained.dataset.x
-    best = stages.clusters_of(pretrained, "pixels", x, Stop())
-    assert len(inertias) == 20
-    assert float(best.inertia) == min(inertias)
+    monkeypatch.setattr(phases, "k_means", watched)
+    labels = stages.k_means_labels(pretrained, "pixels", pretrained.dataset.x)
+    assert sum(n_init for n_init, _ in results) == 20
+    best = min((found for _, found in results), key=lambda found: found.inertia)
+    np.testing.assert_array_equal(labels, best.labels)
 
 
 @pytest.mark.parametrize(
@@ -472,7 +441,7 @@ def test_k_means_has_20_restarts_and_keeps_the_best(pretrained, monkeypatch):
 def test_published_numbers_stand_beside_ours(pretrained, monkeypatch, name, line, note):
     monkeypatch.setattr(stages, "saved_models", lambda run: {})
     run = replace(pretrained, dataset=replace(pretrained.dataset, name=name))
-    (pixels,) = stages.metrics(run, Stop())
+    (pixels,) = stages.metrics(run)
     assert pixels["published"] == stages.PUBLISHED[name][0]
     ours = {"acc": 0.86, "nmi": 0.82, "ari": 0.8, "labels": "k-means"}
     row = {**ours, "space": "clustered-kld", "published": stages.PUBLISHED[name][2]}
@@ -485,7 +454,7 @@ def test_published_numbers_stand_beside_ours(pretrained, monkeypatch, name, line
 def test_a_network_of_an_earlier_autoencoder_is_noted(kld, tmp_path, capsys):
     run = copied(kld.run, tmp_path / "run")
     stages.saved_models(run)
-    assert "grew from" not in capsys.readouterr().out
+    assert "started from" not in capsys.readouterr().out
     saved = model.load(run.file("autoencoder"))
     model.save(
         run.file("autoencoder"),
@@ -494,7 +463,7 @@ def test_a_network_of_an_earlier_autoencoder_is_noted(kld, tmp_path, capsys):
         metadata=saved.metadata,
     )
     stages.saved_models(run)
-    note = f"note: {run.file('clustered-kld')} grew from an earlier autoencoder."
+    note = f"note: {run.file('clustered-kld')} started from an earlier autoencoder."
     assert note in capsys.readouterr().out
 
 

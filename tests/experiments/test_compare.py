@@ -1,44 +1,34 @@
-import contextlib
 import csv
 import dataclasses
 import gzip
-import io
-import json
-import os
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+from programs import interrupt_at, program, read_json
 from sklearn.metrics import normalized_mutual_info_score
 
-from dec_jax import model
+from dec_jax import k_means, model
+from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation import metrics
-from dec_jax.runs import progress as interrupt
-from dec_jax.runs import runner
-from dec_jax.runs import summary as report
+from dec_jax.evaluation.stage_scores import class_scores
+from dec_jax.runs.experiment import stoppable
+from dec_jax.runs.fit import choose_recipe
 from experiments import compare
 
-ROOT = Path(__file__).parents[2]
 # The same for all runs, so that they share what is compiled.
 SHORT = ["--epochs", "1", "--max-intervals", "2", "--limit", "400"]
 SEEDS = (5, 6)
 
 
 def experiment(*arguments):
-    """The experiment in this process: its exit status and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = compare.main([str(argument) for argument in arguments])
-    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+    """Runs the experiment in this process."""
+    return program(compare.main, *arguments)
 
 
 def settings(*arguments):
@@ -52,15 +42,13 @@ def finished(tmp_path_factory):
     run = experiment(
         *("--dataset", "digits", "--seeds", 2, "--seed", SEEDS[0], "--out", out), *SHORT
     )
-    results = [
-        json.loads((out / f"seed-{seed}/results.json").read_text()) for seed in SEEDS
-    ]
+    results = [read_json(out / f"seed-{seed}/results.json") for seed in SEEDS]
     return SimpleNamespace(folder=out, results=results, **vars(run))
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return compare.load(settings("--dataset", "digits", "--limit", 400))[0]
+    return compare.load(settings("--dataset", "digits", "--limit", 400))
 
 
 def write_idx(folder, name, array):
@@ -85,16 +73,24 @@ def article_files(folder, n=20):
 # The data.
 
 
+def numbered(n):
+    """Samples that are their own numbers."""
+    x = np.arange(n, dtype=np.float32)[:, None]
+    return Dataset("numbered", x, None, None, "numbers", 1.0)
+
+
 def test_split_holds_out_14700_of_the_article_s_49000():
-    fitted, held_out = compare.split(49_000, 0)
-    assert (len(fitted), len(held_out)) == (34_300, 14_700)
-    assert sorted([*fitted, *held_out]) == list(range(49_000))
+    fitted, held_out = compare.split(numbered(49_000), 0)
+    assert (len(fitted.x), len(held_out.x)) == (34_300, 14_700)
+    rows = np.concatenate([fitted.x, held_out.x])[:, 0]
+    np.testing.assert_array_equal(np.sort(rows), np.arange(49_000))
 
 
 def test_split_is_that_of_its_seed():
-    fitted = compare.split(50, 3)[0].tolist()
-    assert compare.split(50, 3)[0].tolist() == fitted
-    assert compare.split(50, 4)[0].tolist() != fitted
+    fitted, again, other = (
+        compare.split(numbered(50), seed)[0].x[:, 0].tolist() for seed in (3, 3, 4)
+    )
+    assert fitted == again != other
     # Shuffled, as the classes of a file may come one after the other.
     assert fitted != list(range(35))
 
@@ -105,15 +101,14 @@ def test_mnist_is_its_first_49000_digits(tmp_path):
     for part, rows in (("train", slice(49_002)), ("t10k", slice(49_002, None))):
         write_idx(tmp_path, f"{part}-images-idx3-ubyte.gz", images[rows])
         write_idx(tmp_path, f"{part}-labels-idx1-ubyte.gz", classes[rows])
-    dataset, available = compare.load(settings("--data-dir", tmp_path))
-    assert (len(dataset.x), available) == (49_000, 49_004)
+    dataset = compare.load(settings("--data-dir", tmp_path))
+    assert len(dataset.x) == 49_000
     np.testing.assert_array_equal(dataset.x[-1], images[48_999].ravel())
 
 
 def test_limit_takes_the_first_samples():
-    dataset, available = compare.load(settings("--dataset", "digits", "--limit", 30))
+    dataset = compare.load(settings("--dataset", "digits", "--limit", 30))
     every = load_dataset("digits")
-    assert available == 1797
     np.testing.assert_array_equal(dataset.x, every.x[:30])
     np.testing.assert_array_equal(dataset.labels, every.labels[:30])
 
@@ -121,7 +116,7 @@ def test_limit_takes_the_first_samples():
 @pytest.mark.parametrize("named", ["Images/train", "."])
 def test_data_reads_the_article_s_files_in_gray(tmp_path, named):
     article_files(tmp_path)
-    dataset, _ = compare.load(settings("--data", tmp_path / named))
+    dataset = compare.load(settings("--data", tmp_path / named))
     assert dataset.image_shape == (4, 4, 1)
     assert dataset.x[:, 0].tolist() == list(range(0, 200, 10))
     assert dataset.labels.tolist() == [index % 3 for index in range(20)]
@@ -131,7 +126,7 @@ def test_data_leaves_out_images_that_the_article_s_table_lacks(tmp_path):
     images = article_files(tmp_path)
     (tmp_path / "Images/test").mkdir()
     shutil.copyfile(images / "0.png", tmp_path / "Images/test/20.png")
-    dataset, _ = compare.load(settings("--data", tmp_path))
+    dataset = compare.load(settings("--data", tmp_path))
     assert len(dataset.x) == 20
     assert "left out, having no row there: 1" in dataset.source
 
@@ -151,7 +146,7 @@ def test_run_leaves_its_files_and_one_model_a_seed(finished):
 
 def test_scores_of_dec_are_those_of_its_file_on_the_held_out_part(finished, digits):
     for seed, results in zip(SEEDS, finished.results, strict=True):
-        held_out = compare.part(digits, compare.split(400, seed)[1])
+        held_out = compare.split(digits, seed)[1]
         saved = model.load(finished.folder / f"seed-{seed}/model.safetensors")
         labels = model.predict(saved, held_out)
         stage = results["stages"][2]
@@ -163,11 +158,14 @@ def test_scores_of_dec_are_those_of_its_file_on_the_held_out_part(finished, digi
 
 
 def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
-    fitted, held_out = (compare.part(digits, r) for r in compare.split(400, SEEDS[0]))
+    fitted, held_out = compare.split(digits, SEEDS[0])
     key = jax.random.split(jax.random.key(SEEDS[0]), 4)[0]
-    found = interrupt.best_k_means(
-        key, fitted.x, 10, n_init=20, title="again", stop=interrupt.Stop()
-    )
+    # As `fit` takes its restarts: five at a time, each part with its own key.
+    parts = [
+        k_means(jax.random.fold_in(key, first), fitted.x, 10, n_init=5)
+        for first in (0, 5, 10, 15)
+    ]
+    found = min(parts, key=lambda part: float(part.inertia))
     labels = compare.nearest(held_out.x, found.centroids)
     stage = finished.results[0]["stages"][0]
     assert stage["name"] == "k-means on pixels"
@@ -177,8 +175,10 @@ def test_k_means_on_pixels_sees_the_fitted_part_alone(finished, digits):
 def test_labels_choose_nothing(finished, digits, tmp_path):
     rng = np.random.default_rng(0)
     shuffled = dataclasses.replace(digits, labels=rng.permutation(digits.labels))
-    recipe = runner.recipe_of(settings(*SHORT), digits, 280, 10)
-    with interrupt.Stop() as stop, contextlib.redirect_stderr(io.StringIO()):
+    recipe = choose_recipe(
+        "dec", digits, 10, n_samples=280, epochs=1, max_intervals=2, precision="float32"
+    )
+    with stoppable() as stop:
         compare.run_seed(shuffled, recipe, 10, SEEDS[0], tmp_path, stop)
     before = model.load(finished.folder / f"seed-{SEEDS[0]}/model.safetensors")
     after = model.load(tmp_path / "model.safetensors")
@@ -198,7 +198,7 @@ def test_results_say_what_was_measured_and_where(finished):
 
 
 def test_summary_has_lists_over_the_seeds_and_their_spread(finished):
-    summary = json.loads((finished.folder / "summary.json").read_text())
+    summary = read_json(finished.folder / "summary.json")
     assert {"dataset", "recipe", "device", "versions", "commit"} <= set(summary)
     assert (summary["recipe"], summary["seeds"]) == ("compare", list(SEEDS))
     for index, stage in enumerate(summary["stages"].values()):
@@ -223,7 +223,7 @@ def test_report_has_the_classes_of_each_method(finished):
 
 def test_run_prints_the_parts_and_a_table(finished):
     lines = finished.out.splitlines()
-    assert lines[1].startswith("digits: 400 of 1,797 samples of 64 values")
+    assert lines[1].startswith("digits: 400 samples of 64 values")
     assert lines[1].endswith("280 to fit to, 120 held out; 10 clusters, recipe dec")
     assert lines[-4].split() == [
         *("NMI,", "geometric", "mean", "sd", "min", "max", "article")
@@ -262,14 +262,14 @@ def test_nearest_is_the_least_distance_of_all():
         min(range(5), key=lambda k: float(np.sum((row - centroids[k]) ** 2)))
         for row in x.astype(np.float64)
     ]
-    assert compare.nearest(x, jax.numpy.asarray(centroids)).tolist() == expected
+    assert compare.nearest(x, centroids).tolist() == expected
 
 
 def test_scores_have_the_nmi_of_the_article_s_time():
     rng = np.random.default_rng(0)
     classes = np.arange(60) % 4
     clusters = np.where(rng.random(60) < 0.7, classes, 0)
-    found = report.scores(classes, clusters, geometric=True)
+    found = class_scores(classes, clusters, geometric=True)
     for name, average in (("nmi", "arithmetic"), ("nmi_geometric", "geometric")):
         expected = normalized_mutual_info_score(
             classes, clusters, average_method=average
@@ -278,29 +278,12 @@ def test_scores_have_the_nmi_of_the_article_s_time():
     assert found["nmi_geometric"] > found["nmi"]
 
 
-@pytest.mark.parametrize("recipe", ["dec", "dec-paper"])
-def test_epochs_and_intervals_are_those_of_the_command(digits, recipe):
-    options = settings("--recipe", recipe, "--epochs", 7, "--max-intervals", 9)
-    found = runner.recipe_of(options, digits, 280, 10)
-    pretrain = found.pretrain
-    stages = [pretrain] if recipe == "dec" else [pretrain.layer, pretrain.finetune]
-    assert {stage.epochs for stage in stages} == {7}
-    assert found.train.max_intervals == 9
-
-
 # Ctrl-C.
 
 
 @pytest.mark.parametrize("title", ["k-means on pixels", "pretraining", "clustering"])
 def test_ctrl_c_ends_in_one_line_and_leaves_no_results(tmp_path, monkeypatch, title):
-    bar_of = interrupt.bar_of
-
-    def watched(name, *arguments):
-        if name == title:
-            os.kill(os.getpid(), signal.SIGINT)
-        return bar_of(name, *arguments)
-
-    monkeypatch.setattr(interrupt, "bar_of", watched)
+    interrupt_at(monkeypatch, title, 5 if "k-means" in title else 1)
     run = experiment(
         "--dataset", "digits", "--seed", SEEDS[0], "--out", tmp_path / "out", *SHORT
     )
@@ -351,23 +334,7 @@ def test_run_rejects_a_folder_that_is_not_empty(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_run_rejects_two_sources_of_data(capsys):
-    with pytest.raises(SystemExit) as ended:
-        compare.main(["--dataset", "digits", "--data", "."])
-    assert ended.value.code == 2
-    assert "not allowed with argument --dataset" in capsys.readouterr().err
-
-
-def test_help_answers_without_loading_jax():
-    script = (
-        "import runpy, sys\n"
-        "sys.argv = ['compare', '--help']\n"
-        "try: runpy.run_module('experiments.compare', run_name='__main__')\n"
-        "finally: print('loaded:', sorted({'jax', 'numpy', 'tqdm'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"usage: {compare.PROGRAM}")
-    assert done.stdout.endswith("loaded: []\n")
+def test_run_rejects_two_sources_of_data():
+    run = experiment("--dataset", "digits", "--data", ".")
+    assert run.status == 2
+    assert "not allowed with argument --dataset" in run.err

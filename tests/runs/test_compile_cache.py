@@ -83,13 +83,21 @@ def test_another_processor_has_another_folder(monkeypatch):
     assert compile_cache.processor() != own
 
 
-def test_every_experiment_that_trains_keeps_programs():
-    sources = {path.stem: path.read_text() for path in ROOT.glob("experiments/*.py")}
-    programs = {name for name, text in sources.items() if '"__main__"' in text}
-    keeping = {
-        name for name, text in sources.items() if "    keep_programs()\n" in text
-    }
-    assert programs - keeping == {"architectures", "results"}
+@pytest.mark.parametrize("package", ["experiments", "dec_jax.cli.main"])
+def test_experiments_and_the_command_keep_programs(home, package):
+    script = (
+        "import os, sys\n"
+        f"from {package} import __name__ as name\n"
+        "if name == 'dec_jax.cli.main':\n"
+        "    from dec_jax.cli.main import main\n"
+        "    main(['recipes'])\n"
+        f"print(os.environ.get('{FOLDER}'), 'jax' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    folder, loaded = done.stdout.splitlines()[-1].split()
+    assert (folder.startswith(str(home)), loaded) == (True, "False"), done.stderr
 
 
 @pytest.mark.skipif(JAXLIB < compile_cache.OLDEST_JAXLIB, reason="keeps nothing")

@@ -9,6 +9,7 @@ from dec_jax.parallel.sharding import data_mesh
 from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.runs import devices
 from dec_jax.runs.errors import UsageError
+from dec_jax.runs.fit import check_batches, place
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ def test_distributed_rejects_processes_that_are_not_known(monkeypatch):
         devices.joined({"distributed": True}).__enter__()
 
 
-def test_a_second_process_writes_elsewhere_and_says_nothing(
+def test_a_second_process_writes_elsewhere_and_prints_nothing(
     several, monkeypatch, capfd
 ):
     monkeypatch.setattr(devices.processes, "is_first_process", lambda: False)
@@ -89,7 +90,7 @@ def test_a_second_process_writes_elsewhere_and_says_nothing(
                 "UNKNOWN: Gloo all-reduce failed: Connection reset by peer\nmore"
             ),
             devices.PEER_ENDED,
-            "process 0 cannot go on: another process of this run has ended (UNKNOWN: Gloo "
+            "process 0 cannot continue: another process of this run has ended (UNKNOWN: Gloo "
             "all-reduce failed: Connection reset by peer).\nStart all of them again with "
             "--resume",
         ),
@@ -109,21 +110,21 @@ def test_a_process_that_fails_says_why_and_waits_for_nobody(
 @pytest.mark.parametrize("n, rows", [(8, 2), (7, 7)])
 def test_samples_are_spread_where_devices_divide_them(n, rows):
     x = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
-    placed = devices.place(x, data_mesh())
+    placed = place(x, data_mesh())
     assert len(placed.addressable_shards) == 4
     assert placed.addressable_shards[0].data.shape == (rows, 2)
     np.testing.assert_array_equal(placed, x)
-    assert devices.place(x, None).sharding.device_set == {jax.devices()[0]}
+    assert place(x, None).sharding.device_set == {jax.devices()[0]}
 
 
-def test_described_says_what_each_device_holds():
-    assert devices.described(8000, data_mesh()) == "4 devices, 2,000 rows on each"
-    assert "all rows on each, as" in devices.described(7, data_mesh())
+def test_rows_on_devices_tells_how_many_each_has():
+    assert devices.rows_on_devices(8000, data_mesh()) == "4 devices, 2,000 rows on each"
+    assert "all rows on each, as" in devices.rows_on_devices(7, data_mesh())
 
 
 def test_batches_of_a_recipe_rejects_what_devices_do_not_divide():
     recipe = make_recipe("dec", DataShape(n_samples=1000, input_dim=8, name="blobs"))
-    devices.check_batches(recipe, 1000, data_mesh())
+    check_batches(recipe, 1000, data_mesh())
     three = SimpleNamespace(size=3)
-    with pytest.raises(UsageError, match="--batch-size must be a multiple of the 3"):
-        devices.check_batches(recipe, 1000, three)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 3"):
+        check_batches(recipe, 1000, three)

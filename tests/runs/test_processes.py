@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import write_network
 
 from dec_jax.runs import devices
 from experiments import two_processes
@@ -27,7 +28,7 @@ def start(arguments, number, count, port):
         "JAX_PROCESS_ID": str(number),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.mnist_dec", *map(str, arguments)],
+        [sys.executable, "-m", "dec_jax.cli.main", "cluster", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **variables},
         text=True,
@@ -53,20 +54,9 @@ def options(tmp_path_factory, blobs):
     """Arguments of a run of seconds, on 200 samples without classes."""
     folder = tmp_path_factory.mktemp("data")
     np.save(folder / "blobs.npy", blobs[0])
-    network = {
-        "name": "small",
-        "batch_size": 64,
-        "network_type": "AE",
-        "output_non_linearity": "linear",
-        "layers": [
-            {"type": "Input", "output_shape": [1, 1, 8]},
-            {"type": "Dense", "num_units": 16, "non_linearity": "rectify"},
-            {"type": "Dense", "num_units": 3, "non_linearity": "linear"},
-        ],
-    }
-    (folder / "small.json").write_text(json.dumps(network))
+    write_network(folder / "small.json", 8, 16, 3)
     return (
-        *("--dataset", folder / "blobs.npy", "--architecture", folder / "small.json"),
+        *(folder / "blobs.npy", "--architecture", folder / "small.json"),
         *("--n-clusters", 4, "--epochs", 5, "--batch-size", 64, "--max-intervals", 3),
     )
 

@@ -67,12 +67,12 @@ def test_seed_scores_take_the_last_numbers(objective, reconstruction):
     q[np.arange(60), LABELS] = 0.8
     z = np.eye(3)[LABELS] + np.random.default_rng(0).normal(scale=0.1, size=(60, 3))
     # The last interval only found that labels had stopped changing.
-    columns = {
-        "clustering": [0.3, 0.2, float("nan")],
-        "reconstruction": [0.03, 0.02, float("nan")],
-    }
-    result = SimpleNamespace(labels=LABELS, q=q)
-    scores = seed_choice.seed_scores(z, result, columns, objective, 0.04)
+    history = SimpleNamespace(
+        clustering=[0.3, 0.2, float("nan")],
+        reconstruction=[0.03, 0.02, float("nan")],
+    )
+    result = SimpleNamespace(labels=LABELS, q=q, z=z, history=history)
+    scores = seed_choice.seed_scores(result, objective, 0.04)
     expected = {
         "reconstruction": reconstruction,
         "clustering": 0.2,
@@ -84,9 +84,10 @@ def test_seed_scores_take_the_last_numbers(objective, reconstruction):
 
 
 def test_seed_scores_of_one_cluster_have_no_silhouette():
-    result = SimpleNamespace(labels=np.zeros(60, int), q=np.full((60, 1), 1.0))
-    columns = {"clustering": [float("nan")], "reconstruction": [0.0]}
-    scores = seed_choice.seed_scores(np.zeros((60, 2)), result, columns, DEC(), None)
+    history = SimpleNamespace(clustering=[float("nan")], reconstruction=[0.0])
+    one = {"labels": np.zeros(60, int), "q": np.full((60, 1), 1.0)}
+    result = SimpleNamespace(**one, z=np.zeros((60, 2)), history=history)
+    scores = seed_choice.seed_scores(result, DEC(), None)
     assert (
         scores["silhouette"] is scores["clustering"] is scores["reconstruction"] is None
     )

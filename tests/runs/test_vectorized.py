@@ -1,6 +1,3 @@
-import contextlib
-import io
-import json
 import os
 import re
 import shutil
@@ -9,52 +6,28 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs import cluster, interrupt_at, read_json
 
-import dec_jax.recipes.dense
-from dec_jax.cli import options as cli
 from dec_jax.data.load import load_dataset
-from dec_jax.runs import progress as interrupt
+from dec_jax.recipes import dense
 from dec_jax.runs import run as seed_run
-from dec_jax.runs import vectorized
 from dec_jax.training import many_seeds
 
-PROGRAM = "python -m experiments.mnist_dec"
+PROGRAM = "dec-jax cluster"
 SEEDS = (3, 4)
-# A small network, and the same settings wherever they will do: what takes time here is
-# compiling and drawing.
-LAYERS = [
-    {"type": "Dense", "num_units": 16, "non_linearity": "rectify"},
-    {"type": "Dense", "num_units": 4, "non_linearity": "linear"},
-]
 SHORT = ("--epochs", 2, "--max-intervals", 3, "--batch-size", 100)
 # Of a seed, those that hold no times.
 SAME = ("labels.csv", "history.csv", "model.safetensors")
 
 
-def experiment(*arguments):
-    """The experiment in this process: its exit status and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.main([str(argument) for argument in arguments], program=PROGRAM)
-    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
-
-
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    file = tmp_path_factory.mktemp("network") / "small.json"
-    layers = [{"type": "Input", "output_shape": [64]}, *LAYERS]
-    file.write_text(json.dumps({"output_non_linearity": "linear", "layers": layers}))
-    return file
-
-
-@pytest.fixture(scope="module")
-def command(network, tmp_path_factory):
+def command(small_digits, tmp_path_factory):
     """Two seeds of a small network on some of the digits."""
     digits = load_dataset("digits")
     file = tmp_path_factory.mktemp("data") / "some.npz"
     np.savez(file, x=digits.x[:300].astype(np.float32) / 16, y=digits.labels[:300])
     return (
-        *("--dataset", file, "--architecture", network, *SHORT),
+        *(file, "--architecture", small_digits, *SHORT),
         *("--seeds", len(SEEDS), "--seed", SEEDS[0]),
     )
 
@@ -63,19 +36,19 @@ def command(network, tmp_path_factory):
 def apart(command, tmp_path_factory):
     """The run of one seed after the other."""
     folder = tmp_path_factory.mktemp("apart") / "out"
-    return SimpleNamespace(folder=folder, **vars(experiment(*command, "--out", folder)))
+    return SimpleNamespace(folder=folder, **vars(cluster(*command, "--out", folder)))
 
 
 @pytest.fixture(scope="module")
 def at_once(command, tmp_path_factory):
     """The run of both seeds in one program."""
     folder = tmp_path_factory.mktemp("at_once") / "out"
-    run = experiment(*command, "--vectorized", "--out", folder)
+    run = cluster(*command, "--vectorized", "--out", folder)
     return SimpleNamespace(folder=folder, **vars(run))
 
 
 def results_of(folder, seed):
-    return json.loads((folder / f"seed-{seed}/results.json").read_text())
+    return read_json(folder / f"seed-{seed}/results.json")
 
 
 def assert_same_seeds(folder, expected):
@@ -83,26 +56,6 @@ def assert_same_seeds(folder, expected):
         for name in SAME:
             found = (folder / f"seed-{seed}" / name).read_bytes()
             assert found == (expected / f"seed-{seed}" / name).read_bytes(), name
-
-
-def interrupt_at(monkeypatch, title, count):
-    """Sends Ctrl-C's signal once the bar of a phase has come to `count`."""
-    bar_of = interrupt.bar_of
-
-    def watched(name, *arguments):
-        bar = bar_of(name, *arguments)
-        update = bar.update
-
-        def update_and_signal(steps=1):
-            update(steps)
-            if name == title and bar.n == count:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        bar.update = update_and_signal
-        return bar
-
-    for module in (interrupt, vectorized):
-        monkeypatch.setattr(module, "bar_of", watched)
 
 
 # What it leaves behind.
@@ -119,15 +72,17 @@ def test_seeds_at_once_end_as_they_do_one_after_the_other(apart, at_once):
             assert {**new, "seconds": 0} == {**old, "seconds": 0}
 
 
-def test_learners_at_once_end_as_they_do_one_after_the_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(dec_jax.recipes.dense, "FEWEST_TO_LEARN", 100)
+def test_learners_at_once_end_as_they_do_one_after_the_other(
+    no_figures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(dense, "FEWEST_TO_LEARN", 100)
     digits = load_dataset("digits")
     images = digits.x[:300].reshape(-1, 8, 8).astype(np.float32) / 16
     np.savez(tmp_path / "some.npz", x=images, y=digits.labels[:300])
-    learn = ("--dataset", tmp_path / "some.npz", "--recipe", "best", "--epochs", 2)
+    learn = (tmp_path / "some.npz", "--recipe", "best", "--epochs", 2)
     learn += ("--max-intervals", 5, "--batch-size", 100, "--seeds", 2, "--seed", 3)
-    for name, how in (("apart", ()), ("at_once", ("--vectorized",))):
-        run = experiment(*learn, *how, "--out", tmp_path / name)
+    for name, options in (("apart", ()), ("at_once", ("--vectorized",))):
+        run = cluster(*learn, *options, "--out", tmp_path / name)
         assert run.status == 0, run.err
     assert_same_seeds(tmp_path / "at_once", tmp_path / "apart")
 
@@ -142,8 +97,7 @@ def test_seeds_at_once_leave_the_same_files(apart, at_once):
 
 def test_summary_is_that_of_one_seed_after_the_other(apart, at_once):
     found, expected = (
-        json.loads((run.folder / "summary.json").read_text())
-        for run in (at_once, apart)
+        read_json(run.folder / "summary.json") for run in (at_once, apart)
     )
     assert found.keys() == expected.keys()
     for name in ("seeds", "acc", "nmi", "ari", "stages"):
@@ -161,7 +115,7 @@ def test_results_share_the_seconds_and_say_so(apart, at_once):
 
 def test_config_of_the_run_holds_the_setting_and_that_of_a_seed_is_its_own(at_once):
     command, own = (
-        json.loads((folder / "config.json").read_text())["command"]
+        read_json(folder / "config.json")["command"]
         for folder in (at_once.folder, at_once.folder / "seed-4")
     )
     assert (command["vectorized"], command["seeds"]) == (True, 2)
@@ -172,7 +126,7 @@ def test_bars_are_those_of_all_seeds(at_once):
     assert "\nseeds 3, 4 at once\n" in at_once.out
     for title in ("pretraining", "clustering"):
         assert f"\r{title:<17}   0% |" in at_once.err
-    for title in ("k-means on pixels", "k-means on z"):
+    for title in ("k-means on the data", "k-means on z"):
         assert at_once.err.count(f"\r{title:<17}   0% |") == len(SEEDS)
     assert re.search(r", mean loss \d", at_once.err)
     for seed in SEEDS:
@@ -185,16 +139,20 @@ def test_bars_are_those_of_all_seeds(at_once):
 @pytest.mark.parametrize(
     ("title", "count"), [("pretraining", 1), ("k-means on z", 10), ("clustering", 1)]
 )
-def test_run_resumes_exactly(command, at_once, tmp_path, monkeypatch, title, count):
+def test_run_resumes_exactly(
+    no_figures, command, at_once, tmp_path, monkeypatch, title, count
+):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
         interrupt_at(patched, title, count)
-        stopped = experiment(*command, "--vectorized", "--out", out)
+        stopped = cluster(*command, "--vectorized", "--out", out)
     assert stopped.status == 130
-    assert stopped.err.endswith(f"Stopped. Go on with:\n  {PROGRAM} --resume {out}\n")
+    assert stopped.err.endswith(
+        f"Stopped. Resume it with:\n  {PROGRAM} --resume {out}\n"
+    )
     assert not list(out.glob("*/results.json"))
 
-    resumed = experiment("--resume", out)
+    resumed = cluster("--resume", out)
     assert resumed.status == 0, resumed.err
     assert "resumed after " in resumed.out
     assert_same_seeds(out, at_once.folder)
@@ -202,7 +160,7 @@ def test_run_resumes_exactly(command, at_once, tmp_path, monkeypatch, title, cou
 
 
 def test_resume_keeps_the_seed_that_was_finished(
-    command, at_once, tmp_path, monkeypatch
+    no_figures, command, at_once, tmp_path, monkeypatch
 ):
     out, finish = tmp_path / "out", seed_run.SeedRun.finish
 
@@ -213,34 +171,34 @@ def test_resume_keeps_the_seed_that_was_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr(seed_run.SeedRun, "finish", finish_and_signal)
-        stopped = experiment(*command, "--vectorized", "--out", out)
+        stopped = cluster(*command, "--vectorized", "--out", out)
     assert stopped.status == 130
     first = (out / "seed-3/results.json").read_bytes()
-    resumed = experiment("--resume", out)
+    resumed = cluster("--resume", out)
     assert resumed.status == 0, resumed.err
     assert f"finished before: {out / 'seed-3/results.json'}" in resumed.out
     assert "\nseeds 4 at once\n" in resumed.out
     assert (out / "seed-3/results.json").read_bytes() == first
     assert results_of(out, 4)["vectorized"] == 1
     assert_same_seeds(out, at_once.folder)
-    assert json.loads((out / "summary.json").read_text())["seeds"] == [3, 4]
+    assert read_json(out / "summary.json")["seeds"] == [3, 4]
 
 
 def test_resume_of_a_finished_run_says_so(at_once, tmp_path):
     shutil.copytree(at_once.folder, tmp_path / "out")
-    run = experiment("--resume", tmp_path / "out")
+    run = cluster("--resume", tmp_path / "out")
     assert run.status == 0
     assert run.out.count("finished before: ") == len(SEEDS)
-    alone = experiment("--resume", tmp_path / "out/seed-3")
+    alone = cluster("--resume", tmp_path / "out/seed-3")
     assert alone.status == 0
     assert alone.out.count("finished before: ") == 1
 
 
-def test_resume_runs_a_seed_again_whose_results_are_gone(at_once, tmp_path):
+def test_resume_runs_a_seed_again_whose_results_are_gone(no_figures, at_once, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(at_once.folder, out)
     (out / "seed-4/results.json").unlink()
-    run = experiment("--resume", out)
+    run = cluster("--resume", out)
     assert run.status == 0, run.err
     assert_same_seeds(out, at_once.folder)
 
@@ -249,7 +207,7 @@ def test_resume_runs_a_seed_again_whose_results_are_gone(at_once, tmp_path):
 
 
 def test_a_seed_that_diverges_leaves_the_other_alone(
-    command, at_once, tmp_path, monkeypatch
+    no_figures, command, at_once, tmp_path, monkeypatch
 ):
     out, init, keys = tmp_path / "out", many_seeds.init_pretraining, []
 
@@ -263,8 +221,8 @@ def test_a_seed_that_diverges_leaves_the_other_alone(
 
     with monkeypatch.context() as patched:
         patched.setattr(many_seeds, "init_pretraining", init_with_bad_luck)
-        run = experiment(*command, "--vectorized", "--out", out)
-    assert run.status == 2
+        run = cluster(*command, "--vectorized", "--out", out)
+    assert run.status == 1
     last = run.err.splitlines()[-1]
     assert last.startswith("error: seed 4: The pretraining loss is ")
     assert "after epoch 1; lower the learning rate" in last
@@ -272,15 +230,15 @@ def test_a_seed_that_diverges_leaves_the_other_alone(
     assert labels == (at_once.folder / "seed-3/labels.csv").read_bytes()
     assert not (out / "seed-4/results.json").exists()
     # What is known is not done again.
-    again = experiment("--resume", out)
-    assert (again.status, again.err.splitlines()[-1]) == (2, last)
+    again = cluster("--resume", out)
+    assert (again.status, again.err.splitlines()[-1]) == (1, last)
 
 
 def test_pretrained_takes_the_autoencoders_of_an_earlier_run(
-    command, at_once, tmp_path
+    no_figures, command, at_once, tmp_path
 ):
     out = tmp_path / "out"
-    run = experiment(
+    run = cluster(
         *(*command, "--recipe", "dec", "--pretrained", at_once.folder),
         *("--vectorized", "--out", out),
     )
@@ -309,7 +267,7 @@ MISTAKES = {
 def test_run_rejects_what_cannot_run_at_once(command, tmp_path, mistake):
     options, message = MISTAKES[mistake]
     out = tmp_path / "out"
-    run = experiment(*command, "--vectorized", "--out", out, *options)
+    run = cluster(*command, "--vectorized", "--out", out, *options)
     assert run.status == 2
     assert run.err.startswith("error: ") and message in run.err
     assert run.err.count("\n") == 1

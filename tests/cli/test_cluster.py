@@ -1,0 +1,164 @@
+"""Mistakes in a command: one line, status 2, no folder."""
+
+import sys
+
+import numpy as np
+import pytest
+from programs import SHORT, blob_table, cluster, without_mnist
+
+MISTAKES = {
+    "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
+    "clusters": (["--n-clusters", "91"], "Cannot place 91 centroids on 90 samples"),
+    "epochs": (["--epochs", "0"], "--epochs must be at least 1, got 0."),
+    "reseed": (["--reseed-below", "1"], "--reseed-below must be in [0, 1), a share of"),
+    "data_dir": (["--data-dir", "."], "--data-dir must not be given with a file"),
+    "intervals": (
+        ["--recipe", "best", "--max-intervals", "3"],
+        "--max-intervals must be at least 5 here, got 3: the recipe spends the first 4 "
+        "intervals on the labels that it starts from.",
+    ),
+    "resume": (["--resume", "."], "--out and --resume name two folders"),
+}
+
+
+@pytest.fixture(scope="module")
+def labeled(tmp_path_factory):
+    """A table of three far blobs with their classes."""
+    x, y = blob_table()
+    path = tmp_path_factory.mktemp("labeled") / "blobs.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="module")
+def unlabeled(tmp_path_factory):
+    """The same table without classes."""
+    path = tmp_path_factory.mktemp("unlabeled") / "blobs.npz"
+    np.savez(path, x=blob_table()[0])
+    return path
+
+
+def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
+    without_mnist(monkeypatch, tmp_path)
+    run = cluster("mnist", "--out", tmp_path / "out")
+    assert run.status == 2
+    assert run.err.startswith("error: mnist was not found: no folder was given; TFDS")
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_unlabeled_data_need_a_number_of_clusters(unlabeled, tmp_path):
+    run = cluster(unlabeled, "--out", tmp_path / "out")
+    assert run.status == 2
+    message = (
+        "error: --n-clusters must be given for blobs, which has no labels to count "
+    )
+    assert run.err.startswith(message) and run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [("--recipe", "n2d"), ("--start", "umap")])
+def test_run_misses_umap_before_it_trains(labeled, tmp_path, monkeypatch, options):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    out = tmp_path / "out"
+    run = cluster(labeled, *options, "--out", out)
+    assert run.status == 2
+    assert run.err.startswith("error: umap_mixture needs umap-learn: pip install ")
+    assert run.err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_run_rejects_an_option_in_one_line(labeled, tmp_path, mistake):
+    options, message = MISTAKES[mistake]
+    out = tmp_path / "out"
+    run = cluster(labeled, "--out", out, *options)
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("fashion-mnist", "did you mean 'fashion_mnist'?"),
+        ("nowhere.npz", "The data file nowhere.npz does not exist."),
+        ("photos.zip", ".csv, .tsv or .parquet, got photos.zip"),
+    ],
+)
+def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):
+    run = cluster(dataset, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_a_missing_folder_of_data(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    run = cluster("--data-dir", nowhere, "--out", tmp_path / "out")
+    message = f"error: --data-dir must name an existing folder, got '{nowhere}'.\n"
+    assert (run.status, run.err) == (2, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_nan_and_names_the_column(tmp_path):
+    x, _ = blob_table()
+    x[5, 7] = np.nan
+    np.savez(tmp_path / "nan.npz", x=x)
+    run = cluster(
+        *(tmp_path / "nan.npz", "--n-clusters", 3),
+        *("--out", tmp_path / "out"),
+    )
+    assert run.status == 2
+    assert "x must be finite: column 7 holds NaN" in run.err
+    assert run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_rejects_a_folder_that_is_not_empty(labeled, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    run = cluster(labeled, "--out", out)
+    assert run.status == 2
+    assert f"--out {out} is not an empty folder; take another" in run.err
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_run_rejects_a_folder_that_cannot_be_made(labeled, tmp_path, name):
+    (tmp_path / "file").write_text("in the way")
+    run = cluster(labeled, "--out", tmp_path / name)
+    assert run.status == 2
+    assert run.err.startswith(f"error: --out {tmp_path / name} ")
+    assert run.err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_pretraining_that_diverges_ends_in_one_line(tmp_path):
+    x = 1e9 * np.random.default_rng(0).random((90, 36), np.float32)
+    np.savez(tmp_path / "far.npz", x=x, y=np.arange(90) % 3)
+    run = cluster(
+        *(tmp_path / "far.npz", "--recipe", "dec-keras"),
+        *("--no-standardize", "--out", tmp_path / "out"),
+        *SHORT,
+    )
+    assert run.status == 1
+    last = run.err.splitlines()[-1]
+    assert last.startswith("error: The pretraining loss is ")
+    assert "lower the learning rate" in last
+
+
+def test_pretrained_rejects_a_folder_without_an_autoencoder(labeled, tmp_path):
+    run = cluster(labeled, "--pretrained", tmp_path, "--out", tmp_path / "out")
+    assert run.status == 2
+    message = f"--pretrained {tmp_path}: no autoencoder.safetensors there for seed 0"
+    assert message in run.err
+
+
+def test_architecture_rejects_a_network_for_other_samples(labeled, tmp_path):
+    run = cluster(labeled, "--architecture", "dense", "--out", tmp_path / "out")
+    assert run.status == 2
+    assert "architecture must take 36 values, as the samples have" in run.err

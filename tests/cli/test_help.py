@@ -1,0 +1,81 @@
+"""Help, lists and mistyped options answer without jax."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import program
+
+from dec_jax.cli.main import VERBS, main
+from dec_jax.data.load import DATASETS
+from dec_jax.data.named import DATASETS as NAMED
+from dec_jax.networks.precision import PRECISIONS as KNOWN_PRECISIONS
+from dec_jax.recipes.dense import RECIPES
+from dec_jax.recipes.names import PRECISIONS, STARTS
+from dec_jax.recipes.names import RECIPES as LISTED
+from dec_jax.runs.phases import START_TITLES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_names_are_those_of_the_library():
+    assert tuple(LISTED) == tuple(RECIPES)
+    assert tuple(PRECISIONS) == tuple(KNOWN_PRECISIONS)
+    assert ("k-means", *START_TITLES) == tuple(STARTS)
+    assert tuple(NAMED) == tuple(DATASETS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([verb, "--help"] for verb in VERBS), ["recipes"], ["cluster", "-x"]],
+    ids=" ".join,
+)
+def test_help_and_mistakes_load_no_jax(arguments):
+    script = (
+        "import sys\n"
+        "from dec_jax.cli.main import main\n"
+        f"try: sys.exit(main({arguments}))\n"
+        "finally: print('loaded:', sorted({'jax', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == (2 if "-x" in arguments else 0), done.stderr
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_help_of_cluster_lists_recipes_and_data_sets():
+    printed = program(main, "cluster", "--help")
+    assert printed.status == 0
+    assert "recipes: dec, dec-paper, dec-keras" in printed.out
+    assert "data sets: mnist, fashion_mnist, usps, coil20, stl10," in printed.out
+
+
+def test_main_rejects_an_unknown_option_and_verb():
+    printed = program(main, "cluster", "--epoch-count", 3)
+    assert printed.status == 2
+    assert "unrecognized arguments: --epoch-count" in printed.err
+    printed = program(main, "clusters")
+    assert printed.status == 2
+    assert "invalid choice: 'clusters'" in printed.err
+
+
+def test_recipes_lists_each_on_a_line():
+    lines = program(main, "recipes").out.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+
+
+def test_info_shows_versions_and_the_faster_precision():
+    printed = program(main, "info")
+    assert printed.status == 0
+    assert "jax " in printed.out and " is the faster one here" in printed.out
+
+
+def test_architectures_lists_and_draws():
+    assert "mnist-conv" in program(main, "architectures").out
+    drawn = program(main, "architectures", "mnist-conv")
+    assert drawn.status == 0 and "Conv2D" in drawn.out
+    wrong = program(main, "architectures", "mnist-cnv")
+    assert (wrong.status, wrong.err.count("\n")) == (2, 1)
+    assert "did you mean 'mnist-conv'" in wrong.err

@@ -1,0 +1,76 @@
+"""A tiny network and small data for runs: their time goes into compiling, not training."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from programs import SHORT, blob_table, cluster, without_mnist, write_network
+
+from dec_jax.runs import folder as run_folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A file with the network 36-16-3."""
+    return write_network(tmp_path_factory.mktemp("network") / "small.json", 36, 16, 3)
+
+
+@pytest.fixture(scope="session")
+def small_digits(tmp_path_factory):
+    """A file with the network 64-16-4, for the digits."""
+    path = tmp_path_factory.mktemp("network") / "digits.json"
+    return write_network(path, 64, 16, 4)
+
+
+@pytest.fixture(scope="session")
+def labeled(tmp_path_factory):
+    """A table of three far blobs with their classes."""
+    x, y = blob_table()
+    path = tmp_path_factory.mktemp("labeled") / "blobs.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="session")
+def unlabeled(tmp_path_factory):
+    """The same table without classes."""
+    path = tmp_path_factory.mktemp("unlabeled") / "blobs.npz"
+    np.savez(path, x=blob_table()[0])
+    return path
+
+
+@pytest.fixture(scope="session")
+def on_blobs(labeled, small):
+    """Options of a short run on the labeled table."""
+    return (labeled, "--architecture", small, *SHORT)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Runs that draw nothing, where figures are not what is tested."""
+    monkeypatch.setattr(run_folder, "figures_of", lambda *_: {})
+
+
+@pytest.fixture(scope="module")
+def finished(on_blobs, tmp_path_factory):
+    """An unbroken run of two seeds on the labeled table."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    seeds = ("--seeds", 2, "--seed", 3, "--out", out)
+    run = cluster(*on_blobs, *seeds)
+    return SimpleNamespace(folder=out, inner=out / "seed-3", **vars(run))
+
+
+@pytest.fixture(scope="session")
+def on_digits(small_digits):
+    """Options of a short run on images."""
+    return ("--recipe", "dec", "--architecture", small_digits, *SHORT)
+
+
+@pytest.fixture(scope="module")
+def digits(on_digits, tmp_path_factory):
+    """An unbroken run of the default data set where no MNIST can be had."""
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_mnist(monkeypatch, folder)
+        run = cluster("--out", folder / "out", *on_digits)
+    return SimpleNamespace(folder=folder / "out", **vars(run))

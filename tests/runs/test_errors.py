@@ -1,0 +1,49 @@
+import pytest
+
+from dec_jax.runs.errors import RunFailed, UsageError, exit_status, mistakes_of_use
+
+
+def raising(error):
+    def run():
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error, status, line",
+    [
+        (UsageError("--seeds must\nbe 1."), 2, "error: --seeds must be 1.\n"),
+        (RunFailed("The loss is nan."), 1, "error: The loss is nan.\n"),
+        (KeyboardInterrupt(), 130, "\nStopped.\n"),
+        (KeyboardInterrupt("Resume it."), 130, "\nResume it.\n"),
+    ],
+)
+def test_exit_status_tells_mistakes_from_failures(error, status, line, capsys):
+    assert exit_status(raising(error), "Stopped.") == status
+    assert capsys.readouterr() == ("", line)
+
+
+def test_exit_status_of_a_run_that_ends_well_is_0(capsys):
+    assert exit_status(lambda: print("done"), "Stopped.") == 0
+    assert capsys.readouterr() == ("done\n", "")
+
+
+@pytest.mark.parametrize(
+    "message, expected",
+    [
+        ("n_clusters must be 1", "--n-clusters must be 1"),
+        ("config.n_clusters and n_clusters=3", "config.n_clusters and n_clusters=3"),
+        ("my_n_clusters", "my_n_clusters"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_mistakes_of_use_names_options_as_typed(message, expected):
+    with pytest.raises(UsageError) as caught, mistakes_of_use("n_clusters"):
+        raise ValueError(message)
+    assert str(caught.value) == expected
+
+
+def test_mistakes_of_use_leaves_other_errors_alone():
+    with pytest.raises(KeyError, match="lost"), mistakes_of_use():
+        raise KeyError("lost")
