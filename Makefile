@@ -14,12 +14,13 @@ comma = ,
 install = @sh tools/install.sh "$(VENV)" $(1)$(EXTRAS:%=$(comma)%) "$(PYTHON)"
 python = "$(VENV)/bin/python"
 
-.PHONY: help mnist test test-slow lint install-experiments install-test clean
+.PHONY: help mnist test test-slow test-full lint install-experiments install-test clean
 
 help:
 	@echo 'make mnist      cluster MNIST; ARGS="--seeds 5" passes arguments on, EXTRAS=cuda13 takes a GPU'
 	@echo 'make test       ruff, mypy and the tests; ARGS=tests/test_data.py runs some of the tests'
-	@echo 'make test-slow  the end-to-end tests of minutes'
+	@echo 'make test-slow  the end-to-end tests of minutes, compiled with all optimizations'
+	@echo 'make test-full  all tests, compiled with all optimizations'
 	@echo 'make lint       ruff and mypy alone'
 	@echo 'make clean      delete the environment, caches and build outputs; runs/ stays'
 	@echo 'All take PYTHON=python3.12 (else the newest that runs) and VENV=.venv312 (else .venv).'
@@ -31,7 +32,10 @@ test: lint
 	$(python) -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: install-test
-	$(python) -m pytest -m slow $(ARGS)
+	DEC_JAX_FULL_TESTS=1 $(python) -m pytest -m slow $(ARGS)
+
+test-full: lint
+	DEC_JAX_FULL_TESTS=1 $(python) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: install-test
 	$(python) -m ruff check

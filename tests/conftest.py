@@ -1,24 +1,43 @@
-"""Four fake CPU devices, strict ranks and shapes, warnings as errors, small fixtures."""
+"""Four fake CPU devices, strict ranks and shapes, warnings as errors, small fixtures.
+
+Programs are compiled quickly, with few optimizations, unless the environment variable
+DEC_JAX_FULL_TESTS is set to 1 (tests/README.md).
+"""
 
 import os
 from pathlib import Path
 
 import hypothesis
-import jax
 import jaxtyping
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 
+from dec_jax.runs.compile_cache import keep_programs
+
+ROOT = Path(__file__).parents[1]
+FULL = os.environ.get("DEC_JAX_FULL_TESTS", "") not in ("", "0")
+# Of 65,530, the most that Linux gives a process; a file of tests takes up to 20,000.
+MANY_MAPS = 20_000
+
+# The environment, not jax's settings, so that programs that a test starts share it. Compiled
+# programs lie in the checkout and never in the user's home; two workers share them.
+if not FULL:
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(ROOT / ".pytest_cache" / "programs"))
+    keep_programs()
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+import jax  # noqa: E402
+
 # An int where a float is asked for is right, as it is to Python itself.
 typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
-# Programs that a test starts leave nothing in the user's home.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Each before the first use of its subject: jax's devices, the import of the library.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "dec_jax").rglob("[a-z]*.py")
@@ -33,6 +52,10 @@ hypothesis.settings.load_profile("dec_jax")
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error")
+    # Another worker is just writing that program: it is compiled once more.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:Error reading persistent compilation cache entry"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +67,14 @@ def own_checks_answer(request, monkeypatch):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Compiled programs of one module at a time.
+    """Clears compiled programs once they hold many memory maps.
 
-    Each holds some memory maps, of which a process has no more than 65,530 on Linux:
-    the compiler crashes when they run out.
+    The compiler crashes when a process has no maps left.
     """
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
