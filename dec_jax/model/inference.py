@@ -167,8 +167,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         its architecture.
       ImportError: safetensors is not installed.
 
-    Example:
-      See `save`.
+    Example: see `save`.
     """
     path = Path(path)
     description, arrays = read_file(path)
