@@ -47,6 +47,14 @@ from .networks.autoencoder import (
     init_params,
     reconstruct,
 )
+from .networks.own import (
+    FunctionalNetwork,
+)
+from .objectives.base import (
+    Batch,
+    CentroidObjective,
+    Losses,
+)
 from .objectives.dcn import (
     DCN,
 )
@@ -136,6 +144,7 @@ __all__ = [
     "Reshape",
     "dense_architecture",
     "load_architecture",
+    "FunctionalNetwork",
     "init_params",
     "encode",
     "encode_distribution",
@@ -154,6 +163,9 @@ __all__ = [
     "Variational",
     "reconstruction_loss",
     "sample_vae",
+    "Batch",
+    "CentroidObjective",
+    "Losses",
     "KMeansResult",
     "k_means",
     "kmeans_plus_plus",

@@ -167,8 +167,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         its architecture.
       ImportError: safetensors is not installed.
 
-    Example:
-      See `save`.
+    Example: see `save`.
     """
     path = Path(path)
     description, arrays = read_file(path)
@@ -317,18 +316,17 @@ def samples_for(
     model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Num[Array | np.ndarray, "n d"]:
     """Checks that samples are as in training, and flattens them to rows."""
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...]
     if isinstance(x, Dataset):
-        shape, x = x.image_shape, in_units_of_training(model, x)
+        shape, x = x.image_shape or (), in_units_of_training(model, x)
     else:
         shape = tuple(getattr(x, "shape", ()))[1:]
     trained_on = tuple(model.metadata.get("image_shape") or ())
-    are_images = len(shape or ()) > 1
-    if trained_on and shape and are_images and trained_on not in (shape, (*shape, 1)):
+    if trained_on and len(shape) > 1 and trained_on not in (shape, (*shape, 1)):
         raise ValueError(
             f"x must hold images of shape {trained_on}, as in training, got {shape}."
         )
-    if are_images:
+    if getattr(x, "ndim", 2) > 2:
         x = flatten_samples(x, model.architecture)
     check_samples(x)
     width = model.architecture.input_dim

@@ -246,8 +246,7 @@ def reconstruct(
       x_hat, as `decode` returns it.
 
     Raises:
-      ValueError: the samples do not have the shape of the architecture's input; there
-        is no decoder.
+      ValueError: as in `encode`; there is no decoder.
     """
     z = encode(params, x, architecture=architecture)
     return decode(params, z, architecture=architecture)
@@ -331,19 +330,9 @@ def decode_batch(
     train: bool = True,
     last_activation: bool = True,
 ) -> Pass:
-    """Runs the decoder in training mode; see `encode_batch`.
+    """Runs the decoder in training mode; arguments are as in `encode_batch`.
 
-    Args:
-      params: parameters with an entry "decoder".
-      z: embeddings.
-      architecture: the network.
-      weights: 0 for the rows that only pad the batch and must not count.
-      axis_name: mapped axis over which the batch is spread.
-      train: False normalizes by the running averages, as `decode` does.
-      last_activation: False gives the reconstruction before its activation (logits).
-
-    Returns:
-      x_hat, and the running averages after this batch.
+    Without `last_activation`, the output is x_hat before its activation (logits).
     """
     return _run(
         architecture, params, "decoder", z, weights, axis_name, train, last_activation
@@ -366,18 +355,7 @@ def autoencode_batch(
     weights: Float[Array, " b"] | None = None,
     axis_name: str | None = None,
 ) -> Reconstructed:
-    """Runs the encoder and the decoder in training mode; see `encode_batch`.
-
-    Args:
-      params: parameters with entries "encoder" and "decoder".
-      x: network input (after `scale_input`).
-      architecture: the network.
-      weights: 0 for the rows that only pad the batch and must not count.
-      axis_name: mapped axis over which the batch is spread.
-
-    Returns:
-      z, x_hat, and the entry "batch_stats" after this batch.
-    """
+    """Runs encoder and decoder in training mode; arguments are as in `encode_batch`."""
     encoded = encode_batch(
         params, x, architecture=architecture, weights=weights, axis_name=axis_name
     )
