@@ -292,7 +292,8 @@ def compare(name: str, batch: int, *, steps: int, rounds: int) -> list[Row]:
             compile_seconds[side], compiled = timed(
                 partial(_compiled, params, x, name=name, side=side, steps=steps)
             )
-        gradients[side] = compiled(params, x)[1]
+        # Waits, so that the first measured program does not wait for this one.
+        gradients[side] = jax.block_until_ready(compiled(params, x))[1]
         programs[side] = partial(compiled, params, x)
     peer = torch_steps(params, x, name, steps)
     if peer is not None:
