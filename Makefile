@@ -14,13 +14,14 @@ comma = ,
 install = @sh tools/install.sh "$(VENV)" $(1)$(EXTRAS:%=$(comma)%) "$(PYTHON)"
 python = "$(VENV)/bin/python"
 
-.PHONY: help mnist test test-slow test-full lint install-experiments install-test clean
+.PHONY: help mnist test test-slow test-full test-times lint install-experiments install-test clean
 
 help:
 	@echo 'make mnist      cluster MNIST; ARGS="--seeds 5" passes arguments on, EXTRAS=cuda13 takes a GPU'
 	@echo 'make test       ruff, mypy and the tests; ARGS=tests/test_data.py runs some of the tests'
 	@echo 'make test-slow  the end-to-end tests of minutes, compiled with all optimizations'
 	@echo 'make test-full  all tests, compiled with all optimizations'
+	@echo 'make test-times writes the slowest tests into tests/README.md'
 	@echo 'make lint       ruff and mypy alone'
 	@echo 'make clean      delete the environment, caches and build outputs; runs/ stays'
 	@echo 'All take PYTHON=python3.12 (else the newest that runs) and VENV=.venv312 (else .venv).'
@@ -36,6 +37,10 @@ test-slow: install-test
 
 test-full: lint
 	DEC_JAX_FULL_TESTS=1 $(python) -m pytest -n auto --dist loadfile $(ARGS)
+
+test-times: install-test
+	$(python) -m pytest -m "not slow" -n auto --dist loadfile --junitxml .pytest_cache/times.xml $(ARGS)
+	$(python) tools/test_times.py .pytest_cache/times.xml
 
 lint: install-test
 	$(python) -m ruff check

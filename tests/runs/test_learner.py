@@ -9,6 +9,7 @@ from programs import cluster, interrupt_at, read_csv, read_json
 from dec_jax import load_dataset, model
 from dec_jax.recipes import dense
 
+pytestmark = pytest.mark.slow
 LEARN = ("digits", "--recipe", "best", "--epochs", 20, "--max-intervals", 6)
 
 

@@ -9,6 +9,12 @@ import pytest
 from programs import cluster, interrupt_at, read_json
 
 from dec_jax.data.load import load_dataset
+from dec_jax.networks.architecture import (
+    Architecture,
+    Conv2D,
+    Dense,
+    dense_architecture,
+)
 from dec_jax.recipes import dense
 from dec_jax.runs import run as seed_run
 from dec_jax.training import many_seeds
@@ -75,7 +81,12 @@ def test_seeds_at_once_end_as_they_do_one_after_the_other(apart, at_once):
 def test_learners_at_once_end_as_they_do_one_after_the_other(
     no_figures, tmp_path, monkeypatch
 ):
+    # Of the layers of both networks, one of each kind: what takes time is compiling them.
+    autoencoder = dense_architecture(64, hidden=(16,), embedding_dim=4)
+    learner = Architecture((8, 8, 1), (Conv2D(2, (3, 3)), Dense(10, "linear")))
     monkeypatch.setattr(dense, "FEWEST_TO_LEARN", 100)
+    monkeypatch.setattr(dense, "network_of", lambda *_: autoencoder)
+    monkeypatch.setattr(dense, "learner_network", lambda *_: learner)
     digits = load_dataset("digits")
     images = digits.x[:300].reshape(-1, 8, 8).astype(np.float32) / 16
     np.savez(tmp_path / "some.npz", x=images, y=digits.labels[:300])
