@@ -1,5 +1,6 @@
 """The pages: Python blocks run, commands parse, links lead somewhere, numbers are kept ones."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -81,6 +82,25 @@ def test_expected_ranges_are_those_of_the_kept_results():
 def test_version_of_the_citation_is_that_of_the_library():
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {dec_jax.__version__}\n" in citation
+
+
+def test_version_is_a_literal_that_a_build_reads_without_jax():
+    tree = ast.parse((ROOT / "dec_jax/__init__.py").read_text())
+    values = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == "__version__"
+    ]
+    assert values == [dec_jax.__version__]
+
+
+def test_ci_runs_on_the_oldest_python_and_jax_of_the_range():
+    setup = (ROOT / "setup.cfg").read_text()
+    python = re.search(r"python_requires = >=(.*)", setup)[1]
+    oldest = re.search(r"jax>=(.*),<", setup)[1]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert f'python: "{python}", constraint: "jax=={oldest}.0"' in workflow
 
 
 @pytest.mark.slow
