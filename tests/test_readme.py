@@ -1,33 +1,59 @@
-"""The README's library example runs as it stands there, and its links lead somewhere."""
+"""The README: each block of Python runs, each command parses, each link leads somewhere."""
 
 import re
-from pathlib import Path
 
+import numpy as np
 import pytest
+from pages import ROOT, blocks, check_command, commands, links, run_python
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = "README.md"
+# What stands in for the calls that take a minute, in the default tier.
+SHORTER = {
+    "n_clusters=10)  #": "n_clusters=10, recipe='dec', epochs=2, max_intervals=2)  #",
+    "epochs=30)": "epochs=2, max_intervals=2)",
+}
 
 
-def test_library_example_clusters_the_digits(capsys):
-    first, *others = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len([line for line in first.splitlines() if line]) <= 12
-    names = {}
-    for example in (first, *others):
-        exec(example, names)
+@pytest.fixture
+def files(tmp_path, monkeypatch, blobs):
+    """A folder with the files that the README's blocks name."""
+    np.save(tmp_path / "embeddings.npy", blobs[0])
+    np.save(tmp_path / "more.npy", blobs[0][:9])
+    monkeypatch.chdir(tmp_path)
+
+
+def test_blocks_run_shortened(files, capsys):
+    assert all("\n".join(blocks(README, "python")).count(old) == 1 for old in SHORTER)
+    names = run_python(README, SHORTER)
     assert names["result"].labels.shape == (1797,)
-    accuracy = float(capsys.readouterr().out.split()[-1])
-    assert accuracy > 0.6
+    assert names["found"].labels.shape == (200,)
+    assert float(capsys.readouterr().out.split()[-1]) > 0.6
 
 
-def test_links_of_the_readme_exist():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.slow
+def test_blocks_run_as_they_stand(files, capsys):
+    names = run_python(README)
+    assert np.isfinite(names["found"].q).all()
+    accuracies = re.findall(r"accuracy (.*)", capsys.readouterr().out)
+    assert float(accuracies[0]) > 0.8
+    assert float(accuracies[1]) > 0.6
 
 
-@pytest.mark.parametrize("page", ["README.md", "TRIED.md"])
-def test_files_named_by_the_experiments_pages_exist(page):
-    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "experiments" / page).read_text())
-    assert links
-    assert [link for link in links if not (ROOT / "experiments" / link).exists()] == []
+def test_all_code_is_of_a_kind_that_is_checked():
+    kinds = re.findall(r"^```(\w+)", (ROOT / README).read_text(), flags=re.M)
+    assert set(kinds) <= {"python", "sh", "text"}
+
+
+def test_first_example_is_short():
+    lines = [line for line in blocks(README, "python")[0].splitlines() if line]
+    assert len(lines) <= 5
+
+
+@pytest.mark.parametrize("words", commands(README), ids=" ".join)
+def test_command_parses(words, monkeypatch):
+    check_command(words, monkeypatch)
+
+
+def test_links_exist():
+    assert links(README)
+    assert [link for link in links(README) if not (ROOT / link).exists()] == []

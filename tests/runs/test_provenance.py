@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 )
 def test_device_counts_the_cores_of_a_cpu(monkeypatch, cores, words):
     assert 1 <= hardware.cores() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(provenance, "cores", lambda: cores)
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
     assert hardware.device_name().startswith(words)
 
 
@@ -36,8 +36,8 @@ def test_device_names_the_widest_instructions(monkeypatch, tmp_path, flags, word
     cpuinfo = tmp_path / "cpuinfo"
     core = f"model name\t: Some CPU\nflags\t\t: fpu {flags} sme\n"
     cpuinfo.write_text(f"{core}\n{core}")
-    monkeypatch.setattr(provenance, "CPUINFO", cpuinfo)
-    monkeypatch.setattr(provenance, "cores", lambda: 2)
+    monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(hardware, "cores", lambda: 2)
     assert hardware.device_name() == words
     hardware._cpu.cache_clear()
 

@@ -1,0 +1,137 @@
+"""Chooses one of several labelings without known classes, and tells how sure it is.
+
+Two opinions count. Labelings whose methods assume different things, and which agree all
+the same, rest on the data: each labeling is scored by its mean adjusted Rand index with
+the others. And clusters should be apart where the samples are: each labeling is scored by
+its conductance, the share of the neighbor graph's weight that leaves its clusters.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
+
+from dec_jax.clustering.candidates import candidate_labels, neighbor_graph
+from dec_jax.evaluation.metrics import adjusted_rand_index
+
+# Weights of the two opinions, and the conductance below which clusters count as apart.
+# Chosen on half of 33 small tables with known classes; see docs/choosing.md.
+WEIGHT, APART_WEIGHT, APART = 0.25, 0.25, 0.05
+NEIGHBORS = 10  # of the graph that conductance is measured in
+
+
+class Judgment(NamedTuple):
+    """The labelings in the order of their scores, the best first.
+
+    Attributes:
+      names: of the methods.
+      labels: [m, n] int32, the labels of each.
+      scores: [m] agreement less conductance; higher is better, at most 1.
+      agreement: [m] mean adjusted Rand index with the others, in [-0.5, 1].
+      conductance: [m] mean over the clusters, in [0, 1]; 0 for separate components.
+    """
+
+    names: tuple[str, ...]
+    labels: Int[np.ndarray, "m n"]
+    scores: Float[np.ndarray, " m"]
+    agreement: Float[np.ndarray, " m"]
+    conductance: Float[np.ndarray, " m"]
+
+
+def judge(
+    x: Float[np.ndarray, "n d"], labelings: Mapping[str, Int[np.ndarray, " n"]]
+) -> Judgment:
+    """Scores labelings of the same samples against each other and on their graph.
+
+    Args:
+      x: [n, d] samples, in the space in which neighbors mean something.
+      labelings: at least two, by the name of their method.
+
+    Returns:
+      All of them, the best first.
+
+    Raises:
+      ValueError: there are fewer than two labelings.
+
+    Example:
+      >>> rng = np.random.default_rng(0)
+      >>> x = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))])
+      >>> halves = np.arange(40) // 20
+      >>> found = judge(x, {"a": halves, "b": np.arange(40) % 2, "c": 1 - halves})
+      >>> found.names
+      ('a', 'c', 'b')
+    """
+    if len(labelings) < 2:
+        raise ValueError(
+            f"labelings must hold at least 2 to compare, got {len(labelings)}."
+        )
+    names, all_labels = tuple(labelings), list(labelings.values())
+    graph = neighbor_graph(x, NEIGHBORS)
+    m = len(names)
+    pairs = np.eye(m)
+    for i in range(m):
+        for j in range(i):
+            pairs[i, j] = pairs[j, i] = adjusted_rand_index(
+                all_labels[i], all_labels[j]
+            )
+    agreement = (pairs.sum(axis=1) - 1) / (m - 1)
+    leaving = np.array([conductance(graph, labels) for labels in all_labels])
+    scores = (
+        agreement - WEIGHT * leaving - APART_WEIGHT * np.minimum(leaving, APART) / APART
+    )
+    order = np.argsort(-scores, kind="stable")
+    return Judgment(
+        tuple(names[i] for i in order),
+        np.stack([all_labels[i] for i in order]).astype(np.int32),
+        scores[order],
+        agreement[order],
+        leaving[order],
+    )
+
+
+def conductance(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:
+    """Averages over the clusters the share of their edges' weight that leaves them.
+
+    Args:
+      graph: [n, n] symmetric weights, from `neighbor_graph`.
+      labels: [n] the cluster of each sample.
+
+    Returns:
+      A number in [0, 1]: 0 where clusters are separate components of the graph.
+
+    Example:
+      >>> graph = csr_matrix(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0.0]]))
+      >>> round(conductance(graph, np.array([0, 0, 1])), 3)
+      0.667
+    """
+    clusters, codes = np.unique(labels, return_inverse=True)
+    n, k = len(codes), len(clusters)
+    members = csr_matrix((np.ones(n), (np.arange(n), codes)), shape=(n, k))
+    between = (members.T @ graph @ members).toarray()
+    volume = between.sum(axis=1)
+    # A sample without neighbors is a component of its own.
+    inside = np.where(
+        volume > 0, between.diagonal() / np.where(volume > 0, volume, 1), 1
+    )
+    return float((1 - inside).mean())
+
+
+def choose_labels(
+    x: Float[np.ndarray, "n d"], n_clusters: int, *, seed: int = 0
+) -> Judgment:
+    """Labels samples by many simple methods, and judges their labelings.
+
+    Args:
+      x: [n, d] standardized samples, a few thousand at most.
+      n_clusters: k.
+      seed: of the methods that draw random numbers.
+
+    Returns:
+      The labelings, the best first.
+
+    Raises:
+      ValueError: there are more clusters than samples.
+    """
+    return judge(x, candidate_labels(x, n_clusters, seed=seed))
