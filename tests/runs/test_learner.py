@@ -34,7 +34,7 @@ def test_a_learner_ends_near_the_labels_that_it_was_given(learned):
     history = read_csv(learned.folder / "history.csv")
     first = next(row for row in history if row["phase"] == "clustering")
     assert float(first["acc"]) < 0.5
-    assert "q is flat" not in learned.err
+    assert "mean max q" not in learned.err
 
 
 def test_a_learner_leaves_a_model_of_itself_and_the_autoencoder(learned):
