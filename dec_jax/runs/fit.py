@@ -186,7 +186,9 @@ def run_phases(
     else:
         if baseline and not phases.record.stages:
             phases.baseline()
-        start = phases.start(phases.pretrain(resumed) if params is None else params)
+        if params is None and phases.stages:
+            params = phases.pretrain(resumed)
+        start = phases.start(params)
     return result_of(phases, start, phases.cluster(start))
 
 

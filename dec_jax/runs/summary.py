@@ -26,7 +26,8 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
     seconds = results["seconds"]
     lines.append(
-        f"pretraining took {seconds['pretraining']:.0f} s, all of it {seconds['total']:.0f} s; "
+        f"pretraining took {seconds.get('pretraining', 0):.0f} s, all of it "
+        f"{seconds['total']:.0f} s; "
         f"ended because {results['stop_reason']}"
     )
     # Runs of other experiments, and older ones, do not say.
