@@ -7,7 +7,7 @@ its conductance, the share of the neighbor graph's weight that leaves its cluste
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ from dec_jax.clustering.candidates import candidate_labels, neighbor_graph
 from dec_jax.evaluation.metrics import adjusted_rand_index
 
 # Weights of the two opinions, and the conductance below which clusters count as apart.
-# Chosen on half of 33 small tables with known classes; see docs/choosing.md.
+# Chosen on half of 33 small tables with known classes; see docs/which-recipe.md.
 WEIGHT, APART_WEIGHT, APART = 0.25, 0.25, 0.05
 NEIGHBORS = 10  # of the graph that conductance is measured in
 MOST_ROWS = 3_000  # that the methods see: linkages take time n^2
@@ -81,9 +81,7 @@ def judge(
             )
     agreement = (pairs.sum(axis=1) - 1) / (m - 1)
     leaving = np.array([conductance(graph, labels) for labels in all_labels])
-    scores = (
-        agreement - WEIGHT * leaving - APART_WEIGHT * np.minimum(leaving, APART) / APART
-    )
+    scores = judge_score(agreement, leaving)
     order = np.argsort(-scores, kind="stable")
     return Judgment(
         tuple(names[i] for i in order),
@@ -92,6 +90,12 @@ def judge(
         agreement[order],
         leaving[order],
     )
+
+
+def judge_score(agreement: Any, leaving: Any) -> Any:
+    """Weighs the agreement of a labeling with others against its conductance."""
+    apart = np.minimum(leaving, APART) / APART
+    return agreement - WEIGHT * leaving - APART_WEIGHT * apart
 
 
 def conductance(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:

@@ -403,12 +403,12 @@ def make_recipe(
 
 
 def default_recipe(shape: DataShape) -> str:
-    """Names the recipe for data of this shape: "best" for images, "dec" for tables.
+    """Names the recipe for data of this shape: "best" for images, "auto" for other data.
 
     "best" starts from spectral clusters of the graph of nearest neighbors. It has the
     highest accuracy of all recipes on MNIST, USPS, Fashion-MNIST and COIL-20. On tables
     with categories that graph is wrong by far: distances between one-hot columns take few
-    different values. "dec" starts from k-means, which uses no graph.
+    different values. "auto" asks many simple methods, and takes what they agree on.
 
     Args:
       shape: properties of the data.
@@ -420,6 +420,6 @@ def default_recipe(shape: DataShape) -> str:
       >>> default_recipe(DataShape(1797, 64, (8, 8, 1)))
       'best'
       >>> default_recipe(DataShape(1797, 64))
-      'dec'
+      'auto'
     """
-    return "dec" if shape.image_shape is None else "best"
+    return "auto" if shape.image_shape is None else "best"

@@ -18,7 +18,8 @@ from dec_jax.clustering.kmeans import KMeansResult, k_means
 from dec_jax.clustering.spectral import cluster_means, spectral_clustering
 from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.data.dataset import Dataset
-from dec_jax.evaluation.judge import choose_labels
+from dec_jax.evaluation.judge import Choice, choose_labels
+from dec_jax.evaluation.second_opinion import SecondOpinion, second_opinion
 from dec_jax.evaluation.stage_scores import stage_scores
 from dec_jax.networks.autoencoder import Params, embed, init_params, scale_input
 from dec_jax.networks.own import Network
@@ -40,6 +41,7 @@ RESTARTS_AT_ONCE = 5  # of k-means, between two events
 # The comparison with k-means on x must not cost more than a few seconds: it takes 20
 # restarts where the samples have fewer values than this together, else fewer, at least 3.
 BASELINE_VALUES = 150_000_000
+FEWEST_FOR_OPINION = 30  # samples
 START_TITLES = {
     "spectral": "spectral on z",
     "umap": "UMAP, mixture",
@@ -91,6 +93,7 @@ class Phases:
         keys = jax.random.split(jax.random.key(seed), 4)
         self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
+        self.choice: Choice | None = None  # of the simple methods, once they were asked
         self.clock = time.monotonic()
 
     @property
@@ -266,6 +269,31 @@ class Phases:
         self._stage(name, result.labels, result.centroids, z, seconds)
         return z
 
+    def second_opinion(self, start: Start, result: TrainResult) -> SecondOpinion | None:
+        """Asks simple methods about the labels of the end; they see no trained space.
+
+        They label the pretrained z of images, whose pixels are far from any cluster, and
+        other samples as they are.
+
+        Returns:
+          The opinion; None for one cluster, or for few samples.
+        """
+        n, k = len(self.x), self.n_clusters
+        if k == 1 or n < max(FEWEST_FOR_OPINION, 2 * k):
+            return None
+        title = "second opinion"
+        self.clock = time.monotonic()
+        if self.choice is None:
+            space = start.z if self.dataset.image_shape is not None else self.x
+            with self._phase(Phase(title, "step", 1)):
+                alone = np.asarray(space, np.float32)
+                self.choice = choose_labels(alone, k, seed=self.seed)
+                self._step(title, Step("", last=True))
+        rows, judgment, seen = self.choice.rows, self.choice.judgment, self.choice.space
+        found = second_opinion(result.labels[rows], judgment, seen, seed=self.seed)
+        self._count(title)
+        return found
+
     def embed(self, params: Params, network: Network) -> jax.Array:
         """Embeds all samples."""
         return _embed(params, self.x, architecture=network)
@@ -334,8 +362,8 @@ class Phases:
             if start == "umap":
                 labels = umap_mixture(alone, k, seed=seed)
             else:
-                choice = choose_labels(alone, k, seed=seed)
-                labels, name = choice.labels, choice.judgment.names[0]
+                self.choice = choose_labels(alone, k, seed=seed)
+                labels, name = self.choice.labels, self.choice.judgment.names[0]
             step()
         return name, jnp.asarray(from_first(labels))
 

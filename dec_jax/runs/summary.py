@@ -33,6 +33,8 @@ def table(results: dict[str, Any]) -> str:
     # Runs of other experiments, and older ones, do not say.
     if "health" in results:
         lines.append(_health(results["health"]))
+    if results.get("opinion"):
+        lines.append(f"second opinion: {results['opinion']['text']}")
     return "\n".join(lines)
 
 
