@@ -109,8 +109,8 @@ def test_results_hold_health_of_the_final_clusters(finished):
 def test_run_warns_once_of_each_sign_of_collapse(on_blobs, tmp_path, monkeypatch):
     published = dense.dec
 
-    def steep(shape):
-        recipe = published(shape)
+    def steep(shape, architecture):
+        recipe = published(shape, architecture)
         far_too_large = Optimizer("sgd", 1000.0)
         return replace(recipe, train=replace(recipe.train, optimizer=far_too_large))
 
