@@ -14,7 +14,7 @@ comma = ,
 install = @sh tools/install.sh "$(VENV)" $(1)$(EXTRAS:%=$(comma)%) "$(PYTHON)"
 python = "$(VENV)/bin/python"
 
-.PHONY: help mnist test test-slow test-full test-times lint install-experiments install-test clean
+.PHONY: help mnist test test-slow test-full test-times coverage lint install-experiments install-test clean
 
 help:
 	@echo 'make mnist      cluster MNIST; ARGS="--seeds 5" passes arguments on, EXTRAS=cuda13 takes a GPU'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-slow  the end-to-end tests of minutes, compiled with all optimizations'
 	@echo 'make test-full  all tests, compiled with all optimizations'
 	@echo 'make test-times writes the slowest tests into tests/README.md'
+	@echo 'make coverage   the share of the maths packages that their tests run'
 	@echo 'make lint       ruff and mypy alone'
 	@echo 'make clean      delete the environment, caches and build outputs; runs/ stays'
 	@echo 'All take PYTHON=python3.12 (else the newest that runs) and VENV=.venv312 (else .venv).'
@@ -42,6 +43,9 @@ test-times: install-test
 	$(python) -m pytest -m "not slow" -n auto --dist loadfile --junitxml .pytest_cache/times.xml $(ARGS)
 	$(python) tools/test_times.py .pytest_cache/times.xml
 
+coverage: install-test
+	$(python) -m pytest -m "not slow" -n auto --dist loadfile --cov --cov-report=term-missing tests/clustering tests/evaluation tests/objectives tests/training $(ARGS)
+
 lint: install-test
 	$(python) -m ruff check
 	$(python) -m ruff format --check
@@ -55,5 +59,5 @@ install-test:
 
 clean:
 	test ! -d "$(VENV)/.dec_jax" || rm -rf "$(VENV)"
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find */ -name __pycache__ -prune -exec rm -rf {} +

@@ -7,10 +7,13 @@ import pytest
 from pages import ROOT, blocks, check_command, commands, links, run_python
 
 README = "README.md"
-# What stands in for the calls that take a minute, in the default tier.
+# Texts that shorten the calls of a minute in the default tier.
 SHORTER = {
-    "n_clusters=10)  #": "n_clusters=10, recipe='dec', epochs=2, max_intervals=2)  #",
-    "epochs=30)": "epochs=2, max_intervals=2)",
+    "n_clusters=10)  #": "10, recipe='dec', network=dj.dense_architecture(64, hidden=(16,)),"
+    " epochs=2, max_intervals=2)  #",
+    "epochs=30)": "network=dj.dense_architecture(8, hidden=(16,)), epochs=2)",
+    "net)\nz": "net, config=dj.PretrainConfig(epochs=10))\nz",
+    "dj.DEC())": "dj.DEC(), config=dj.TrainConfig(20, 5))",
 }
 
 
@@ -27,7 +30,8 @@ def test_blocks_run_shortened(files, capsys):
     names = run_python(README, SHORTER)
     assert names["result"].labels.shape == (1797,)
     assert names["found"].labels.shape == (200,)
-    assert float(capsys.readouterr().out.split()[-1]) > 0.6
+    # Better than one cluster for all, which has 0.1.
+    assert float(capsys.readouterr().out.split()[-1]) > 0.4
 
 
 @pytest.mark.slow

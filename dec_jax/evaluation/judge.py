@@ -7,7 +7,7 @@ its conductance, the share of the neighbor graph's weight that leaves its cluste
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,9 +17,12 @@ from dec_jax.clustering.candidates import candidate_labels, neighbor_graph
 from dec_jax.evaluation.metrics import adjusted_rand_index
 
 # Weights of the two opinions, and the conductance below which clusters count as apart.
-# Chosen on half of 33 small tables with known classes; see docs/choosing.md.
+# Chosen on half of 33 small tables with known classes; see docs/which-recipe.md.
 WEIGHT, APART_WEIGHT, APART = 0.25, 0.25, 0.05
 NEIGHBORS = 10  # of the graph that conductance is measured in
+MOST_ROWS = 3_000  # that the methods see: linkages take time n^2
+WIDE = 64  # columns from which rows count by their direction
+MOST_COLUMNS = 32  # principal components of wide rows
 
 
 class Judgment(NamedTuple):
@@ -78,9 +81,7 @@ def judge(
             )
     agreement = (pairs.sum(axis=1) - 1) / (m - 1)
     leaving = np.array([conductance(graph, labels) for labels in all_labels])
-    scores = (
-        agreement - WEIGHT * leaving - APART_WEIGHT * np.minimum(leaving, APART) / APART
-    )
+    scores = judge_score(agreement, leaving)
     order = np.argsort(-scores, kind="stable")
     return Judgment(
         tuple(names[i] for i in order),
@@ -89,6 +90,12 @@ def judge(
         agreement[order],
         leaving[order],
     )
+
+
+def judge_score(agreement: Any, leaving: Any) -> Any:
+    """Weighs the agreement of a labeling with others against its conductance."""
+    apart = np.minimum(leaving, APART) / APART
+    return agreement - WEIGHT * leaving - APART_WEIGHT * apart
 
 
 def conductance(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:
@@ -118,20 +125,83 @@ def conductance(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:
     return float((1 - inside).mean())
 
 
+class Choice(NamedTuple):
+    """The labels that were chosen for all samples, and what they were chosen among.
+
+    Attributes:
+      labels: [n] int32, from 0 to k - 1.
+      judgment: the labelings of the rows that were judged.
+      rows: [m] the numbers of those rows.
+      space: [m, e] these rows as the methods saw them.
+    """
+
+    labels: Int[np.ndarray, " n"]
+    judgment: Judgment
+    rows: Int[np.ndarray, " m"]
+    space: Float[np.ndarray, "m e"]
+
+
 def choose_labels(
     x: Float[np.ndarray, "n d"], n_clusters: int, *, seed: int = 0
-) -> Judgment:
-    """Labels samples by many simple methods, and judges their labelings.
+) -> Choice:
+    """Labels samples by many simple methods, and chooses one of the labelings.
+
+    The methods see at most `MOST_ROWS` samples, drawn at random, and at most
+    `MOST_COLUMNS` principal components; the nearest of these samples label the others.
 
     Args:
-      x: [n, d] standardized samples, a few thousand at most.
+      x: [n, d] samples: standardized columns, or an embedding.
       n_clusters: k.
-      seed: of the methods that draw random numbers.
+      seed: of the draw and of the methods.
 
     Returns:
-      The labelings, the best first.
+      The labels of all samples, and the judgment that they rest on.
 
     Raises:
       ValueError: there are more clusters than samples.
+
+    Example:
+      >>> rng = np.random.default_rng(0)
+      >>> x = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))])
+      >>> np.bincount(choose_labels(x, 2).labels).tolist()
+      [20, 20]
     """
-    return judge(x, candidate_labels(x, n_clusters, seed=seed))
+    space = method_space(x)
+    n = len(space)
+    rows = np.arange(n)
+    if n > MOST_ROWS:
+        rows = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_ROWS])
+    seen = space[rows]
+    judgment = judge(seen, candidate_labels(seen, n_clusters, seed=seed))
+    labels = judgment.labels[0]
+    if len(rows) < n:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        nearest = KNeighborsClassifier(n_neighbors=5).fit(seen, labels)
+        labels = nearest.predict(space)
+    return Choice(labels.astype(np.int32), judgment, rows, seen)
+
+
+def method_space(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
+    """Brings samples into the space in which simple methods label them.
+
+    Rows of many columns, such as embeddings and weights of terms, differ by direction
+    rather than by length: they are scaled to length 1 and projected on principal axes.
+
+    Args:
+      x: [n, d] finite numbers.
+
+    Returns:
+      [n, e] float64; e is d for at most `WIDE` columns, else `MOST_COLUMNS` or less.
+    """
+    space = np.asarray(x, np.float64)
+    n, d = space.shape
+    if d <= WIDE:
+        return space
+    from sklearn.decomposition import PCA
+
+    length = np.linalg.norm(space, axis=1, keepdims=True)
+    space = space / np.where(length > 0, length, 1)
+    components = min(MOST_COLUMNS, n - 1, d)
+    space = PCA(components, random_state=0).fit_transform(space)
+    return space / (space.std() or 1.0)

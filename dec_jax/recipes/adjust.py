@@ -50,6 +50,11 @@ def adjust_recipe(
             f"max_intervals must be at least {frozen + 1} here, got {max_intervals}: the "
             f"recipe spends the first {frozen} intervals on the labels that it starts from."
         )
+    if epochs is not None and recipe.pretrain is None:
+        raise ValueError(
+            "epochs must not be given here: the recipe does not pretrain on such data; "
+            "max_intervals shortens it."
+        )
     network: dict[str, Any] = {} if precision is None else {"precision": precision}
     if normalize:
         network["normalize"] = True
@@ -72,9 +77,11 @@ def adjust_recipe(
 
 
 def _pretraining(
-    config: PretrainConfig | LayerwiseConfig, changes: dict[str, Any]
-) -> PretrainConfig | LayerwiseConfig:
+    config: PretrainConfig | LayerwiseConfig | None, changes: dict[str, Any]
+) -> PretrainConfig | LayerwiseConfig | None:
     """Replaces settings; layer-wise pretraining has them in every stage."""
+    if config is None:
+        return None
     if isinstance(config, PretrainConfig):
         return dataclasses.replace(config, **changes)
     return dataclasses.replace(

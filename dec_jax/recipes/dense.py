@@ -7,6 +7,7 @@ its function, add it to `RECIPES`, and describe it in `recipes/names.py`.
 from collections.abc import Callable
 from dataclasses import replace
 
+from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.objectives.reconstruction import MeanReconstruction
@@ -300,6 +301,42 @@ def best(shape: DataShape, architecture: Network | None = None) -> Recipe:
     return replace(recipe, objective=DEC(), train=train, learner=learner)
 
 
+def auto(shape: DataShape, architecture: Network | None = None) -> Recipe:
+    """The default for any data: `best` for images, a judged labeling for everything else.
+
+    k-means, Gaussian mixtures, linkages and cuts of neighbor graphs label the samples, and
+    a judge that needs no classes chooses among them (`choose_labels`). A small network
+    with new weights then learns these labels, so that new data need none of the methods.
+    An autoencoder would add nothing to a table of a few columns, and is left out; if an
+    architecture is given, it is pretrained as in `dec`, and its z is labeled.
+    """
+    if shape.image_shape is not None:
+        return best(shape, architecture)
+    recipe = replace(
+        dec(shape, architecture),
+        source="agreement of simple methods, conductance in the neighbor graph",
+        start="judge",
+        train=TrainConfig(
+            update_interval=250,
+            max_intervals=12,
+            # The last interval sharpens q; the others hold the labels of the start.
+            frozen_target_intervals=11,
+            keep_cluster_sizes=True,
+            tolerance=0,
+            optimizer=Optimizer("adam", 2e-3, schedule="cosine"),
+        ),
+    )
+    if architecture is not None:
+        return recipe
+    learner = dense_architecture(
+        shape.input_dim,
+        hidden=(256, 256),
+        embedding_dim=shape.n_clusters,
+        input_scale=shape.input_scale,
+    )
+    return replace(recipe, architecture=learner, learner=learner, pretrain=None)
+
+
 def _learning(shape: DataShape) -> TrainConfig:
     """Settings with which `best` and `n2d` learn the labels they start from."""
     batches = steps_per_epoch(shape.n_samples, 256)
@@ -327,6 +364,7 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "vade": vade,
     "n2d": n2d,
     "best": best,
+    "auto": auto,
 }
 
 
@@ -365,12 +403,12 @@ def make_recipe(
 
 
 def default_recipe(shape: DataShape) -> str:
-    """Names the recipe for data of this shape: "best" for images, "dec" for tables.
+    """Names the recipe for data of this shape: "best" for images, "auto" for other data.
 
     "best" starts from spectral clusters of the graph of nearest neighbors. It has the
     highest accuracy of all recipes on MNIST, USPS, Fashion-MNIST and COIL-20. On tables
     with categories that graph is wrong by far: distances between one-hot columns take few
-    different values. "dec" starts from k-means, which uses no graph.
+    different values. "auto" asks many simple methods, and takes what they agree on.
 
     Args:
       shape: properties of the data.
@@ -382,6 +420,6 @@ def default_recipe(shape: DataShape) -> str:
       >>> default_recipe(DataShape(1797, 64, (8, 8, 1)))
       'best'
       >>> default_recipe(DataShape(1797, 64))
-      'dec'
+      'auto'
     """
-    return "dec" if shape.image_shape is None else "best"
+    return "auto" if shape.image_shape is None else "best"

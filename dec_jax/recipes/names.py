@@ -66,9 +66,14 @@ DESCRIPTIONS: dict[str, Description] = {
         "Spectral clusters of z, learned by a convolutional network from augmented images",
         "MNIST-70k: ACC 0.986, the mean of seeds 0-4 (0.986 to 0.986), in bfloat16",
     ),
+    "auto": Description(
+        "best for images; for other data the labeling on which simple methods agree, "
+        "learned by a network (the default)",
+        "33 small tables: see docs/which-recipe.md",
+    ),
 }
 RECIPES = tuple(DESCRIPTIONS)
 # Labelings of z that clustering can start from.
-STARTS = ("k-means", "spectral", "umap")
+STARTS = ("k-means", "spectral", "umap", "judge")
 # Number types of the network's matrix products.
 PRECISIONS = ("float32", "bfloat16")

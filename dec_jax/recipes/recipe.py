@@ -46,13 +46,14 @@ class Recipe:
     Attributes:
       source: paper or code that the settings come from.
       architecture: the network.
-      pretrain: settings of pretraining, end to end or layer by layer.
+      pretrain: settings of pretraining, end to end or layer by layer; None clusters the
+        samples themselves, and needs a learner.
       n_init: restarts of k-means on z; the one of lowest inertia gives the centroids.
       objective: the clustering method.
       train: settings of clustering.
       start: labeling of z that clustering starts from: "k-means"; "spectral"
-        (`spectral_clustering` of the neighbor graph); or "umap" (`umap_mixture`). With
-        the latter two, the first centroids are the means of the labeled clusters.
+        (`spectral_clustering` of the neighbor graph); "umap" (`umap_mixture`); or "judge"
+        (`choose_labels`, the best of many simple methods). With all but k-means, the first centroids are the means of the labeled clusters.
       learner: network that replaces the pretrained one in clustering. Its weights are
         new, so it learns from the labels of `start` alone; it has no decoder, and its
         embedding is as wide as there are clusters (`clustering_start`).
@@ -61,7 +62,7 @@ class Recipe:
 
     source: str
     architecture: Network
-    pretrain: PretrainConfig | LayerwiseConfig
+    pretrain: PretrainConfig | LayerwiseConfig | None
     n_init: int
     objective: Objective
     train: TrainConfig

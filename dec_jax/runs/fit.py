@@ -15,6 +15,8 @@ from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.health import Health, health
+from dec_jax.evaluation.judge import Choice
+from dec_jax.evaluation.second_opinion import SecondOpinion
 from dec_jax.networks.own import Network
 from dec_jax.objectives import DCN
 from dec_jax.parallel.hardware import faster_precision
@@ -44,6 +46,9 @@ class FitResult:
         "seconds", and "acc", "nmi" and "ari" where there are classes, else "smallest",
         "largest", "evenness" and "silhouette".
       health: whether training was stable, and the numbers that this rests on.
+      opinion: whether the clusters can be trusted, by simple methods; None without
+        `baseline`, for one cluster, or for few samples.
+      alternatives: the labelings of the simple methods; None where there is no opinion.
       history: one row an interval of clustering.
       pretraining_loss: the loss of each epoch.
       seconds: by phase.
@@ -60,6 +65,8 @@ class FitResult:
     centroids: Float[np.ndarray, "k e"]
     stages: list[dict[str, Any]]
     health: Health
+    opinion: SecondOpinion | None
+    alternatives: Choice | None
     history: History
     pretraining_loss: list[float]
     seconds: dict[str, float]
@@ -119,7 +126,8 @@ def fit(
       precision: "float32" or "bfloat16", of matrix products; None takes the one that
         these devices are faster in.
       standardize: False leaves the numbers of an array as they are.
-      baseline: also clusters x by k-means, for comparison.
+      baseline: also clusters x by k-means, for comparison, and asks simple methods for a
+        second opinion.
       mesh: devices over which the rows are spread (`parallel.sharding.data_mesh`);
         None computes on one device.
       callbacks: told of each event, for a progress bar or a checkpoint.
@@ -186,13 +194,18 @@ def run_phases(
     else:
         if baseline and not phases.record.stages:
             phases.baseline()
-        start = phases.start(phases.pretrain(resumed) if params is None else params)
-    return result_of(phases, start, phases.cluster(start))
+        if params is None and phases.stages:
+            params = phases.pretrain(resumed)
+        start = phases.start(params)
+    return result_of(phases, start, phases.cluster(start), opinion=baseline)
 
 
-def result_of(phases: Phases, start: Start, trained: TrainResult) -> FitResult:
+def result_of(
+    phases: Phases, start: Start, trained: TrainResult, *, opinion: bool = True
+) -> FitResult:
     """Scores the end of a run and joins all that it found."""
     z, recipe, record = phases.add_result(trained), phases.recipe, phases.record
+    found = phases.second_opinion(start, trained) if opinion else None
     return FitResult(
         labels=trained.labels,
         q=trained.q,
@@ -200,6 +213,8 @@ def result_of(phases: Phases, start: Start, trained: TrainResult) -> FitResult:
         centroids=trained.centroids,
         stages=record.stages,
         health=run_health(record, recipe, final_q=trained.q),
+        opinion=found,
+        alternatives=phases.choice,
         history=record.joined_history(),
         pretraining_loss=record.network_losses,
         seconds=record.seconds,

@@ -13,8 +13,9 @@ import numpy as np
 
 from dec_jax import model, plots
 from dec_jax.data.dataset import Dataset
+from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.label_free import evenness
-from dec_jax.evaluation.metrics import classification_report
+from dec_jax.evaluation.metrics import adjusted_rand_index, classification_report
 from dec_jax.networks.autoencoder import decode
 from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
@@ -24,6 +25,8 @@ from dec_jax.validation import one_line
 if TYPE_CHECKING:
     import matplotlib.figure
 
+SAME = 0.9  # adjusted Rand index from which two labelings count as one
+MOST_ALTERNATIVES = 3
 MODEL = "model.safetensors"  # after clustering
 
 
@@ -117,6 +120,31 @@ def write_labels(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
+def write_alternatives(path: Path, choice: Choice) -> None:
+    """Writes the best labelings of simple methods that differ from each other.
+
+    Args:
+      path: the file; one line for each sample that the methods saw.
+      choice: of `choose_labels`.
+    """
+    kept: dict[str, np.ndarray] = {}
+    for name, labels in zip(choice.judgment.names, choice.judgment.labels, strict=True):
+        if all(adjusted_rand_index(labels, other) < SAME for other in kept.values()):
+            kept[name] = labels
+        if len(kept) == MOST_ALTERNATIVES:
+            break
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", *kept])
+        writer.writerows(
+            zip(
+                choice.rows.tolist(),
+                *map(np.ndarray.tolist, kept.values()),
+                strict=True,
+            )
+        )
+
+
 def write_tables(
     folder: Path,
     dataset: Dataset,
@@ -143,6 +171,8 @@ def write_tables(
     write_labels(
         folder / "labels.csv", result.labels, result.q, dataset.labels, dataset.names
     )
+    if result.opinion is not None and result.alternatives is not None:
+        write_alternatives(folder / "alternatives.csv", result.alternatives)
     write_history(folder / "history.csv", record.pretraining_loss, record.history)
     if dataset.labels is not None:
         text = classification_report(dataset.labels, result.labels)

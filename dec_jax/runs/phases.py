@@ -18,8 +18,10 @@ from dec_jax.clustering.kmeans import KMeansResult, k_means
 from dec_jax.clustering.spectral import cluster_means, spectral_clustering
 from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.data.dataset import Dataset
+from dec_jax.evaluation.judge import Choice, choose_labels
+from dec_jax.evaluation.second_opinion import SecondOpinion, second_opinion
 from dec_jax.evaluation.stage_scores import stage_scores
-from dec_jax.networks.autoencoder import Params, embed, init_params
+from dec_jax.networks.autoencoder import Params, embed, init_params, scale_input
 from dec_jax.networks.own import Network
 from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
@@ -39,7 +41,12 @@ RESTARTS_AT_ONCE = 5  # of k-means, between two events
 # The comparison with k-means on x must not cost more than a few seconds: it takes 20
 # restarts where the samples have fewer values than this together, else fewer, at least 3.
 BASELINE_VALUES = 150_000_000
-START_TITLES = {"spectral": "spectral on z", "umap": "UMAP, mixture"}
+FEWEST_FOR_OPINION = 30  # samples
+START_TITLES = {
+    "spectral": "spectral on z",
+    "umap": "UMAP, mixture",
+    "judge": "simple methods",
+}
 
 
 @partial(jax.jit, static_argnames="architecture")
@@ -86,6 +93,7 @@ class Phases:
         keys = jax.random.split(jax.random.key(seed), 4)
         self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
+        self.choice: Choice | None = None  # of the simple methods, once they were asked
         self.clock = time.monotonic()
 
     @property
@@ -161,15 +169,20 @@ class Phases:
         self.callbacks.on_pretrained(params)
         return params
 
-    def start(self, params: Params) -> Start:
+    def start(self, params: Params | None) -> Start:
         """Finds the clusters that training starts from.
 
         Args:
-          params: of the pretrained autoencoder.
+          params: of the pretrained autoencoder; None if the recipe has no pretraining.
 
         Returns:
           The state before the first refresh, z, and its labels.
         """
+        if params is None:
+            # In the units that the network sees.
+            z = jnp.asarray(scale_input(self.x, self.recipe.architecture))
+            labels, centroids = self._labeled(z)
+            return Start(self._first_state({}, centroids, labels), z, labels)
         begin = time.monotonic()
         z = self.embed(params, self.recipe.architecture)
         found = self.k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
@@ -177,20 +190,29 @@ class Phases:
         seconds = time.monotonic() - begin
         self._stage("k-means on z", labels, centroids, z, seconds)
         if self.recipe.start != "k-means":
-            begin = self.clock = time.monotonic()
-            title = START_TITLES[self.recipe.start]
-            labels = self._start_labels(title, z)
-            centroids = cluster_means(z, labels, self.n_clusters)
-            self._count(title)
-            self._stage(title, labels, centroids, z, time.monotonic() - begin)
-        state = init_state(
+            labels, centroids = self._labeled(z)
+        return Start(self._first_state(params, centroids, labels), z, labels)
+
+    def _labeled(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Labels z by the recipe's start; returns the labels and the clusters' means."""
+        begin = self.clock = time.monotonic()
+        title, labels = self._start_labels(z)
+        centroids = cluster_means(z, labels, self.n_clusters)
+        self._count(START_TITLES[self.recipe.start])
+        self._stage(title, labels, centroids, z, time.monotonic() - begin)
+        return labels, centroids
+
+    def _first_state(
+        self, params: Params, centroids: jax.Array, labels: jax.Array
+    ) -> TrainState:
+        """Makes the state before the first refresh."""
+        return init_state(
             self.train_key,
             *clustering_start(self.recipe, self.train_key, params, centroids),
             labels,
             objective=self.recipe.objective,
             config=self.recipe.train,
         )
-        return Start(state, z, labels)
 
     def cluster(self, start: Start) -> TrainResult:
         """Trains network and clusters until labels stop changing.
@@ -247,6 +269,31 @@ class Phases:
         self._stage(name, result.labels, result.centroids, z, seconds)
         return z
 
+    def second_opinion(self, start: Start, result: TrainResult) -> SecondOpinion | None:
+        """Asks simple methods about the labels of the end; they see no trained space.
+
+        They label the pretrained z of images, whose pixels are far from any cluster, and
+        other samples as they are.
+
+        Returns:
+          The opinion; None for one cluster, or for few samples.
+        """
+        n, k = len(self.x), self.n_clusters
+        if k == 1 or n < max(FEWEST_FOR_OPINION, 2 * k):
+            return None
+        title = "second opinion"
+        self.clock = time.monotonic()
+        if self.choice is None:
+            space = start.z if self.dataset.image_shape is not None else self.x
+            with self._phase(Phase(title, "step", 1)):
+                alone = np.asarray(space, np.float32)
+                self.choice = choose_labels(alone, k, seed=self.seed)
+                self._step(title, Step("", last=True))
+        rows, judgment, seen = self.choice.rows, self.choice.judgment, self.choice.space
+        found = second_opinion(result.labels[rows], judgment, seen, seed=self.seed)
+        self._count(title)
+        return found
+
     def embed(self, params: Params, network: Network) -> jax.Array:
         """Embeds all samples."""
         return _embed(params, self.x, architecture=network)
@@ -289,39 +336,36 @@ class Phases:
 
     def blank_start(self) -> Start:
         """A start of clustering with the shapes of a real one."""
-        n, width = len(self.x), self.recipe.architecture.embedding_dim
-        params = init_params(self.pretrain_key, self.recipe.architecture)
-        centroids = jnp.zeros((self.n_clusters, width))
-        state = init_state(
-            self.train_key,
-            *clustering_start(self.recipe, self.train_key, params, centroids),
-            jnp.zeros(n, jnp.int32),
-            objective=self.recipe.objective,
-            config=self.recipe.train,
-        )
-        return Start(state, jnp.zeros((n, width)), jnp.zeros(n, jnp.int32))
+        n, network = len(self.x), self.recipe.architecture
+        width = network.embedding_dim if self.stages else network.input_dim
+        params = init_params(self.pretrain_key, network) if self.stages else {}
+        z, labels = jnp.zeros((n, width)), jnp.zeros(n, jnp.int32)
+        state = self._first_state(params, z[: self.n_clusters], labels)
+        return Start(state, z, labels)
 
-    def _start_labels(self, title: str, z: jax.Array) -> jax.Array:
-        """Labels z by the recipe's start, on one device of the first process."""
+    def _start_labels(self, z: jax.Array) -> tuple[str, jax.Array]:
+        """Labels z by the recipe's start, on one device; returns the method's name too."""
         key = jax.random.fold_in(self.z_key, 1)
         # On one device of each process, so that many find what one does.
-        alone = np.asarray(z)
-        spectral = self.recipe.start == "spectral"
-        with self._phase(Phase(title, "step", 3 if spectral else 1)):
+        alone, start, k = np.asarray(z), self.recipe.start, self.n_clusters
+        title = name = START_TITLES[start]
+        with self._phase(Phase(title, "step", 3 if start == "spectral" else 1)):
 
             def step() -> None:
-                self._step(title, Step("", last=not spectral))
+                self._step(title, Step("", last=start != "spectral"))
                 self._leave_if_stopped()
 
-            if spectral:
-                labels = spectral_clustering(
-                    key, alone, self.n_clusters, on_step=step
-                ).labels
+            if start == "spectral":
+                labels = spectral_clustering(key, alone, k, on_step=step).labels
+                return title, jnp.asarray(from_first(labels))
+            seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+            if start == "umap":
+                labels = umap_mixture(alone, k, seed=seed)
             else:
-                seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-                labels = umap_mixture(alone, self.n_clusters, seed=seed)
-                step()
-        return jnp.asarray(from_first(labels))
+                self.choice = choose_labels(alone, k, seed=seed)
+                labels, name = self.choice.labels, self.choice.judgment.names[0]
+            step()
+        return name, jnp.asarray(from_first(labels))
 
     def _stage(
         self, name: str, labels: Any, centroids: Any, z: Any, seconds: float

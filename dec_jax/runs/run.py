@@ -247,6 +247,7 @@ class SeedRun:
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
             "health": health_entry(result.health),
+            "opinion": result.opinion and result.opinion.as_json(),
             "label_free": seed_scores(result, self.recipe.objective, loss),
             "figures": [],
             **self.together,

@@ -26,12 +26,15 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
     seconds = results["seconds"]
     lines.append(
-        f"pretraining took {seconds['pretraining']:.0f} s, all of it {seconds['total']:.0f} s; "
+        f"pretraining took {seconds.get('pretraining', 0):.0f} s, all of it "
+        f"{seconds['total']:.0f} s; "
         f"ended because {results['stop_reason']}"
     )
     # Runs of other experiments, and older ones, do not say.
     if "health" in results:
         lines.append(_health(results["health"]))
+    if results.get("opinion"):
+        lines.append(f"second opinion: {results['opinion']['text']}")
     return "\n".join(lines)
 
 

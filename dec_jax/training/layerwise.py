@@ -76,7 +76,7 @@ class StageState(NamedTuple):
 
 
 def pretraining_stages(
-    architecture: Network, config: LayerwiseConfig | PretrainConfig
+    architecture: Network, config: LayerwiseConfig | PretrainConfig | None
 ) -> tuple[Stage, ...]:
     """Lists the stages of pretraining, in order.
 
@@ -91,6 +91,8 @@ def pretraining_stages(
       ValueError: `config` is layer-wise, and the network is variational or has layers that
         are not `Dense`.
     """
+    if config is None:
+        return ()
     if isinstance(config, PretrainConfig):
         return (Stage("pretraining", architecture, config),)
     if not isinstance(architecture, Architecture):
@@ -137,7 +139,7 @@ def init_stage(
     params: Params | None = None,
     *,
     architecture: Network,
-    config: LayerwiseConfig | PretrainConfig,
+    config: LayerwiseConfig | PretrainConfig | None,
     n_samples: int,
 ) -> StageState:
     """Builds the state before a stage.
@@ -178,7 +180,7 @@ def pretrain_layerwise(
     x: Num[Array, "n d"] | np.ndarray,
     *,
     architecture: Network,
-    config: LayerwiseConfig | PretrainConfig,
+    config: LayerwiseConfig | PretrainConfig | None,
     start: tuple[int, StageState] | None = None,
     on_epoch: Callable[[int, StageState, PretrainHistory], bool | None] | None = None,
 ) -> tuple[Params, tuple[PretrainHistory, ...]]:

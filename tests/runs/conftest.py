@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from programs import SHORT, blob_table, cluster, without_mnist, write_network
+from programs import SHORT, blob_table, cluster, write_network
 
 from dec_jax.runs import folder as run_folder
 
@@ -68,9 +68,7 @@ def on_digits(small_digits):
 
 @pytest.fixture(scope="module")
 def digits(on_digits, tmp_path_factory):
-    """An unbroken run of the default data set where no MNIST can be had."""
-    folder = tmp_path_factory.mktemp("digits")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        without_mnist(monkeypatch, folder)
-        run = cluster("--out", folder / "out", *on_digits)
-    return SimpleNamespace(folder=folder / "out", **vars(run))
+    """An unbroken run on images."""
+    out = tmp_path_factory.mktemp("digits") / "out"
+    run = cluster("digits", "--out", out, *on_digits)
+    return SimpleNamespace(folder=out, **vars(run))
