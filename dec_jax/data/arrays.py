@@ -18,6 +18,11 @@ Y_NAMES: tuple[tuple[str, ...], ...] = (("y",), ("labels",), ("train_y", "test_y
 MAX_DENSE = 8 * 2**30  # bytes of a sparse matrix with its zeros stored
 UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
+MOST_UNITS = 64  # columns up to which a table may have columns of different units
+SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
+# Times the robust scale beyond which a deviation is that of a few rows far away.
+FEW_ROWS = 5.0
+
 
 def dataset_from_array(
     x: Any,
@@ -151,19 +156,22 @@ def standardized(dataset: Dataset) -> Dataset:
     )
 
 
-def deviation_of(dataset: Dataset) -> float:
-    """Computes the one scale of numbers in an unknown unit.
+def deviation_of(dataset: Dataset) -> float | tuple[float, ...]:
+    """Computes the scale of numbers in an unknown unit.
 
     DEC's kernel has a unit: samples are close if their embeddings lie within 1 of each
-    other. Dividing by one number keeps the ratios of all distances.
+    other. Dividing by one number keeps the ratios of all distances. That is right for
+    embeddings, whose columns share a unit; the columns of a table of measurements do not,
+    and the one with the largest numbers would decide alone.
 
     Args:
       dataset: a table or images.
 
     Returns:
-      The square root of the columns' mean variance for a table; for images with values
-      outside [-1, 1] the largest absolute value; 1 for bytes, which `input_scale`
-      scales, and for constant data.
+      For a table the square root of the columns' mean variance; one scale for each column
+      if there are at most `MOST_UNITS` columns, whose scales differ by more than
+      `SAME_UNIT`. For images with values outside [-1, 1] the largest absolute value. 1
+      for bytes, which `input_scale` scales, and for constant data.
     """
     x = dataset.x
     if x.dtype == np.uint8:
@@ -173,7 +181,29 @@ def deviation_of(dataset: Dataset) -> float:
     # In blocks of columns: one call would copy all of x to float64.
     pieces = [x[:, i : i + 64] for i in range(0, x.shape[1], 64)]
     variances = [piece.var(axis=0, dtype=np.float64) for piece in pieces]
+    if 1 < x.shape[1] <= MOST_UNITS:
+        scales = column_scales(x, np.sqrt(np.concatenate(variances)))
+        varying = scales[scales > 0]
+        if len(varying) and varying.max() > SAME_UNIT * varying.min():
+            return tuple(np.where(scales > 0, scales, 1.0).tolist())
+        variances = [scales**2]
     return float(np.concatenate(variances).mean()) ** 0.5 or 1.0
+
+
+def column_scales(x: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Replaces a column's deviation where a few rows set it.
+
+    Args:
+      x: [n, d] numbers.
+      deviations: [d] of the columns.
+
+    Returns:
+      [d] the deviation, or the interquartile range as a multiple of that of the normal
+      distribution, where that is far smaller and not 0.
+    """
+    low, high = np.percentile(x, [25, 75], axis=0)
+    robust = (high - low) / 1.349
+    return np.where((robust > 0) & (deviations > FEW_ROWS * robust), robust, deviations)
 
 
 def read_npy(path: Path) -> np.ndarray:

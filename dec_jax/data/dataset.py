@@ -64,7 +64,8 @@ class Dataset:
       names: file of each row, relative to the folder that was read, or None if the rows
         are not files.
       columns: conversions of the columns of a table, or None.
-      deviation: number that the values of the file were divided by to give `x`.
+      deviation: number that the values of the file were divided by to give `x`, or one
+        number for each column.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -86,7 +87,7 @@ class Dataset:
     input_scale: float
     names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
-    deviation: float = 1.0
+    deviation: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")

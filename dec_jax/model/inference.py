@@ -308,7 +308,7 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
         "input_range": [float(dataset.x.min()), float(dataset.x.max())],
         "image_shape": None if shape is None else list(shape),
         "columns": columns_to_json(dataset.columns),
-        "deviation": dataset.deviation,
+        "deviation": np.asarray(dataset.deviation).tolist(),
     }
 
 
@@ -340,12 +340,15 @@ def samples_for(
 
 def in_units_of_training(model: Model, dataset: Dataset) -> np.ndarray:
     """Rescales the numbers of a file by the training data's deviation, not its own."""
-    deviation = model.metadata.get("deviation", 1.0)
-    if dataset.deviation == deviation:
+    own = np.asarray(dataset.deviation)
+    deviation = np.asarray(model.metadata.get("deviation", 1.0))
+    if np.array_equal(own, deviation):
         return dataset.x
-    factor = dataset.deviation / deviation
+    factor = own / deviation
     if model.metadata.get("input_dtype") == "uint8":
-        factor *= model.architecture.input_scale  # bytes that were saved as floats
+        factor = (
+            factor * model.architecture.input_scale
+        )  # bytes that were saved as floats
     return (dataset.x * factor).astype(np.float32)
 
 
@@ -368,7 +371,8 @@ def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
                 f"{255 * scale:g}, {found}."
             )
         return
-    deviation = model.metadata.get("deviation", 1.0)
+    scales = np.asarray(model.metadata.get("deviation", 1.0))
+    deviation = float(np.sqrt(np.mean(scales**2)))
     # The training data were divided by `deviation`, so their mean square is about 1; that
     # of data in the original units is about deviation^2. The nearer of the two decides.
     if max(deviation, 1 / deviation) > 4 and (

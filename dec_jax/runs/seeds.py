@@ -117,7 +117,9 @@ def _run(
         folder.write_json(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
-    if dataset.deviation != 1:
+    if isinstance(dataset.deviation, tuple):
+        print("each column is divided by its own deviation (see --no-standardize)")
+    elif dataset.deviation != 1:
         print(f"numbers are divided by {dataset.deviation:.4g} (see --no-standardize)")
     if mesh is not None:
         print(devices.rows_on_devices(len(dataset.x), mesh))
