@@ -146,7 +146,7 @@ def fit(
       >>> rng = np.random.default_rng(0)
       >>> x = np.concatenate([rng.normal(0, 1, (50, 4)), rng.normal(9, 1, (50, 4))])
       >>> small = dense_architecture(4, hidden=(16,), embedding_dim=2)
-      >>> result = fit(x, n_clusters=2, network=small, epochs=2, max_intervals=2)
+      >>> result = fit(x, 2, recipe="dec", network=small, epochs=2, max_intervals=2)
       >>> sorted(np.bincount(result.labels).tolist())
       [50, 50]
       >>> result.predict(x[:3]).shape

@@ -223,7 +223,8 @@ def train(
       >>> key = jax.random.key(0)
       >>> params = init_params(key, net)
       >>> z = embed(params, x, architecture=net)
-      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
+      >>> start = jax.numpy.asarray(z[:2]), jax.numpy.zeros(20, int)
+      >>> state = init_state(key, params, *start, config=config)
       >>> result = train(state, x, architecture=net, config=config)
       >>> result.labels.shape, result.stop_reason
       ((20,), 'max_intervals = 3 reached')

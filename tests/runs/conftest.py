@@ -42,7 +42,7 @@ def unlabeled(tmp_path_factory):
 @pytest.fixture(scope="session")
 def on_blobs(labeled, small):
     """Options of a short run on the labeled table."""
-    return (labeled, "--architecture", small, *SHORT)
+    return (labeled, "--recipe", "dec", "--architecture", small, *SHORT)
 
 
 @pytest.fixture

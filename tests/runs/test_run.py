@@ -126,7 +126,7 @@ def test_run_warns_once_of_each_sign_of_collapse(
 
     monkeypatch.setitem(dense.RECIPES, "dec", steep)
     out = tmp_path / "out"
-    run = cluster(labeled, *SHORT, "--out", out)
+    run = cluster(labeled, "--recipe", "dec", *SHORT, "--out", out)
     assert run.status == 0
     assert run.err.count("warning: interval 2: mean max q is 0.33") == 1
     assert run.err.count("mean max q") == 1
