@@ -22,6 +22,7 @@ from dec_jax.training.optimizer import Optimizer
 PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
 TABLES = {"config.json", "results.json", "history.csv", "labels.csv", "report.txt"}
+TABLES |= {"alternatives.csv"}
 SCORED = {"report.txt", "confusion.png"}  # where there are classes
 MODELS = {"autoencoder.safetensors", "model.safetensors"}
 
