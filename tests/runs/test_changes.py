@@ -163,7 +163,7 @@ def test_a_table_is_clustered_without_its_label_column(small, tmp_path):
     out = tmp_path / "out"
     run = cluster(
         *(tmp_path / "blobs.csv", "--label-column", "kind"),
-        *("--architecture", small, *SHORT, "--out", out),
+        *("--recipe", "dec", "--architecture", small, *SHORT, "--out", out),
     )
     assert run.status == 0, run.err
     results = read_json(out / "results.json")
@@ -173,7 +173,7 @@ def test_a_table_is_clustered_without_its_label_column(small, tmp_path):
 
 def test_numbers_of_any_unit_give_the_same_clusters(small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small_run = ("--n-clusters", 3, "--architecture", small, *SHORT)
+    small_run = ("--recipe", "dec", "--n-clusters", 3, "--architecture", small, *SHORT)
     labels = []
     for unit in (1.0, 2.0**-20):
         x = unit * np.random.default_rng(0).normal(size=(90, 36)).astype(np.float32)

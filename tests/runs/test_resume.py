@@ -133,7 +133,7 @@ def test_resume_rejects_other_data(small, tmp_path, monkeypatch, title):
     np.savez(data, x=x, y=y)
     with monkeypatch.context() as patched:
         interrupt_at(patched, title, 10 if title != "pretraining" else 1)
-        cluster(data, "--architecture", small, *SHORT, "--out", out)
+        cluster(data, "--recipe", "dec", "--architecture", small, *SHORT, "--out", out)
     np.savez(data, x=1 - x, y=y)
     run = cluster("--resume", out)
     assert run.status == 2

@@ -180,7 +180,7 @@ def test_run_shows_a_bar_for_each_phase(finished):
 
 
 def test_unlabeled_data_are_scored_without_classes(unlabeled, small, tmp_path):
-    small_run = ("--n-clusters", 3, "--architecture", small, *SHORT)
+    small_run = ("--recipe", "dec", "--n-clusters", 3, "--architecture", small, *SHORT)
     out = tmp_path / "out"
     run = cluster(unlabeled, *small_run, "--out", out)
     assert run.status == 0
