@@ -17,7 +17,7 @@ from dec_jax.runs.compile_cache import keep_programs
 
 ROOT = Path(__file__).parents[1]
 FULL = os.environ.get("DEC_JAX_FULL_TESTS", "") not in ("", "0")
-# Of 65,530, the most that Linux gives a process; a file of tests takes up to 20,000.
+# Checked after each file of tests. Linux gives a process at most 65,530.
 MANY_MAPS = 20_000
 
 # The environment, not jax's settings, so that programs that a test starts share it. Compiled
