@@ -425,7 +425,7 @@ def test_train_rejects_another_number_of_samples(blobs, start):
     [
         {"frozen_target_intervals": 1},
         {"reseed_below": 0.1},
-        {"match_cluster_sizes": True},
+        {"keep_cluster_sizes": True},
     ],
 )
 def test_train_rejects_settings_that_need_all_in_memory(setting, source, start):
