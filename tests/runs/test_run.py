@@ -260,5 +260,5 @@ def test_images_of_five_channels_end_with_their_labels(tmp_path):
     # One line for each figure that such images do not have.
     figures = read_json(out / "results.json")["figures"]
     missing = {"latent.png", "curves.png", *PICTURES} - {*figures}
-    assert run.err.count("warning: ") == len(missing)
+    assert run.err.count("was not drawn: ") == len(missing)
     assert all(f"warning: {name} was not drawn: " in run.err for name in missing)
