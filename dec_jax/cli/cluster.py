@@ -49,7 +49,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--recipe",
         metavar="NAME",
-        help="settings of a published method (default: best for images, dec for "
+        help="settings of a published method (default: best for images, auto for "
         "everything else); dec-jax recipes lists them",
     )
     add("--seeds", metavar="N", type=int, help="how many seeds to run (default 1)")

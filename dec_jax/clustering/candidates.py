@@ -106,7 +106,10 @@ def normalized_cut(
     cut = SpectralClustering(
         n_clusters, affinity="precomputed", n_init=10, random_state=seed
     )
-    return cut.fit_predict(neighbor_graph(x, neighbors))
+    with warnings.catch_warnings():
+        # A graph of several components has clusters that are apart: nothing to warn of.
+        warnings.simplefilter("ignore")
+        return cut.fit_predict(neighbor_graph(x, neighbors))
 
 
 def neighbor_graph(x: Float[np.ndarray, "n d"], neighbors: int) -> csr_matrix:

@@ -117,7 +117,7 @@ def fit(
         their columns' mean variance.
       n_clusters: k, at least 1; None counts the classes of a data set that has labels.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
-        for images and `dec` for everything else.
+        for images and `auto` for everything else.
       network: takes the place of the recipe's own network.
       seed: decides all random numbers, 0 or more.
       epochs: of pretraining, in place of the recipe's own.

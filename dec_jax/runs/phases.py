@@ -42,6 +42,7 @@ RESTARTS_AT_ONCE = 5  # of k-means, between two events
 # restarts where the samples have fewer values than this together, else fewer, at least 3.
 BASELINE_VALUES = 150_000_000
 FEWEST_FOR_OPINION = 30  # samples
+SMALL = 200_000  # values of x up to which the comparison is left to scikit-learn
 START_TITLES = {
     "spectral": "spectral on z",
     "umap": "UMAP, mixture",
@@ -109,14 +110,24 @@ class Phases:
           restarts: of k-means; None takes as many as cost little, 3 to 20.
         """
         restarts = restarts or max(3, min(20, BASELINE_VALUES // self.x.size))
-        start = time.monotonic()
-        found = self.k_means(
-            self.baseline_key, self.x, self.baseline_title, n_init=restarts
-        )
+        start, title = time.monotonic(), self.baseline_title
+        if self.x.size <= SMALL:
+            # Compiling our own k-means takes longer than all restarts of this one.
+            from sklearn.cluster import KMeans
+
+            self.clock = start
+            small = KMeans(self.n_clusters, n_init=restarts, random_state=self.seed)
+            with self._phase(Phase(title, "restart", restarts)):
+                small.fit(self.dataset.x)
+                text = f"inertia {small.inertia_:.4g}"
+                self._step(title, Step(text, restarts, last=True))
+                self._leave_if_stopped()
+            labels, centroids = small.labels_, small.cluster_centers_
+        else:
+            found = self.k_means(self.baseline_key, self.x, title, n_init=restarts)
+            labels, centroids = found.labels, found.centroids
         seconds = time.monotonic() - start
-        self._stage(
-            self.baseline_title, found.labels, found.centroids, self.dataset.x, seconds
-        )
+        self._stage(title, labels, centroids, self.dataset.x, seconds)
 
     def pretrain(self, resumed: tuple[int, StageState] | None = None) -> Params:
         """Pretrains the autoencoder, end to end or layer by layer.

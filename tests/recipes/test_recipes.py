@@ -272,6 +272,6 @@ def test_make_recipe_rejects_an_unknown_name_with_the_nearest():
         make_recipe("dec-kera", MNIST)
 
 
-@pytest.mark.parametrize(("shape", "name"), [(MNIST, "best"), (TABLE, "dec")])
-def test_default_recipe_is_best_for_images_and_dec_for_tables(shape, name):
+@pytest.mark.parametrize(("shape", "name"), [(MNIST, "best"), (TABLE, "auto")])
+def test_default_recipe_is_best_for_images_and_auto_for_tables(shape, name):
     assert default_recipe(shape) == name

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from programs import blob_table, cluster, read_csv
 
-from dec_jax import DEC, IDEC, assign, dense_architecture, k_means, load_dataset, model
+from dec_jax import IDEC, assign, dense_architecture, k_means, load_dataset, model
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset as load
 from dec_jax.networks.architecture_json import load_architecture
@@ -171,11 +171,11 @@ def test_fit_takes_gray_images_with_and_without_channels():
     np.testing.assert_array_equal(plain.predict(images[:5]), plain.labels[:5])
 
 
-def test_default_recipe_is_best_for_images_and_dec_for_tables(dataset):
+def test_default_recipe_is_best_for_images_and_auto_for_tables(dataset):
     images = take(load_dataset("digits"), range(90))
     of_images, of_table = (choose_recipe(None, data, 3) for data in (images, dataset))
     assert (of_images.start, type(of_images.objective)) == ("spectral", IDEC)
-    assert (of_table.start, type(of_table.objective)) == ("k-means", DEC)
+    assert (of_table.start, of_table.pretrain) == ("judge", None)
 
 
 # Events.

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from dec_jax.clustering.candidates import neighbor_graph
+from dec_jax.evaluation.judge import (
+    MOST_COLUMNS,
+    choose_labels,
+    conductance,
+    judge,
+    method_space,
+)
+from dec_jax.evaluation.metrics import adjusted_rand_index
+from dec_jax.evaluation.second_opinion import second_opinion
+
+RNG = np.random.default_rng(0)
+CLASSES = np.arange(90) % 3
+BLOBS = 10 * np.eye(3)[CLASSES] + RNG.normal(size=(90, 3))
+
+
+def conductance_by_loops(graph, labels):
+    """The share of each cluster's edge weight that leaves it, averaged."""
+    shares = []
+    for cluster in np.unique(labels):
+        inside = outside = 0.0
+        for i in range(len(labels)):
+            for j in range(len(labels)):
+                if labels[i] == cluster:
+                    inside += graph[i, j] * (labels[j] == cluster)
+                    outside += graph[i, j] * (labels[j] != cluster)
+        shares.append(outside / (inside + outside))
+    return np.mean(shares)
+
+
+def test_conductance_matches_its_definition():
+    graph, labels = neighbor_graph(BLOBS, 10), np.arange(90) // 20
+    expected = conductance_by_loops(graph.toarray(), labels)
+    assert conductance(graph, labels) == pytest.approx(expected)
+
+
+def test_judge_prefers_the_labeling_that_others_share():
+    wrong = np.arange(90) // 30
+    found = judge(BLOBS, {"wrong": wrong, "a": CLASSES, "b": (CLASSES + 1) % 3})
+    assert set(found.names[:2]) == {"a", "b"}
+    assert found.agreement[0] == pytest.approx(
+        (1 + adjusted_rand_index(CLASSES, wrong)) / 2
+    )
+    assert found.conductance[0] < found.conductance[2]
+
+
+def test_judge_rejects_a_single_labeling():
+    with pytest.raises(ValueError, match="labelings must hold at least 2"):
+        judge(BLOBS, {"a": CLASSES})
+
+
+def test_choose_labels_finds_blobs_of_unequal_sizes():
+    sizes = [400, 400, 30]
+    classes = np.repeat(np.arange(3), sizes)
+    x = 9 * np.eye(3)[classes] + RNG.normal(size=(len(classes), 3))
+    assert adjusted_rand_index(classes, choose_labels(x, 3).labels) > 0.99
+
+
+def test_choose_labels_labels_the_samples_that_the_methods_did_not_see(monkeypatch):
+    monkeypatch.setattr("dec_jax.evaluation.judge.MOST_ROWS", 40)
+    found = choose_labels(BLOBS, 3)
+    assert len(found.rows) == len(found.space) == 40
+    assert adjusted_rand_index(CLASSES, found.labels) == 1
+    np.testing.assert_array_equal(found.labels[found.rows], found.judgment.labels[0])
+
+
+def test_choose_labels_compares_wide_rows_by_direction():
+    classes = np.arange(120) % 4
+    directions = np.repeat(np.eye(4), 25, axis=1)[classes]
+    lengths = RNG.uniform(0.1, 10, (120, 1))
+    x = lengths * (directions + RNG.normal(0, 0.1, (120, 100)))
+    assert adjusted_rand_index(classes, choose_labels(x, 4).labels) == 1
+    assert method_space(x).shape == (120, MOST_COLUMNS)
+
+
+def opinion_of(x, k, labels=None):
+    choice = choose_labels(x, k)
+    labels = choice.labels if labels is None else labels
+    return second_opinion(labels[choice.rows], choice.judgment, choice.space)
+
+
+def test_far_blobs_are_confident():
+    found = opinion_of(BLOBS, 3)
+    assert found.verdict == "confident" and found.text.startswith("confident: ")
+    assert (found.agreement, found.risk) == (pytest.approx(1), pytest.approx(0))
+
+
+def test_labels_that_cut_the_blobs_are_one_of_several_answers():
+    found = opinion_of(BLOBS, 3, np.arange(90) // 30)
+    assert found.verdict == "several answers"
+    assert found.method in found.text and found.agreement < 0.1
+
+
+def test_noise_has_no_clusters_to_speak_of():
+    noise = RNG.normal(size=(600, 16))
+    found = opinion_of(noise, 4)
+    assert found.verdict == "no clusters"
+    assert "no clusters to speak of" in found.text
