@@ -23,6 +23,7 @@ from benchmarks.tables import RESULTS
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
+from dec_jax.evaluation.second_opinion import RISKY, second_opinion
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
@@ -48,10 +49,18 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     choice = result.alternatives
     simple: dict[str, float] = {}
+    risks: dict[str, float] = {}
     if choice is not None:
         classes = dataset.labels[choice.rows]
         simple = {
             name: clustering_accuracy(classes, labels)
+            for name, labels in zip(
+                choice.judgment.names, choice.judgment.labels, strict=True
+            )
+        }
+        # Each simple labeling as if a run had ended with it: does the verdict tell?
+        risks = {
+            name: second_opinion(labels, choice.judgment, choice.space).risk
             for name, labels in zip(
                 choice.judgment.names, choice.judgment.labels, strict=True
             )
@@ -63,6 +72,7 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         **class_scores(dataset.labels, result.labels),
         "simple": simple,
+        "risks": risks,
         "start": result.stages[-2]["name"] if len(result.stages) > 1 else "",
         "seconds": seconds,
         "verdict": result.opinion.verdict if result.opinion else "",
@@ -100,7 +110,28 @@ def summary(rows: list[dict[str, Any]]) -> str:
             f"{np.mean(acc >= best - WITHIN):.0%}; more than 5 points below k-means on "
             f"{np.sum(acc < k_means - WORSE)}"
         )
+    first = list({row["dataset"]: row for row in rows if row["risks"]}.values())
+    if first:
+        lines.append(verdicts(first))
     return "\n".join(lines)
+
+
+def verdicts(rows: list[dict[str, Any]]) -> str:
+    """How well the risk of a labeling tells those 5 points below the best one."""
+    risk, poor = [], []
+    for row in rows:
+        best = max(row["simple"].values())
+        for name, acc in row["simple"].items():
+            risk.append(row["risks"][name])
+            poor.append(acc < best - WORSE)
+    risks, wrong = np.array(risk), np.array(poor)
+    limit = np.quantile(risks[~wrong], 0.9)
+    found, alarms = (np.mean(risks[w] > RISKY) for w in (wrong, ~wrong))
+    return (
+        f"verdict on {len(risks)} simple labelings, of which {wrong.sum()} are more than "
+        f"5 points below the best: {np.mean(risks[wrong] > limit):.0%} found at 10 % "
+        f"false alarms (risk {limit:.2f}); {found:.0%} and {alarms:.0%} at {RISKY}"
+    )
 
 
 def datasets(names: list[str]) -> Iterator[Dataset]:

@@ -11,7 +11,6 @@ README = "README.md"
 SHORTER = {
     "n_clusters=10)  #": "10, recipe='dec', network=dj.dense_architecture(64, hidden=(16,)),"
     " epochs=2, max_intervals=2)  #",
-    "epochs=30)": "network=dj.dense_architecture(8, hidden=(16,)), epochs=2)",
     "net)\nz": "net, config=dj.PretrainConfig(epochs=10))\nz",
     "dj.DEC())": "dj.DEC(), config=dj.TrainConfig(20, 5))",
 }

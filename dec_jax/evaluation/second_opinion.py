@@ -14,9 +14,8 @@ from dec_jax.evaluation.judge import NEIGHBORS, Judgment, conductance, judge_sco
 from dec_jax.evaluation.metrics import adjusted_rand_index
 
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
-# A risk above this tells wrong labelings from right ones best: of 594 labelings of 33
-# small tables, it names 77 % of those that are 5 points of ACC below what is reachable,
-# and 10 % of the others. See docs/which-recipe.md.
+# Of 594 labelings of 33 small tables, this names 72 % of those that are more than 5
+# points of ACC below the best one, and 9 % of the others (`python -m benchmarks.quality`).
 RISKY = 0.35
 GAP_WEIGHT = 0.7
 # Below this agreement of the simple methods, their best labeling is one of several.
@@ -108,7 +107,7 @@ def second_opinion(
         )
         return SecondOpinion(SEVERAL, text, *numbers)
     text = (
-        f"confident: {method} finds the same clusters (ARI {top:.2f}), and simple methods "
+        f"confident: {method} finds much the same clusters (ARI {top:.2f}), and simple methods "
         f"agree (mean ARI {support:.2f})"
     )
     return SecondOpinion(CONFIDENT, text, *numbers)

@@ -45,6 +45,9 @@ def adjust_recipe(
       3
     """
     frozen = recipe.train.frozen_target_intervals
+    if max_intervals and frozen and frozen == recipe.train.max_intervals - 1:
+        # The recipe learns the labels of its start in all intervals but the last.
+        frozen = max_intervals - 1
     if max_intervals is not None and 0 < max_intervals <= frozen:
         raise ValueError(
             f"max_intervals must be at least {frozen + 1} here, got {max_intervals}: the "
@@ -63,6 +66,7 @@ def adjust_recipe(
     pretrain = {"epochs": epochs, "batch_size": batch_size}
     clustering = {
         "max_intervals": max_intervals,
+        "frozen_target_intervals": frozen,
         "batch_size": batch_size,
         "reseed_below": reseed_below,
     }

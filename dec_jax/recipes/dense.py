@@ -344,8 +344,10 @@ def _learning(shape: DataShape) -> TrainConfig:
     passes = max(1, -(-100 // batches))
     return TrainConfig(
         update_interval=passes * batches,
-        # No early stop: the cosine schedule ends with small steps that must be taken.
+        # The cosine schedule ends with small steps that must be taken, unless no label
+        # changes any more.
         tolerance=0,
+        patience=3,
         optimizer=Optimizer("adam", 1e-3, schedule="cosine"),
     )
 

@@ -67,9 +67,9 @@ DESCRIPTIONS: dict[str, Description] = {
         "MNIST-70k: ACC 0.986, the mean of seeds 0-4 (0.986 to 0.986), in bfloat16",
     ),
     "auto": Description(
-        "best for images; for other data the labeling on which simple methods agree, "
-        "learned by a network (the default)",
-        "33 small tables: see docs/which-recipe.md",
+        "best for images; for other data labels on which simple methods agree, learned",
+        "33 small tables: mean ACC 0.898, where k-means has 0.774 (benchmarks.quality); "
+        "images: as best",
     ),
 }
 RECIPES = tuple(DESCRIPTIONS)

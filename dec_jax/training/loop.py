@@ -66,6 +66,8 @@ def stop_reason(state: TrainState, config: TrainConfig) -> str:
     # NaN gives every sample the same label, which would look like convergence.
     if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
         return "the centroids are no longer finite; lower the learning rate"
+    if bool(state.converged) and config.patience and int(state.settled) > 0:
+        return f"no label changed at {int(state.settled)} refreshes in a row"
     if bool(state.converged):
         return (
             f"{float(state.label_change):.4%} of labels changed between two refreshes, "

@@ -111,13 +111,18 @@ def keep_labels(
       config: the settings of the phase.
 
     Returns:
-      The state with `labels`, `label_change` and `converged`.
+      The state with `labels`, `label_change`, `settled` and `converged`.
     """
-    still = (state.step > 0) & (change < config.tolerance) & (reseeded == 0)
+    may_stop = (state.step > 0) & (reseeded == 0) & ~_is_frozen(state, config)
+    settled = jnp.where(may_stop & (change == 0), state.settled + 1, 0)
+    still = change < config.tolerance
+    if config.patience:
+        still |= settled >= config.patience
     return state._replace(
         labels=labels,
         label_change=change,
-        converged=still & ~_is_frozen(state, config),
+        settled=settled,
+        converged=may_stop & still,
     )
 
 

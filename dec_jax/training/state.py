@@ -39,6 +39,9 @@ class TrainConfig:
       batch_size: samples of a step, at least 1.
       tolerance: training stops once the fraction of labels that changed between two
         refreshes is below this; 0 never stops.
+      patience: training also stops after this number of refreshes in a row that changed
+        no label at all, at least 1; None never stops. It leaves a schedule of the learning
+        rate that ends with small steps its time, unlike a tolerance.
       optimizer: trains the network and the centroids; see `Optimizer`.
       augmentation: distortion of the samples of a step, drawn anew in each step. p and
         the labels always come from undistorted samples.
@@ -62,6 +65,7 @@ class TrainConfig:
     max_intervals: int = 143
     batch_size: int = 256
     tolerance: float = 1e-3
+    patience: int | None = None
     optimizer: Optimizer = Optimizer("sgd", 0.01)
     augmentation: Augmentation = Augmentation()
     frozen_target_intervals: int = 0
@@ -71,6 +75,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
             check_positive_int(name, getattr(self, name))
+        if self.patience is not None:
+            check_positive_int("patience", self.patience)
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must be in [0, 1), got {self.tolerance}.")
         frozen = self.frozen_target_intervals
@@ -104,6 +110,7 @@ class TrainState(NamedTuple):
         jax.Array
     )  # [k] kept by `keep_cluster_sizes`; 1 / k before the first refresh
     label_change: jax.Array  # [] fraction of labels changed at the last refresh
+    settled: jax.Array  # [] int32, refreshes in a row that changed no label
     converged: jax.Array  # [] bool, label_change was below the tolerance
     step: jax.Array  # [] int32, steps taken
     key: jax.Array  # [] random key; with the step it gives shuffles and distortions
@@ -207,6 +214,7 @@ def init_state(
         labels=jnp.array(labels, jnp.int32),
         shares=jnp.full(len(centroids), 1 / len(centroids), jnp.float32),
         label_change=jnp.ones((), jnp.float32),
+        settled=jnp.zeros((), jnp.int32),
         converged=jnp.zeros((), bool),
         step=jnp.zeros((), jnp.int32),
         key=jnp.copy(key),

@@ -63,7 +63,7 @@ def test_run_misses_umap_before_it_trains(labeled, tmp_path, monkeypatch, option
     out = tmp_path / "out"
     run = cluster(labeled, *options, "--out", out)
     assert run.status == 2
-    assert run.err.startswith("error: umap_mixture needs umap-learn: pip install ")
+    assert "(start umap) needs umap-learn: pip install " in run.err
     assert run.err.count("\n") == 1
     assert not out.exists()
 

@@ -36,7 +36,7 @@ def test_help_and_mistakes_load_no_jax(arguments):
         "import sys\n"
         "from dec_jax.cli.main import main\n"
         f"try: sys.exit(main({arguments}))\n"
-        "finally: print('loaded:', sorted({'jax', 'numpy'} & set(sys.modules)))"
+        "finally: print('loaded:', sorted({'jax', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
@@ -63,7 +63,9 @@ def test_main_rejects_an_unknown_option_and_verb():
 
 def test_recipes_lists_each_on_a_line():
     lines = program(main, "recipes").out.splitlines()
-    assert [line.split()[0] for line in lines] == list(RECIPES)
+    # The second line of each tells what to expect, under the first.
+    assert [line.split()[0] for line in lines[::2]] == list(RECIPES)
+    assert all(line.startswith("  ") for line in lines[1::2])
 
 
 def test_info_shows_versions_and_the_faster_precision():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dec_jax.cli.architectures import main
+from dec_jax.cli.main import main
 from dec_jax.networks.architecture import (
     Architecture,
     Conv2D,
@@ -90,7 +90,7 @@ def test_draw_without_a_name_begins_with_the_shapes():
 
 
 def test_experiment_lists_every_shipped_architecture(capsys):
-    assert main([]) == 0
+    assert main(["architectures"]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.split()[0] for row in rows] == list(shipped_architectures())
     assert (
@@ -106,7 +106,7 @@ def test_experiment_draws_those_that_are_named(capsys, tmp_path):
     ]
     path = tmp_path / "mine.json"
     path.write_text(json.dumps([{"name": name, "layers": layers} for name in "ab"]))
-    assert main(["dense", str(path)]) == 0
+    assert main(["architectures", "dense", str(path)]) == 0
     out = capsys.readouterr().out
     titles = [line.split(":")[0] for line in out.splitlines() if " -> " in line]
     assert titles == ["dense", "a", "b"]
@@ -118,7 +118,7 @@ def test_experiment_draws_those_that_are_named(capsys, tmp_path):
     [("dens", "Unknown architecture 'dens'"), ("no/such.json", "cannot be read")],
 )
 def test_experiment_answers_a_mistake_in_one_line(name, message, capsys):
-    assert main(["dense", name]) == 2
+    assert main(["architectures", "dense", name]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
@@ -127,6 +127,6 @@ def test_experiment_answers_a_mistake_in_one_line(name, message, capsys):
 
 def test_experiment_answers_an_unknown_option(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["--color"])
+        main(["architectures", "--color"])
     assert stopped.value.code == 2
     assert "unrecognized arguments: --color" in capsys.readouterr().err

@@ -85,7 +85,9 @@ def test_pretrained_takes_the_autoencoders_of_an_earlier_run(
 
 def test_pretrained_rejects_another_network(finished, labeled, tmp_path):
     file = finished.inner / "autoencoder.safetensors"
-    run = cluster(labeled, "--pretrained", file, "--out", tmp_path / "out")
+    run = cluster(
+        labeled, "--recipe", "dec", "--pretrained", file, "--out", tmp_path / "out"
+    )
     assert run.status == 2
     assert "its network is another one than that of recipe dec" in run.err
 

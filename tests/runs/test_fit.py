@@ -16,7 +16,7 @@ from dec_jax.runs.fit import choose_recipe, fit, place
 from dec_jax.runs.phases import Phases
 from dec_jax.training import many_seeds
 
-SETTINGS = {"epochs": 2, "max_intervals": 3, "precision": "float32"}
+SETTINGS = {"recipe": "dec", "epochs": 2, "max_intervals": 3, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def fitted(dataset, network):
 
 
 def test_fit_equals_the_stages_called_one_by_one(fitted, dataset, network):
-    shape = DataShape(90, 36, input_scale=dataset.input_scale, n_clusters=3)
-    recipe = choose_recipe(make_recipe("dec", shape, network), dataset, 3, **SETTINGS)
+    settings = {"dataset": dataset, "n_clusters": 3, "network": network, **SETTINGS}
+    recipe = choose_recipe(**settings)
     phases = Phases(dataset, jax.numpy.asarray(dataset.x), recipe, 3)
     start = phases.start(phases.pretrain())
     result = phases.cluster(start)
@@ -186,10 +186,11 @@ def test_events_come_in_the_order_of_the_phases(fitted):
     restarts = ["step"] * 4
     intervals = ["step train"] * len(fitted[0].history.loss)
     assert seen == [
-        *("k-means on the data", *restarts, "end", "stage k-means on the data"),
+        *("k-means on the data", "step", "end", "stage k-means on the data"),
         *("pretraining", "step pretrain0", "step pretrain0", "end", "pretrained"),
         *("k-means on z", *restarts, "end", "stage k-means on z"),
         *("clustering", *intervals, "end", "stage DEC"),
+        *("second opinion", "step", "end"),
     ]
 
 
@@ -245,7 +246,7 @@ MISTAKES = {
     "none": ({"n_clusters": 0}, "n_clusters"),
     "many": ({"n_clusters": 91}, "Cannot place 91 centroids on 90 samples"),
     "recipe": ({"recipe": "dec-kera"}, "did you mean 'dec-keras'"),
-    "epochs": ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    "epochs": ({"recipe": "dec", "epochs": 0}, "epochs must be at least 1, got 0"),
     "intervals": ({"max_intervals": 0}, "max_intervals must be at least 1, got 0"),
     "frozen": (
         {"recipe": "best", "max_intervals": 3},
@@ -288,7 +289,7 @@ def test_settings_of_ones_own_are_taken(dataset, network):
     recipe = make_recipe("dec", shape, network)
     recipe = replace(recipe, objective=IDEC(), n_init=5)
     events = Events()
-    result = fit(dataset, recipe=recipe, callbacks=events, **SETTINGS)
+    result = fit(dataset, callbacks=events, **{**SETTINGS, "recipe": recipe})
     assert result.stages[-1]["name"] == "IDEC"
     start = events.seen.index("k-means on z")
     assert events.seen[start : start + 3] == ["k-means on z", "step", "end"]

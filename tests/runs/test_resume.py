@@ -65,10 +65,10 @@ def test_run_stops_in_k_means_and_begins_again(
 ):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        interrupt_at(patched, "k-means on pixels", 10)
+        interrupt_at(patched, "k-means on pixels", 20)
         stopped = cluster("digits", "--out", out, *on_digits)
     assert stopped.status == 130
-    assert stopped.err.count("20/20") == 0
+    assert "pretraining" not in stopped.err
     with monkeypatch.context() as patched:
         interrupt_at(patched, "k-means on z", 10)
         stopped = cluster("--resume", out)
@@ -95,7 +95,7 @@ def test_resume_keeps_the_seed_that_was_finished(
 ):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        interrupt_at(patched, "k-means on the data", 10, nth=2)
+        interrupt_at(patched, "k-means on the data", 20, nth=2)
         stopped = cluster(*on_blobs, "--seeds", 2, "--seed", 3, "--out", out)
     assert stopped.status == 130
     first = (out / "seed-3/results.json").read_bytes()
@@ -132,7 +132,7 @@ def test_resume_rejects_other_data(small, tmp_path, monkeypatch, title):
     data, out = tmp_path / "blobs.npz", tmp_path / "out"
     np.savez(data, x=x, y=y)
     with monkeypatch.context() as patched:
-        interrupt_at(patched, title, 10 if title != "pretraining" else 1)
+        interrupt_at(patched, title, 20 if title != "pretraining" else 1)
         cluster(data, "--recipe", "dec", "--architecture", small, *SHORT, "--out", out)
     np.savez(data, x=1 - x, y=y)
     run = cluster("--resume", out)
@@ -145,7 +145,7 @@ def test_resume_rejects_other_data(small, tmp_path, monkeypatch, title):
 
 def test_resume_command_names_the_folder_of_data(on_digits, tmp_path, monkeypatch):
     out = tmp_path / "two words"
-    interrupt_at(monkeypatch, "k-means on pixels", 5)
+    interrupt_at(monkeypatch, "k-means on pixels", 20)
     stopped = cluster("digits", "--data-dir", tmp_path, "--out", out, *on_digits)
     command = f"  {PROGRAM} --resume '{out}' --data-dir {tmp_path}\n"
     assert stopped.err.endswith(command)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dec_jax.evaluation.stage_scores import stage_scores
 from dec_jax.runs import summary
 
 HEALTH = {"smallest": 5412, "largest": 8001, "evenness": 0.984, "max_q": 0.931}
@@ -33,6 +34,6 @@ def test_table_ends_with_the_stability_of_training(warnings, line):
 
 def test_stage_without_classes_has_sizes_evenness_and_silhouette():
     z = np.array([[0.0], [1.0], [10.0], [11.0]])
-    stage = summary.stage(None, np.array([0, 0, 1, 1]), z, 2)
+    stage = stage_scores(None, np.array([0, 0, 1, 1]), z, 2)
     assert stage.pop("silhouette") == pytest.approx(0.8997, abs=1e-4)
     assert stage == {"smallest": 2, "largest": 2, "evenness": 1.0}

@@ -33,7 +33,7 @@ def command(small_digits, tmp_path_factory):
     file = tmp_path_factory.mktemp("data") / "some.npz"
     np.savez(file, x=digits.x[:300].astype(np.float32) / 16, y=digits.labels[:300])
     return (
-        *(file, "--architecture", small_digits, *SHORT),
+        *(file, "--recipe", "dec", "--architecture", small_digits, *SHORT),
         *("--seeds", len(SEEDS), "--seed", SEEDS[0]),
     )
 

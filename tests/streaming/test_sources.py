@@ -254,8 +254,8 @@ def no_npy(folder):
         (
             truncated,
             ValueError,
-            r"x.npy is truncated: 300 samples of 12 values \(uint8\) take 3728 bytes, it "
-            "has 3727; copy or write it again",
+            r"x.npy is truncated: 300 samples of 12 values \(uint8\) take 3728 bytes, "
+            "got 3727; copy or write it again",
         ),
         (text_npy, TypeError, "x.npy must be numeric, got dtype <U1"),
         (flag_npy, TypeError, "x.npy must be numeric, got bool"),
