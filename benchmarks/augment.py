@@ -1,4 +1,4 @@
-"""How much of a training step does augmentation take? `python -m benchmarks.augment`.
+"""Measures the share of a training step that augmentation takes: `python -m benchmarks.augment`.
 
 Milliseconds of a step of the recipe `dec`, in pretraining and in clustering, with many
 steps in one program, on augmented images. The limit is the same step on images as they

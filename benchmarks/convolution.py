@@ -1,4 +1,4 @@
-"""Which operations suit convolutional autoencoders? `python -m benchmarks.convolution`.
+"""Compares operations for convolutional autoencoders: `python -m benchmarks.convolution`.
 
 Milliseconds of one gradient step, of several in a `lax.scan`, with the operations of
 `dec_jax.networks`. There are three peers: JAX's own convolution, transposed convolution and

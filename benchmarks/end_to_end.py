@@ -1,4 +1,4 @@
-"""How long does a whole run of DEC take, phase by phase? `python -m benchmarks.end_to_end`.
+"""Times a whole run of DEC, phase by phase: `python -m benchmarks.end_to_end`.
 
 Seconds of the recipe `dec` on MNIST, 784-500-500-2000-10 in batches of 256, without
 augmentation and with a fixed number of epochs, as no tolerance ends clustering early. The

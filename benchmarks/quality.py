@@ -117,7 +117,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 
 def verdicts(rows: list[dict[str, Any]]) -> str:
-    """How well the risk of a labeling tells those 5 points below the best one."""
+    """Measures how well the risk tells labelings 5 points below the best one."""
     risk, poor = [], []
     for row in rows:
         best = max(row["simple"].values())

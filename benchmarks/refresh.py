@@ -1,4 +1,4 @@
-"""How fast are q and p of all samples, and what memory do they take?
+"""Measures speed and memory of q and p of all samples.
 
     python -m benchmarks.refresh
 

@@ -1,4 +1,4 @@
-"""What do several seeds in one program gain? `python -m benchmarks.seeds`.
+"""Measures the gain of several seeds in one program: `python -m benchmarks.seeds`.
 
 Seconds in which N seeds of the recipe `dec` take an epoch of pretraining, and an interval of
 clustering (a refresh of p, then an epoch of steps), on random images. Ours is one program of

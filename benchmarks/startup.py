@@ -1,4 +1,4 @@
-"""How long does a fresh process take to start? `python -m benchmarks.startup`.
+"""Times the start of a fresh process: `python -m benchmarks.startup`.
 
 Seconds of the import of dec_jax, whose limit is the import of jax; of a first step of
 training; and of a whole short run on digits. Of the last two, ours finds its compiled programs

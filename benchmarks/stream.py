@@ -1,4 +1,4 @@
-"""What does it cost to train from a file? `python -m benchmarks.stream`.
+"""Measures the cost of training from a file: `python -m benchmarks.stream`.
 
 A file of 784-byte rows is made in a temporary folder and deleted at the end; the size that
 README.md shows is `--rows 1000000 10000000` (7.8 GB). A process of its own reads it for one

@@ -1,4 +1,4 @@
-"""How does training scale over devices? `python -m benchmarks.throughput`.
+"""Measures how training scales over devices: `python -m benchmarks.throughput`.
 
 Samples a second of pretraining and of clustering (DEC, with its refreshes of p):
 

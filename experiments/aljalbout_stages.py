@@ -53,7 +53,7 @@ MOST_COLUMNS = 1000  # of samples whose covariance matrix is small enough
 
 @dataclass(frozen=True)
 class Run:
-    """What all stages share.
+    """The settings that all stages share.
 
     Attributes:
       dataset: samples, and the classes that score them.

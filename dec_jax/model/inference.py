@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.data.dataset import Dataset, columns_to_json
 from dec_jax.model.arrays import check_arrays, flattened, nested
 from dec_jax.model.file import ModelError, read_file, write_file
+from dec_jax.model.units import check_units, in_units_of_training
 from dec_jax.networks import autoencoder
 from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.architecture_json import (
@@ -39,10 +39,6 @@ from dec_jax.objectives.vade import VaDE
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.cluster import assign
 from dec_jax.validation import check_samples
-
-# New data may exceed the range of the training data by this factor; beyond it, they are
-# taken to be in other units.
-CLEARLY_BEYOND = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,8 +313,9 @@ def samples_for(
 ) -> Num[Array | np.ndarray, "n d"]:
     """Checks that samples are as in training, and flattens them to rows."""
     shape: tuple[int, ...]
+    scale = model.architecture.input_scale
     if isinstance(x, Dataset):
-        shape, x = x.image_shape or (), in_units_of_training(model, x)
+        shape, x = x.image_shape or (), in_units_of_training(model.metadata, scale, x)
     else:
         shape = tuple(getattr(x, "shape", ()))[1:]
     trained_on = tuple(model.metadata.get("image_shape") or ())
@@ -334,61 +331,8 @@ def samples_for(
         raise ValueError(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
-    check_units(model, x)
+    check_units(model.metadata, scale, x)
     return x
-
-
-def in_units_of_training(model: Model, dataset: Dataset) -> np.ndarray:
-    """Rescales the numbers of a file by the training data's deviation, not its own."""
-    own = np.asarray(dataset.deviation)
-    deviation = np.asarray(model.metadata.get("deviation", 1.0))
-    if np.array_equal(own, deviation):
-        return dataset.x
-    factor = own / deviation
-    if model.metadata.get("input_dtype") == "uint8":
-        factor = (
-            factor * model.architecture.input_scale
-        )  # bytes that were saved as floats
-    return (dataset.x * factor).astype(np.float32)
-
-
-def check_units(model: Model, x: Num[Array | np.ndarray, "n d"]) -> None:
-    """Raises ValueError for bytes that are given as floats, and for floats as bytes.
-
-    The model stores the type and range of its training data. Values are refused only if
-    they are far outside that range, and so cannot be meant.
-    """
-    dtype = model.metadata.get("input_dtype")
-    scale = model.architecture.input_scale
-    low, high = float(x.min()), float(x.max())
-    is_float = jnp.issubdtype(x.dtype, jnp.floating)
-    found = f"got {x.dtype} from {low:g} to {high:g}"
-    if dtype == "uint8":
-        largest = CLEARLY_BEYOND * 255 * scale if is_float else 255
-        if high > largest or (low < 0 and not is_float):
-            raise ValueError(
-                "x must be as in training, bytes from 0 to 255 or floats from 0 to "
-                f"{255 * scale:g}, {found}."
-            )
-        return
-    scales = np.asarray(model.metadata.get("deviation", 1.0))
-    deviation = float(np.sqrt(np.mean(scales**2)))
-    # The training data were divided by `deviation`, so their mean square is about 1; that
-    # of data in the original units is about deviation^2. The nearer of the two decides.
-    if max(deviation, 1 / deviation) > 4 and (
-        (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
-    ):
-        raise ValueError(
-            f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "
-            "give the Dataset that load_dataset makes of a file."
-        )
-    least_trained, most_trained = model.metadata.get("input_range", (-math.inf, 0))
-    in_unit = least_trained >= 0 and most_trained <= 1
-    if x.dtype == np.uint8 and in_unit and high * scale > CLEARLY_BEYOND:
-        raise ValueError(
-            f"x must be as in training, {dtype} from {least_trained:g} to "
-            f"{most_trained:g}, {found}; use x / 255 if that is what training had."
-        )
 
 
 # The programs of training, so that numbers are equal bit for bit.

@@ -37,7 +37,7 @@ from dec_jax.validation import check_choice
 # With fewer images a network with new weights memorizes labels and does not generalize.
 FEWEST_TO_LEARN = 5_000
 
-__all__ = ["RECIPES", "DataShape", "Recipe", "default_recipe", "make_recipe"]
+__all__ = ["RECIPES", "DataShape", "Recipe", "make_recipe"]
 
 
 def dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
@@ -402,26 +402,3 @@ def make_recipe(
         )
     recipe = RECIPES[name](shape, architecture)
     return replace(recipe, expected=DESCRIPTIONS[name].expected)
-
-
-def default_recipe(shape: DataShape) -> str:
-    """Names the recipe for data of this shape: "best" for images, "auto" for other data.
-
-    "best" starts from spectral clusters of the graph of nearest neighbors. It has the
-    highest accuracy of all recipes on MNIST, USPS, Fashion-MNIST and COIL-20. On tables
-    with categories that graph is wrong by far: distances between one-hot columns take few
-    different values. "auto" asks many simple methods, and takes what they agree on.
-
-    Args:
-      shape: properties of the data.
-
-    Returns:
-      A name for `make_recipe`.
-
-    Example:
-      >>> default_recipe(DataShape(1797, 64, (8, 8, 1)))
-      'best'
-      >>> default_recipe(DataShape(1797, 64))
-      'auto'
-    """
-    return "auto" if shape.image_shape is None else "best"

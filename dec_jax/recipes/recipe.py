@@ -39,6 +39,29 @@ class DataShape:
     n_clusters: int = 10
 
 
+def default_recipe(shape: DataShape) -> str:
+    """Names the recipe for data of this shape: "best" for images, "auto" for other data.
+
+    "best" starts from spectral clusters of the graph of nearest neighbors. It has the
+    highest accuracy of all recipes on MNIST, USPS, Fashion-MNIST and COIL-20. On tables
+    with categories that graph is wrong by far: distances between one-hot columns take few
+    different values. "auto" asks many simple methods, and takes what they agree on.
+
+    Args:
+      shape: properties of the data.
+
+    Returns:
+      A name for `make_recipe`.
+
+    Example:
+      >>> default_recipe(DataShape(1797, 64, (8, 8, 1)))
+      'best'
+      >>> default_recipe(DataShape(1797, 64))
+      'auto'
+    """
+    return "auto" if shape.image_shape is None else "best"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All settings of a run.

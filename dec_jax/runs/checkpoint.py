@@ -35,7 +35,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint(NamedTuple):
-    """What `restore` gives back."""
+    """A restored checkpoint."""
 
     phase: str  # such as "train", or "pretrain0"
     step: int  # steps taken in that phase

@@ -36,7 +36,7 @@ def keep_programs() -> None:
 
 
 def user_cache() -> Path:
-    """Where this system keeps what can be made again."""
+    """Finds the folder of this system for files that can be made again."""
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given)
     if sys.platform == "win32" and (given := os.environ.get("LOCALAPPDATA")):

@@ -23,7 +23,7 @@ TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
 
 
 class Here(NamedTuple):
-    """What this process computes on, and where it writes."""
+    """The devices of this process, and its folder."""
 
     mesh: Mesh | None  # None is the default device alone
     scratch: Path | None  # thrown away at the end; None in the process that speaks

@@ -22,8 +22,8 @@ from dec_jax.objectives import DCN
 from dec_jax.parallel.hardware import faster_precision
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
 from dec_jax.recipes.adjust import adjust_recipe
-from dec_jax.recipes.dense import default_recipe, make_recipe
-from dec_jax.recipes.recipe import DataShape, Recipe
+from dec_jax.recipes.dense import make_recipe
+from dec_jax.recipes.recipe import DataShape, Recipe, default_recipe
 from dec_jax.runs.callbacks import Callbacks, Record
 from dec_jax.runs.phases import Phases, Start
 from dec_jax.training.layerwise import StageState, pretraining_stages

@@ -107,11 +107,13 @@ class Phases:
         """Clusters the samples as they are by k-means, for comparison only.
 
         Args:
-          restarts: of k-means; None takes as many as cost little, 3 to 20.
+          restarts: of k-means; None takes as many as cost little, 3 to 20, and leaves
+            small data to scikit-learn.
         """
-        restarts = restarts or max(3, min(20, BASELINE_VALUES // self.x.size))
         start, title = time.monotonic(), self.baseline_title
-        if self.x.size <= SMALL:
+        small_enough = restarts is None and self.x.size <= SMALL
+        restarts = restarts or max(3, min(20, BASELINE_VALUES // self.x.size))
+        if small_enough:
             # Compiling our own k-means takes longer than all restarts of this one.
             from sklearn.cluster import KMeans
 

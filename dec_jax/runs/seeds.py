@@ -13,8 +13,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset, load_default_dataset
 from dec_jax.model.file import ModelError
 from dec_jax.networks.architecture_json import architecture_to_json, load_architecture
-from dec_jax.recipes.dense import default_recipe
-from dec_jax.recipes.recipe import Recipe
+from dec_jax.recipes.recipe import Recipe, default_recipe
 from dec_jax.runs import (
     checkpoint,
     devices,

@@ -22,7 +22,7 @@ def test_the_experiment_is_the_command_with_its_data_as_an_option(
     x, y = blob_table()
     np.savez(tmp_path / "blobs.npz", x=x, y=y)
     network = write_network(tmp_path / "small.json", 36, 16, 3)
-    interrupt_at(monkeypatch, "k-means on the data", 5)
+    interrupt_at(monkeypatch, "k-means on the data", 20)
     out = tmp_path / "out"
     options = ("--architecture", network, "--recipe", "dec", "--out", out)
     run = program(mnist_dec.main, "--dataset", tmp_path / "blobs.npz", *options)

@@ -10,8 +10,8 @@ from dec_jax.networks.autoencoder import encode, init_params
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.objectives.reconstruction import MeanReconstruction
 from dec_jax.objectives.vade import VaDE
-from dec_jax.recipes.dense import RECIPES, DataShape, default_recipe, make_recipe
-from dec_jax.recipes.recipe import clustering_start
+from dec_jax.recipes.dense import RECIPES, DataShape, make_recipe
+from dec_jax.recipes.recipe import clustering_start, default_recipe
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.layerwise import LayerwiseConfig
 from dec_jax.training.optimizer import Optimizer
