@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from dec_jax import dense_architecture, fit
+from dec_jax.data.arrays import dataset_from_array
+
+RNG = np.random.default_rng(0)
+NORMAL = RNG.normal(size=(200, 3))
+
+
+def test_columns_of_one_unit_share_a_scale():
+    x = NORMAL * [1.0, 2.0, 5.0]
+    dataset = dataset_from_array(x)
+    assert dataset.deviation == pytest.approx(x.var(axis=0).mean() ** 0.5)
+
+
+def test_columns_of_different_units_have_a_scale_each():
+    x = NORMAL * [1.0, 300.0, 0.02]
+    dataset = dataset_from_array(x)
+    np.testing.assert_allclose(dataset.deviation, x.std(axis=0))
+    np.testing.assert_allclose(dataset.x.std(axis=0), 1, rtol=1e-5)
+
+
+def test_a_constant_column_keeps_its_values():
+    x = np.column_stack([NORMAL[:, 0], 300 * NORMAL[:, 1], np.full(200, 7.0)])
+    dataset = dataset_from_array(x)
+    assert dataset.deviation[2] == 1
+    np.testing.assert_array_equal(dataset.x[:, 2], 7)
+
+
+def test_embeddings_keep_the_ratios_of_their_distances():
+    x = RNG.normal(size=(50, 65)) * np.linspace(0.01, 10, 65)
+    assert isinstance(dataset_from_array(x).deviation, float)
+
+
+def test_a_few_rows_far_away_do_not_set_the_scale():
+    x = np.concatenate([NORMAL, 1e6 * np.ones((2, 3))])
+    low, high = np.percentile(x, [25, 75], axis=0)
+    expected = np.sqrt((((high - low) / 1.349) ** 2).mean())
+    assert dataset_from_array(x).deviation == pytest.approx(expected)
+
+
+def test_standardize_false_leaves_the_numbers():
+    x = NORMAL * [1.0, 300.0, 0.02]
+    dataset = dataset_from_array(x, standardize=False)
+    assert dataset.deviation == 1
+    np.testing.assert_array_equal(dataset.x, x)
+
+
+def test_predict_takes_columns_in_the_units_of_fit():
+    classes = np.arange(200) % 2
+    x = (NORMAL + 8 * classes[:, None]) * [1.0, 300.0, 0.02]
+    network = dense_architecture(3, hidden=(8,), embedding_dim=2)
+    settings = {"recipe": "dec", "epochs": 2, "max_intervals": 2, "baseline": False}
+    result = fit(x, 2, network=network, **settings)
+    assert len(result.model.metadata["deviation"]) == 3
+    np.testing.assert_array_equal(result.predict(x), result.labels)
+    np.testing.assert_array_equal(result.predict(x[:9]), result.labels[:9])
