@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 
-from dec_jax.runs.compile_cache import keep_programs
+from dec_jax.runs.compile_cache import keep_programs, user_cache
 
 ROOT = Path(__file__).parents[1]
 FULL = os.environ.get("DEC_JAX_FULL_TESTS", "") not in ("", "0")
@@ -21,11 +21,14 @@ FULL = os.environ.get("DEC_JAX_FULL_TESTS", "") not in ("", "0")
 MANY_MAPS = 20_000
 
 # The environment, not jax's settings, so that programs that a test starts share it. Compiled
-# programs lie in the checkout and never in the user's home; two workers share them.
+# programs lie in the user's cache: all workers and checkouts of a machine share them.
 if not FULL:
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    # Each worker has a core: threads of its own would wait for those of the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 with pytest.MonkeyPatch.context() as monkeypatch:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(ROOT / ".pytest_cache" / "programs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache() / "dec_jax-tests"))
     keep_programs()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
@@ -75,6 +78,22 @@ def few_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_opinion():
+    """Runs ask for no second opinion, which takes most of the time of a tiny one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dec_jax.runs.phases.FEWEST_FOR_OPINION", 10**9)
+        yield
+
+
+@pytest.fixture(scope="module")
+def with_opinion(no_opinion):
+    """Runs ask for a second opinion, as they do for users."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dec_jax.runs.phases.FEWEST_FOR_OPINION", 30)
+        yield
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ SHORTER = {
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch, blobs):
+def files(tmp_path, monkeypatch, blobs, with_opinion):
     """A folder with the files that the README's blocks name."""
     np.save(tmp_path / "embeddings.npy", blobs[0])
     np.save(tmp_path / "more.npy", blobs[0][:9])

@@ -7,6 +7,7 @@ from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.evaluation.metrics import clustering_accuracy
 
 
+@pytest.mark.slow  # importing umap compiles for ten seconds
 def test_finds_blobs_and_repeats_itself(blobs):
     x, labels = blobs
     found = umap_mixture(x, 4, seed=3)

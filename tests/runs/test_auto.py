@@ -12,7 +12,7 @@ CLASSES = np.repeat([0, 1], 150)
 
 
 @pytest.fixture(scope="module")
-def rings():
+def rings(with_opinion):
     """The default on data that k-means and mixtures get wrong."""
     return fit(RINGS, 2)
 
@@ -38,7 +38,7 @@ def test_the_second_opinion_names_a_method_and_the_labelings(rings):
     np.testing.assert_array_equal(rings.alternatives.rows, np.arange(300))
 
 
-def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures):
+def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures, with_opinion):
     x, _ = blob_table()
     np.save(tmp_path / "blobs.npy", x)
     out = tmp_path / "out"
@@ -67,6 +67,6 @@ def test_epochs_are_refused_where_nothing_is_pretrained():
         fit(RINGS, 2, epochs=3)
 
 
-def test_few_samples_have_no_second_opinion():
+def test_few_samples_have_no_second_opinion(with_opinion):
     result = fit(RINGS[::15], 2, max_intervals=2)
     assert result.opinion is None and result.labels.shape == (20,)

@@ -190,7 +190,6 @@ def test_events_come_in_the_order_of_the_phases(fitted):
         *("pretraining", "step pretrain0", "step pretrain0", "end", "pretrained"),
         *("k-means on z", *restarts, "end", "stage k-means on z"),
         *("clustering", *intervals, "end", "stage DEC"),
-        *("second opinion", "step", "end"),
     ]
 
 

@@ -22,7 +22,6 @@ from dec_jax.training.optimizer import Optimizer
 PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
 TABLES = {"config.json", "results.json", "history.csv", "labels.csv", "report.txt"}
-TABLES |= {"alternatives.csv"}
 SCORED = {"report.txt", "confusion.png"}  # where there are classes
 MODELS = {"autoencoder.safetensors", "model.safetensors"}
 
@@ -54,7 +53,7 @@ def test_results_say_what_was_measured_and_where(finished):
     assert results["commit"] == provenance.commit()
     assert {"python", "jax", "numpy"} <= set(results["versions"])
     phases = ["k-means on the data", "pretraining", "k-means on z", "clustering"]
-    assert list(results["seconds"]) == [*phases, "second opinion", "total"]
+    assert list(results["seconds"]) == [*phases, "total"]
     assert results["n_iter"] >= 1
     assert results["stop_reason"]
     assert sum(results["cluster_sizes"]) == 90

@@ -78,6 +78,7 @@ def test_seeds_at_once_end_as_they_do_one_after_the_other(apart, at_once):
             assert {**new, "seconds": 0} == {**old, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_learners_at_once_end_as_they_do_one_after_the_other(
     no_figures, tmp_path, monkeypatch
 ):
