@@ -37,6 +37,9 @@ FOUR = {
     "Ward": "ward linkage",
     "cut": "normalized cut, 10 neighbors",
 }
+TABLES = "quality-cpu"  # the saved results of the tables, which the page shows
+PAGE = Path(__file__).parents[1] / "docs" / "which-recipe.md"
+BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
 WITHIN = 0.02  # of the best simple method
 WORSE = 0.05  # than k-means
 
@@ -89,6 +92,22 @@ def line(row: dict[str, Any]) -> str:
     numbers = "".join(f"{cell:8.1f}" for cell in cells)
     name = f"{row['dataset']:<18}{row['recipe']:<6}"
     return f"{name}{numbers}{row['seconds']:8.1f}  {row['verdict']:<15} {row['start']}"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table for a page: ACC in %, and what the verdict was."""
+    heads = ["data", "samples", *FOUR, "best of all", "`auto`", "verdict", "seconds"]
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
+    for row in rows:
+        simple = row["simple"]
+        cells = [simple.get(name, np.nan) for name in FOUR.values()]
+        cells += [max(simple.values(), default=np.nan), row["acc"]]
+        numbers = " | ".join(f"{100 * cell:.1f}" for cell in cells)
+        told = f"{row['verdict']} | {row['seconds']:.0f}"
+        lines.append(
+            f"| {row['dataset']} | {row['n_samples']:,} | {numbers} | {told} |"
+        )
+    return "\n".join(lines)
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -170,6 +189,12 @@ def run(options: argparse.Namespace) -> None:
             "commit": provenance.commit(),
         }
         write_json(RESULTS / f"{options.save}.json", {**facts, "rows": rows})
+        if options.save == TABLES and not options.datasets:
+            text = f"On {facts['device']}, seed {options.seed}:\n\n{markdown(rows)}"
+            page = PAGE.read_text()
+            head, tail = page.split(BEGIN)[0], page.split(END)[1]
+            told = f"{text}\n\n{summary(rows)}".replace("; verdict", "\n\nverdict")
+            PAGE.write_text(f"{head}{BEGIN}\n{told}\n{END}{tail}")
 
 
 def main(arguments: list[str]) -> int:

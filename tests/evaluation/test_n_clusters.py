@@ -25,7 +25,7 @@ def peak(k, height=1.0):
     return np.where(np.arange(2, 7) == k, height, 0.1)
 
 
-@pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("k", [pytest.param(3, marks=pytest.mark.slow), 5])
 def test_finds_the_number_of_blobs(k):
     sweep = sweep_n_clusters(KEY, blobs_of(k), range(k - 1, k + 3))
     found = recommend(sweep)
@@ -36,6 +36,7 @@ def test_finds_the_number_of_blobs(k):
     assert sweep.silhouette.argmax() == at
 
 
+@pytest.mark.slow
 def test_one_blob_decides_nothing():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 5)).astype(np.float32)

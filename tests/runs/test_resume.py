@@ -151,6 +151,7 @@ def test_resume_command_names_the_folder_of_data(on_digits, tmp_path, monkeypatc
     assert stopped.err.endswith(command)
 
 
+@pytest.mark.slow
 def test_layerwise_pretraining_runs_and_resumes_exactly(
     labeled, no_figures, tmp_path, monkeypatch
 ):
