@@ -20,7 +20,7 @@ UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.
 
 MOST_UNITS = 64  # columns up to which a table may have columns of different units
 SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
-# Times the robust scale beyond which a deviation is that of a few rows far away.
+# Times the trimmed deviation beyond which a deviation is that of a few rows far away.
 FEW_ROWS = 5.0
 
 
@@ -198,12 +198,13 @@ def column_scales(x: np.ndarray, deviations: np.ndarray) -> np.ndarray:
       deviations: [d] of the columns.
 
     Returns:
-      [d] the deviation, or the interquartile range as a multiple of that of the normal
-      distribution, where that is far smaller and not 0.
+      [d] the deviation; where that of the column without its most extreme hundredth is
+      far smaller and not 0, that one. A long tail, whose rows are many, changes nothing.
     """
-    low, high = np.percentile(x, [25, 75], axis=0)
-    robust = (high - low) / 1.349
-    return np.where((robust > 0) & (deviations > FEW_ROWS * robust), robust, deviations)
+    low, high = np.percentile(x, [0.5, 99.5], axis=0)
+    trimmed = np.clip(x, low, high).std(axis=0)
+    few = (trimmed > 0) & (deviations > FEW_ROWS * trimmed)
+    return np.where(few, trimmed, deviations)
 
 
 def read_npy(path: Path) -> np.ndarray:
