@@ -87,8 +87,6 @@ def judge(
     agreement = (pairs.sum(axis=1) - 1) / (m - 1)
     leaving = np.array([conductance(graph, labels) for labels in all_labels])
     scores = judge_score(agreement, leaving)
-    if FIRST in names:
-        scores[names.index(FIRST)] += HEAD_START
     order = np.argsort(-scores, kind="stable")
     return Judgment(
         tuple(names[i] for i in order),

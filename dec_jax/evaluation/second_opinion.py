@@ -15,7 +15,7 @@ from dec_jax.evaluation.metrics import adjusted_rand_index
 
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # Of 594 labelings of 33 small tables, this names 72 % of those that are more than 5
-# points of ACC below the best one, and 9 % of the others (`python -m benchmarks.quality`).
+# points of ACC below the best one, and 10 % of the others (`python -m benchmarks.quality`).
 RISKY = 0.35
 GAP_WEIGHT = 0.7
 # Below this agreement of the simple methods, their best labeling is one of several.
