@@ -80,7 +80,7 @@ def candidate_labels(
             try:
                 found[name] = np.asarray(method()).astype(np.int32)
             # scikit-learn's solvers fail on some degenerate samples.
-            except (ValueError, np.linalg.LinAlgError, ArithmeticError):
+            except (ValueError, TypeError, RuntimeError, ArithmeticError):
                 continue
     return found
 

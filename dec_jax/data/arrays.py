@@ -22,6 +22,7 @@ MOST_UNITS = 64  # columns up to which a table may have columns of different uni
 SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
 # Times the trimmed deviation beyond which a deviation is that of a few rows far away.
 FEW_ROWS = 5.0
+FAR = 100.0  # trimmed deviations
 
 
 def dataset_from_array(
@@ -205,6 +206,28 @@ def column_scales(x: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     trimmed = np.clip(x, low, high).std(axis=0)
     few = (trimmed > 0) & (deviations > FEW_ROWS * trimmed)
     return np.where(few, trimmed, deviations)
+
+
+def far_rows(x: np.ndarray) -> int:
+    """Counts the rows of a table that lie far away from all others.
+
+    Args:
+      x: [n, d] numbers.
+
+    Returns:
+      The number of rows with a value more than `FAR` trimmed deviations from the median
+      of its column, where they are fewer than a hundredth of all; else 0.
+
+    Example:
+      >>> x = np.linspace(0, 1, 500)[:, None]
+      >>> far_rows(np.concatenate([x, [[1e6]]]))
+      1
+    """
+    low, middle, high = np.percentile(x, [0.5, 50, 99.5], axis=0)
+    trimmed = np.clip(x, low, high).std(axis=0)
+    distance = np.abs(x - middle[None])
+    far = ((distance > FAR * trimmed) & (trimmed > 0)).any(axis=1).sum()
+    return int(far) if far < len(x) / 100 else 0
 
 
 def read_npy(path: Path) -> np.ndarray:

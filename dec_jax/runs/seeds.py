@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dec_jax.clustering.umap_mixture import check_umap
+from dec_jax.data.arrays import far_rows
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset, load_default_dataset
 from dec_jax.model.file import ModelError
@@ -116,6 +117,12 @@ def _run(
         folder.write_json(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
+    far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
+    if far:
+        print(
+            f"warning: {far} row{'s' * (far > 1)} lie{'s' * (far == 1)} far away from all "
+            "others and may decide the clusters; remove them if they are mistakes"
+        )
     if isinstance(dataset.deviation, tuple):
         print("each column is divided by its own deviation (see --no-standardize)")
     elif dataset.deviation != 1:

@@ -48,7 +48,7 @@ def test_neighbor_graph_weights_as_defined():
     np.testing.assert_allclose(graph, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("n", [4, 12])
+@pytest.mark.parametrize("n", [3, 4, 12])
 def test_few_samples_are_labeled(n):
     for labels in candidate_labels(BLOBS[:n], 3).values():
         assert labels.shape == (n,) and labels.max() <= 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dec_jax import dense_architecture, fit
-from dec_jax.data.arrays import dataset_from_array
+from dec_jax.data.arrays import dataset_from_array, far_rows
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=(200, 3))
@@ -61,3 +61,8 @@ def test_predict_takes_columns_in_the_units_of_fit():
     assert len(result.model.metadata["deviation"]) == 3
     np.testing.assert_array_equal(result.predict(x), result.labels)
     np.testing.assert_array_equal(result.predict(x[:9]), result.labels[:9])
+
+
+def test_far_rows_are_counted_and_long_tails_are_not():
+    assert far_rows(np.concatenate([NORMAL, NORMAL, [[0, 1e4, 0]]])) == 1
+    assert far_rows(NORMAL) == far_rows(np.exp(3 * NORMAL)) == 0
