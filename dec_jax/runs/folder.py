@@ -216,13 +216,15 @@ def figures_of(
     )
     after = result.labels if dataset.labels is None else dataset.labels
     kind = "class" if known else "cluster"
+    pretrained = result.recipe.pretrain is not None
+    first = "After pretraining" if pretrained else "The samples themselves"
     figures: dict[str, Callable[[], Any]] = {
         "latent.png": lambda: plots.latent_before_after(
             np.asarray(result.start.z),
             before,
             result.z,
             after,
-            titles=(f"After pretraining, by {kind}", f"After clustering, by {kind}"),
+            titles=(f"{first}, by {kind}", f"After clustering, by {kind}"),
         ),
         "curves.png": lambda: plots.training_curves(
             record.network_losses,
