@@ -80,7 +80,7 @@ def second_opinion(
     graph = neighbor_graph(space, NEIGHBORS)
     with_each = [adjusted_rand_index(labels, other) for other in judgment.labels]
     leaving = conductance(graph, labels)
-    # The methods whose labels are the run's own would vouch for themselves.
+    # The run's labels get the score that the judge would have given them.
     score = judge_score(float(np.mean(with_each)), leaving)
     gap = max(0.0, float(judgment.scores[0]) - score)
     top, support = float(with_each[0]), float(judgment.agreement[0])

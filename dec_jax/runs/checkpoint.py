@@ -1,4 +1,4 @@
-"""Resumable training state: Orbax for the arrays, a manifest of our own beside them.
+"""Resumable training state: Orbax for the arrays, a manifest of our own next to them.
 
 Each checkpoint is a folder `<phase>-<step>` with the arrays as Orbax writes them and a
 `manifest.json`, written last, that holds the settings of the run, its progress and the

@@ -33,7 +33,7 @@ class Here(NamedTuple):
 def joined(options: Mapping[str, Any]) -> Iterator[Here]:
     """The devices of a run, and its processes.
 
-    With several processes only the first one speaks. One that fails says why and
+    With several processes only process 0 prints. One that fails reports why and
     leaves at once, which ends the others: waiting for them would last for ever.
 
     Raises:

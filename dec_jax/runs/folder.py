@@ -36,7 +36,7 @@ def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
     Args:
       out: the folder that is wanted.
       explicit: the user named it, so that no other may stand in for it.
-      resumable: a run that stands in it can be gone on with.
+      resumable: the folder may hold a run that can be resumed.
 
     Raises:
       UsageError: it cannot be written to, or is not empty.
@@ -47,7 +47,7 @@ def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
             folder.iterdir() if folder.is_dir() else [folder]
         ):
             if explicit:
-                other = f", or go on with the run in it by --resume {out}"
+                other = f", or resume the run in it by --resume {out}"
                 raise UsageError(
                     f"--out {out} is not an empty folder; take another"
                     f"{other if resumable else ''}."
