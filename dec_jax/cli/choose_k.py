@@ -101,10 +101,9 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
     """Embeds all samples by the autoencoder of an earlier run or one pretrained here."""
     from dec_jax import model
     from dec_jax.model.file import ModelError
-    from dec_jax.runs.fit import choose_recipe
+    from dec_jax.runs.k_search import pretrained_embedding, pretraining_of
     from dec_jax.runs.progress import bar_of
     from dec_jax.runs.seeds import autoencoder_file
-    from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 
     path = autoencoder_file(settings["pretrained"], settings["seed"])
     if path is not None:
@@ -112,25 +111,16 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
             return model.transform(model.load(path), dataset)
         except (ModelError, ValueError) as error:
             raise UsageError(f"--pretrained {path}: {error}") from error
-    recipe = choose_recipe(
-        "dec",
-        dataset,
-        dataset.n_classes or 10,
-        epochs=settings["epochs"],
-        precision=settings["precision"],
+    network, config = pretraining_of(
+        dataset, epochs=settings["epochs"], precision=settings["precision"]
     )
-    network, config = recipe.architecture, recipe.pretrain
-    assert isinstance(config, PretrainConfig)
     with bar_of("pretraining", config.epochs, 0, "epoch") as bar:
 
         def on_epoch(_: Any, row: Any) -> None:
             bar.set_postfix_str(f"loss {row.loss:.5f}", refresh=False)
             bar.update()
 
-        params, _ = pretrain_end_to_end(
-            key, dataset.x, architecture=network, config=config, on_epoch=on_epoch
-        )
-    return model.transform(model.Model(params, network), dataset)
+        return pretrained_embedding(key, dataset, network, config, on_epoch)
 
 
 def table(sweep: "Sweep") -> str:

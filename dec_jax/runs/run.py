@@ -224,6 +224,11 @@ class SeedRun:
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
+    def dataset_path(self) -> str | None:
+        """The place of the data whose rows have names, for `dec-jax sort`."""
+        path = Path(self.config["command"]["dataset"]).expanduser()
+        return str(path.absolute()) if self.dataset.names else None
+
     def results(self, result: FitResult) -> dict[str, Any]:
         """The content of results.json but for the figures."""
         losses, seconds = result.pretraining_loss, self.record.seconds
@@ -233,6 +238,7 @@ class SeedRun:
             "recipe": command["recipe"],
             **{name: command.get(name) for name in summary.CHANGES},
             **experiment.facts(self.dataset),
+            "dataset_path": self.dataset_path(),
             "note": self.config["note"],
             "n_clusters": self.n_clusters,
             "seed": self.seed,
