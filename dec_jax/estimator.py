@@ -205,8 +205,13 @@ class DeepEmbeddedClustering(
                 raise ValueError(
                     f"n_clusters must be an integer of at least 1 or 'auto', got {k!r}."
                 )
-            changes = {"epochs": self.epochs, "precision": self.precision}
-            found = find_n_clusters(dataset, seed=seed, **changes)
+            found = find_n_clusters(
+                dataset,
+                seed=seed,
+                network=self.network,
+                epochs=self.epochs,
+                precision=self.precision,
+            )
             k = found.n_clusters
         check_n_clusters(k, len(dataset.x))
         return int(k), found

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from dec_jax.evaluation.judge import method_space
 
 MOST_ROWS = 10_000  # whose distances are compared; the time grows with their square
+MOST_VALUES = 50_000_000  # of these rows together; wide rows are fewer
 NEIGHBOR = 5  # the neighbor whose distance tells how far a row is from all others
 # Share of the median distance to the nearest neighbor below which rows are nearly equal.
 NEARLY = 0.05
@@ -67,8 +68,9 @@ def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
     n = len(x)
     first = first_equal(x)
     kept = np.unique(first)
-    if len(kept) > MOST_ROWS:
-        drawn = np.random.default_rng(0).permutation(len(kept))[:MOST_ROWS]
+    most = min(MOST_ROWS, max(100, MOST_VALUES // z.shape[1]))
+    if len(kept) > most:
+        drawn = np.random.default_rng(0).permutation(len(kept))[:most]
         kept = kept[np.sort(drawn)]
     pairs = [np.stack([np.arange(n), first], axis=1)]
     outliers, distances, bound = np.zeros(0, int), np.zeros(0), np.inf

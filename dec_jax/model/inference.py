@@ -338,7 +338,7 @@ def samples_for(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
     check_units(model.metadata, scale, x, known=known)
-    _warn(outside_training(model.metadata, x))
+    _warn(outside_training(model.metadata, x, scale))
     return x
 
 

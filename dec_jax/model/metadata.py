@@ -139,7 +139,9 @@ def are_columns(value: Any) -> bool:
 
 
 def outside_training(
-    metadata: Mapping[str, Any], x: Num[Array | np.ndarray, "n d"]
+    metadata: Mapping[str, Any],
+    x: Num[Array | np.ndarray, "n d"],
+    input_scale: float = 1.0,
 ) -> str | None:
     """Describes values that lie far outside the range of training.
 
@@ -148,6 +150,7 @@ def outside_training(
     Args:
       metadata: of the model.
       x: new samples in the units of training.
+      input_scale: factor of the network, by which integers are multiplied.
 
     Returns:
       One line, with the first such value in the units of the user, or None.
@@ -158,7 +161,7 @@ def outside_training(
     low, high = np.asarray(ranges, np.float64).T
     # A column that was constant in training has no width of its own.
     width = np.where(high > low, high - low, max((high - low).max(), 1.0))
-    x = np.asarray(x)
+    x = np.asarray(x) * (input_scale if x.dtype.kind in "iu" else 1.0)
     far = (x < (low - width / 2)[None]) | (x > (high + width / 2)[None])
     if not far.any():
         return None

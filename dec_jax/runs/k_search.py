@@ -20,7 +20,7 @@ def pretraining_of(dataset: Dataset, **changes: Any) -> tuple[Any, PretrainConfi
 
     Args:
       dataset: the samples.
-      **changes: "epochs" and "precision", as `choose_recipe` takes them.
+      **changes: "network", "epochs" and "precision", as `choose_recipe` takes them.
 
     Returns:
       Those of the recipe `dec`.
@@ -65,7 +65,7 @@ def find_n_clusters(
       dataset: the samples, at least 4.
       most: the largest number that is tried; fewer for few samples.
       seed: of the pretraining and of the sweep.
-      **changes: "epochs" and "precision" of the pretraining.
+      **changes: "network", "epochs" and "precision" of the pretraining.
 
     Returns:
       The number, whether the data decide it, and the reasons.

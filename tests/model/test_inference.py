@@ -550,6 +550,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "n_samples": 2,
         "input_dtype": "uint8",
         "input_range": [0.0, 49.0],
+        "column_ranges": None,
         "image_shape": [5, 5, 1],
         "columns": None,
         "deviation": 1.0,
@@ -647,6 +648,7 @@ def test_new_data_rejects_bytes_where_training_had_floats_up_to_1():
         model.predict(a_model, np.array([[3, 200]], np.uint8))
 
 
+@pytest.mark.filterwarnings("ignore::dec_jax.model.UnlikeTraining")
 @pytest.mark.parametrize(
     ("metadata", "x"),
     [
