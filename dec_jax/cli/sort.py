@@ -109,6 +109,11 @@ def read_labels(path: Path) -> tuple[list[str], list[int], list[str] | None]:
         raise UsageError(
             f"{path} names no files: only runs on a folder of images can be sorted."
         )
+    if "data" in rows[0]:
+        raise UsageError(
+            f"{path} holds the files of several folders; let dec-jax predict write a table "
+            "for each folder, and sort these."
+        )
     try:
         names = [str(PurePosixPath(row["file"])) for row in rows]
         clusters = [int(row["cluster"]) for row in rows]

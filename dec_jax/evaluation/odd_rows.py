@@ -18,6 +18,8 @@ NEARLY = 0.05
 FEWEST_COLUMNS = 4
 # Quartile ranges above the upper quartile beyond which a distance is an outlier's.
 FAR = 3.0
+# It is also this many times the upper quartile: the rows of a lattice have no spread.
+FARTHER = 1.5
 
 
 class OddRows(NamedTuple):
@@ -49,7 +51,7 @@ def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
     `method_space`, among all rows or 10,000 drawn at random: rows nearer than a twentieth
     of the median distance to the nearest other row are nearly equal (in 4 columns and
     more), and rows whose distance to the fifth neighbor lies more than three quartile
-    ranges above the upper quartile are outliers.
+    ranges above the upper quartile, and is 1.5 times as large, are outliers.
 
     Args:
       x: samples.
@@ -60,10 +62,11 @@ def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
       The rows, by number.
 
     Example:
-      >>> x = np.concatenate([np.linspace(0, 1, 20), [0.0, 9.0]])[:, None]
+      >>> x = np.random.default_rng(0).uniform(size=(50, 2))
+      >>> x = np.concatenate([x, x[:1], [[9, 9]]])
       >>> found = odd_rows(x, x)
       >>> found.copies.tolist(), found.outliers.tolist()
-      ([0, 20], [21])
+      ([0, 50], [51])
     """
     n = len(x)
     first = first_equal(x)
@@ -121,4 +124,4 @@ def nearest_of(space: Float[np.ndarray, "m e"]) -> tuple[np.ndarray, np.ndarray]
 def outlier_bound(distances: Float[np.ndarray, " m"]) -> float:
     """Computes the distance that lies far above the upper quartile of all."""
     low, high = np.percentile(distances, [25, 75])
-    return float(high + FAR * (high - low))
+    return float(max(high + FAR * (high - low), FARTHER * high))

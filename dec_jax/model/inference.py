@@ -320,6 +320,9 @@ def samples_for(
     shape: tuple[int, ...]
     scale = model.architecture.input_scale
     known = isinstance(x, Dataset)
+    hint = ""
+    if model.metadata.get("columns") and getattr(x, "columns", None) is None:
+        hint = "; give the table itself if these are its numbers as they are"
     if isinstance(x, Dataset):
         shape, x = x.image_shape or (), in_units_of_training(model.metadata, scale, x)
     else:
@@ -338,14 +341,14 @@ def samples_for(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
     check_units(model.metadata, scale, x, known=known)
-    _warn(outside_training(model.metadata, x, scale))
+    if (text := outside_training(model.metadata, x, scale)) is not None:
+        _warn(text + hint)
     return x
 
 
-def _warn(text: str | None) -> None:
+def _warn(text: str) -> None:
     """Warns the caller of this module."""
-    if text is not None:
-        warnings.warn(text, UnlikeTraining, stacklevel=4)
+    warnings.warn(text, UnlikeTraining, stacklevel=4)
 
 
 # The programs of training, so that numbers are equal bit for bit.
@@ -367,7 +370,8 @@ def _assign_to_centroids(
     q, labels = _assign(
         model.params, x, architecture=model.architecture, objective=objective
     )
-    _warn(unsure(model.metadata, np.asarray(q)))
+    if (text := unsure(model.metadata, np.asarray(q))) is not None:
+        _warn(text)
     return q, labels
 
 

@@ -17,7 +17,7 @@ DUPLICATES, OUTLIERS = "duplicates.csv", "outliers.csv"
 
 
 def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
-    """Writes the odd rows of a run, and prints a line; a failure costs one line.
+    """Writes the odd rows of a run, and prints a line on them; a failure costs one.
 
     Args:
       folder: of the run.
@@ -27,7 +27,8 @@ def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
     """
     space = dataset.x if dataset.image_shape is None else np.asarray(result.start.z)
     try:
-        print(write_odd_rows(folder, odd_rows(dataset.x, space), dataset.names))
+        line = write_odd_rows(folder, odd_rows(dataset.x, space), dataset.names)
+        print(line, end="\n" if line else "")
     # The run is done and saved: whatever this raises must not take it back.
     except Exception as error:
         line = f"warning: {DUPLICATES} was not written: {one_line(error)}"
@@ -35,20 +36,25 @@ def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
 
 
 def write_odd_rows(folder: Path, odd: OddRows, names: Sequence[str] | None) -> str:
-    """Writes duplicates.csv and outliers.csv, and returns a line on both.
+    """Writes duplicates.csv and outliers.csv; returns a line if any row is in them.
 
     Args:
       folder: of the run.
       odd: the rows.
       names: of all rows, or None.
     """
-    copies = {"group": odd.groups.tolist(), **_named(odd.copies, names)}
+    copies: dict[str, Sequence[Any]] = {
+        "group": odd.groups.tolist(),
+        **_named(odd.copies, names),
+    }
     copies["equal"] = ["yes" if equal else "nearly" for equal in odd.equal]
     far = _named(odd.outliers, names)
     far["distance"] = [f"{distance:.6g}" for distance in odd.distances]
     _write(folder / DUPLICATES, copies)
     _write(folder / OUTLIERS, far)
     n_groups = len(set(copies["group"]))
+    if not len(odd.copies) and not len(odd.outliers):
+        return ""
     return (
         f"{len(odd.copies):,} samples have copies, equal or nearly so, in {n_groups:,} "
         f"group{'s' * (n_groups != 1)} ({DUPLICATES}); {len(odd.outliers):,} of {odd.n_compared:,} samples lie "

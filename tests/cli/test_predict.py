@@ -180,6 +180,7 @@ def test_raw_values_given_to_a_model_of_standardized_ones_are_told(tmp_path):
     )
     assert run.err.startswith(start)
     assert "column 'proline' of row 0, where training had " in run.err
+    assert "give the table itself if these are its numbers as they are" in run.err
     assert run.err.count("\n") == 1
     out.unlink()
     assert predict(file, tmp_path / "wine.csv", "--out", out).err == ""

@@ -196,6 +196,14 @@ def test_sort_rejects_a_run_on_a_table(done, into):
     assert_rejected(sort(done, "--into", into), message, into)
 
 
+def test_sort_rejects_a_table_of_several_folders(done, photos, into):
+    (done / "labels.csv").write_text("data,index,file,cluster,q\na,0,1.png,0,0.9\n")
+    message = (
+        f"{done}/labels.csv holds the files of several folders; let dec-jax predict"
+    )
+    assert_rejected(sort(done, "--into", into), message, into)
+
+
 @pytest.mark.parametrize("row", ["0,a.png,one,0.9", "0,a.png", "0,a.png,-1,0.9"])
 def test_sort_rejects_damaged_labels(done, into, row):
     (done / "labels.csv").write_text(f"index,file,cluster,q\n{row}\n")
