@@ -1,5 +1,7 @@
 """`DeepEmbeddedClustering`: `fit` as an estimator of scikit-learn."""
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +14,14 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
+from dec_jax.evaluation.health import Health
 from dec_jax.evaluation.label_free import silhouette
 from dec_jax.model.inference import samples_for
 from dec_jax.networks.own import Network
@@ -77,7 +81,7 @@ class DeepEmbeddedClustering(
       >>> from dec_jax import DeepEmbeddedClustering
       >>> rng = np.random.default_rng(0)
       >>> x = np.concatenate([rng.normal(0, 1, (50, 4)), rng.normal(9, 1, (50, 4))])
-      >>> dec = DeepEmbeddedClustering(2, max_intervals=2, random_state=0)
+      >>> dec = DeepEmbeddedClustering(2, max_intervals=3, random_state=0)
       >>> sorted(np.bincount(dec.fit_predict(x)).tolist())
       [50, 50]
       >>> dec.predict(x[:3]).tolist() == dec.labels_[:3].tolist()
@@ -123,6 +127,9 @@ class DeepEmbeddedClustering(
 
         Raises:
           TypeError, ValueError: X or a setting is out of its range, in one line.
+
+        Warns:
+          ConvergenceWarning: the training was not stable.
         """
         x = self._checked(X, reset=True, ensure_min_samples=2)
         dataset = self._dataset(x, standardize=self.standardize)
@@ -153,6 +160,8 @@ class DeepEmbeddedClustering(
         self.opinion_ = result.opinion
         self.history_ = result.history
         self.recommendation_ = found
+        if not result.health.healthy:
+            warnings.warn(in_python(result.health), ConvergenceWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -241,3 +250,17 @@ class DeepEmbeddedClustering(
         """New rows, in the units that they are given in."""
         check_is_fitted(self)
         return self._dataset(self._checked(X, reset=False), standardize=False)
+
+
+def in_python(health: Health) -> str:
+    """Joins the warnings on a training, without the options of the command.
+
+    Example:
+      >>> from dec_jax.evaluation.health import HealthWarning
+      >>> found = HealthWarning("moving", "labels changed: train longer (--max-intervals)")
+      >>> in_python(Health((found,), 0, 4, 6, 1.0, 0.9, 0.1, 0.2))
+      'The training was not stable: labels changed: train longer.'
+    """
+    texts = "; ".join(warning.text for warning in health.warnings)
+    texts = re.sub(r" \(--[^)]*\)", "", texts)
+    return f"The training was not stable: {texts}."

@@ -7,7 +7,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -18,6 +18,8 @@ import dec_jax
 from dec_jax.estimator import DeepEmbeddedClustering
 from dec_jax.networks.architecture import dense_architecture
 
+# Runs of few steps end while labels still change.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SMALL = dense_architecture(8, hidden=(16,), embedding_dim=3)
 SHORT = {"recipe": "dec", "network": SMALL, "epochs": 100, "max_intervals": 3}
 
@@ -201,6 +203,15 @@ def test_number_of_clusters_is_looked_for(blobs):
 def test_epochs_are_ignored_where_nothing_is_pretrained(blobs):
     settings = {"recipe": "auto", "network": None, "epochs": 3, "max_intervals": 2}
     assert short(**settings).fit(blobs[0]).labels_.shape == (200,)
+
+
+def test_unstable_training_is_told(blobs):
+    message = (
+        "The training was not stable: .* of labels changed at the last refresh: train "
+    )
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
+        short(recipe="auto", network=None, max_intervals=2).fit(blobs[0])
+    assert "--" not in str(caught[0].message)
 
 
 # Mistakes: one line, before anything is compiled.
