@@ -45,8 +45,7 @@ class DeepEmbeddedClustering(
     copied and pickled, and then finds the same labels, bit for bit.
 
     Args:
-      n_clusters: k, at least 1; "auto" looks for it as `dec-jax choose-k` does, which
-        pretrains an autoencoder.
+      n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings.
       network: takes the place of the recipe's own network.
       epochs: of pretraining, in place of the recipe's own; a recipe that does not pretrain

@@ -193,7 +193,6 @@ def test_bytes_of_a_table_are_numbers(blobs):
     np.testing.assert_array_equal(a.cluster_centers_, b.cluster_centers_)
 
 
-@pytest.mark.slow
 def test_number_of_clusters_is_looked_for(blobs):
     found = short("auto").fit(blobs[0])
     assert len(found.cluster_centers_) == found.recommendation_.n_clusters == 4

@@ -65,7 +65,8 @@ def find_n_clusters(
       dataset: the samples, at least 4.
       most: the largest number that is tried; fewer for few samples.
       seed: of the pretraining and of the sweep.
-      **changes: "network", "epochs" and "precision" of the pretraining.
+      **changes: "network", "epochs" and "precision" of the pretraining, which images
+        have; other data are compared as they are.
 
     Returns:
       The number, whether the data decide it, and the reasons.
@@ -79,6 +80,8 @@ def find_n_clusters(
             f"At least 4 samples are needed to look for the number of clusters, got {n}; "
             "give n_clusters."
         )
-    pretrain_key, sweep_key = jax.random.split(jax.random.key(seed))
-    z = pretrained_embedding(pretrain_key, dataset, *pretraining_of(dataset, **changes))
-    return recommend(sweep_n_clusters(sweep_key, z, range(2, min(most, n - 2) + 1)))
+    z = dataset.x
+    if dataset.image_shape is not None:
+        key = jax.random.key(seed)
+        z = pretrained_embedding(key, dataset, *pretraining_of(dataset, **changes))
+    return recommend(sweep_n_clusters(z, range(2, min(most, n - 2) + 1), seed=seed))
