@@ -596,6 +596,12 @@ def test_new_data_rejects_numbers_that_were_not_divided(deviation):
         model.predict(a_model, x * deviation)
 
 
+def test_new_data_rejects_columns_that_were_not_divided():
+    message = r"divided by one number a column \(metadata\['deviation'\]\), got float64"
+    with pytest.raises(ValueError, match=message):
+        model.predict(divided_by([80.0, 5.0]), np.array([[80.0, -500.0]]))
+
+
 def test_data_metadata_of_a_table_have_no_image_shape():
     dataset = Dataset("table", X, None, None, "made here", 1.0)
     metadata = model.data_metadata(dataset)
