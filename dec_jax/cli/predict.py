@@ -50,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
-    check_out(out)
     with mistakes_of_use("label_column", "labels_csv", "data_dir"):
+        check_out(out)
         _run(options, out)
 
 
@@ -137,6 +137,8 @@ def join_tables(paths: Sequence[Path], names: Sequence[str]) -> None:
 
 def check_out(out: Path) -> None:
     """Raises UsageError unless `out` can become a new file."""
+    if "\0" in str(out):
+        raise UsageError("--out must be a path, got a zero character in it.")
     if out.exists():
         raise UsageError(f"--out {out} exists already; name another file.")
     if not out.parent.is_dir():

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from dec_jax.runs.errors import UsageError
+from dec_jax.runs.errors import UsageError, flag
 
 HELP = "sort images into a folder for each cluster"
 STOPPED_LINE = "Stopped; the same command goes on."
@@ -48,11 +48,15 @@ def run(options: argparse.Namespace) -> None:
     # Only now, because it loads jax.
     from dec_jax.runs.folder import LABELS, file_of_run
 
+    for name in ("run", "into", "source"):
+        if "\0" in (getattr(options, name) or ""):
+            title = "RUN" if name == "run" else flag(name)
+            raise UsageError(f"{title} must be a path, got a zero character in it.")
     path = file_of_run(Path(options.run), LABELS)
     names, clusters, classes = read_labels(path)
     chosen = chosen_clusters(options.only, clusters)
     source = source_folder(path, options.source)
-    into = Path(options.into).expanduser()
+    into = Path(options.into)
     check_into(into, source)
     targets = target_names(names)
     width = len(str(max(clusters)))
@@ -159,7 +163,7 @@ def source_folder(labels: Path, given: str | None) -> Path:
       UsageError: it is unknown, or not there.
     """
     if given is not None:
-        folder = Path(given).expanduser()
+        folder = Path(given)
         if not folder.is_dir():
             raise UsageError(f"--source {given} is no folder.")
         return folder.resolve()

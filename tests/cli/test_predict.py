@@ -329,6 +329,11 @@ def test_predict_rejects_a_file_that_is_there(corners, points, out):
     assert out.read_text() == "kept"
 
 
+def test_predict_rejects_a_path_with_a_zero_character(corners, points, out):
+    run = predict(corners, points, "--out", "a\0b")
+    assert_rejected(run, "--out must be a path, got a zero character in it.", out=out)
+
+
 def test_predict_rejects_a_folder_that_is_not_there(corners, points, tmp_path):
     out = tmp_path / "none" / "mine.csv"
     run = predict(corners, points, "--out", out)

@@ -278,6 +278,14 @@ def test_sort_rejects_a_folder_of_a_cluster_that_is_a_file(done, into):
     assert (into / "cluster-00-of-2").read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["run", "into", "source"])
+def test_sort_rejects_a_path_with_a_zero_character(done, into, name):
+    paths = {"run": done, "into": into, "source": done, name: "a\0b"}
+    ran = sort(paths["run"], "--into", paths["into"], "--source", paths["source"])
+    title = "RUN" if name == "run" else f"--{name}"
+    assert_rejected(ran, f"{title} must be a path, got a zero character in it.", into)
+
+
 def test_sort_rejects_a_command_without_a_target(done):
     ran = sort(done)
     assert ran.status == 2
