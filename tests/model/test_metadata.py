@@ -101,6 +101,14 @@ def test_a_q_that_is_far_less_sure_is_told():
     )
 
 
+@pytest.mark.parametrize(("found", "told"), [(0.24, True), (0.6, False), (0.9, False)])
+def test_photographs_given_to_a_model_of_digits_are_told(found, told):
+    # 0.24 was seen once, where training had 0.79.
+    q = np.full((200, 10), (1 - found) / 9)
+    q[:, 3] = found
+    assert (unsure({"mean_q": 0.79}, q) is not None) == told
+
+
 def test_prediction_warns_where_data_are_unlike_those_of_training(params):
     metadata = {**model.data_metadata(TABLE), "mean_q": 0.9}
     found = model.Model(params, TINY, metadata=metadata)
