@@ -191,7 +191,7 @@ def is_id(title: str, values: np.ndarray) -> bool:
         return named and n >= MANY_ROWS and different > n / 2
     counts_up = n >= FEWEST_COUNTED and bool((np.diff(values) == 1).all())
     span = values.max() - values.min() + 1
-    dense = n * (n - 1) / (2 * span) > UNLIKELY
+    dense = bool(n * (n - 1) / (2 * span) > UNLIKELY)
     return counts_up or dense or (named and n >= FEWEST_COUNTED)
 
 
@@ -215,11 +215,13 @@ def fitted(title: str, cells: Cells, standardize: bool) -> Column:
     )
     if low == high:
         return replace(made, mean=low)
-    if high - low == 1 and np.isin(present, (low, high)).all():
+    if not standardize:
+        return made
+    if low.is_integer() and high == low + 1 and np.isin(present, (low, high)).all():
         # Yes and no, whatever their numbers are: a mean of the two is no answer.
         often = high if present.mean() > low + 0.5 else low
         return replace(made, kind="yes/no", mean=low, fill=often)
-    return replace(made, **moments(present)) if standardize else made
+    return replace(made, **moments(present))
 
 
 def moments(present: np.ndarray) -> dict[str, Any]:
@@ -229,8 +231,8 @@ def moments(present: np.ndarray) -> dict[str, Any]:
     scale = float(column_scales(present[:, None], deviation[None])[0])
     if scale == deviation:
         return {"mean": float(present.mean()), "deviation": scale}
-    middle = float(np.median(present))
-    return {"mean": middle, "deviation": scale, "limit": LIMIT}
+    near = present[np.abs(present - np.median(present)) <= LIMIT * scale]
+    return {"mean": float(near.mean()), "deviation": float(near.std()), "limit": LIMIT}
 
 
 def categories_of(texts: list[str | None]) -> tuple[str, ...]:

@@ -60,6 +60,8 @@ def read_table(
         )
     if not path.is_file():
         raise FileNotFoundError(f"The table {path} does not exist.")
+    # A shell hands on a typed \t as two characters.
+    separator = "\t" if separator == "\\t" else separator
     if separator is not None and len(separator) != 1:
         raise ValueError(f"separator must be one character, got {separator!r}.")
     try:

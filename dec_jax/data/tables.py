@@ -4,28 +4,19 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from dec_jax.data.cells import numbers_of_texts
-from dec_jax.data.columns import (
-    LIMIT,
-    Cells,
-    Converted,
-    cells_of,
-    converted,
-    fitted,
-    left_out,
-    texts_of,
-)
-from dec_jax.data.dataset import MISSING, Column, Dataset, integer_labels
-from dec_jax.data.table_files import TableFile, check_unique, listed, read_table
+from dec_jax.data.cells import written_numbers
+from dec_jax.data.columns import cells_of, converted, fitted, left_out, texts_of
+from dec_jax.data.dataset import Column, Dataset, integer_labels
+from dec_jax.data.table_files import TableFile, check_unique, read_table
+from dec_jax.data.table_notes import FIRST, Read, notes_of, told, warnings_of
 from dec_jax.validation import check_choice, require
 
 # Headings of labels.csv, which the names of rows cannot have too.
 HEADINGS = ("index", "cluster", "q", "class")
-FIRST = "the first column, which has no name"
 
 
 def load_table(
@@ -107,11 +98,8 @@ def load_table(
     if decimal not in (None, ".", ","):
         raise ValueError(f'decimal must be "." or ",", got {decimal!r}.')
     if isinstance(path_or_dataframe, pd.DataFrame):
-        table, name, source = (
-            of_frame(path_or_dataframe),
-            name or "table",
-            "pandas DataFrame",
-        )
+        table, source = of_frame(path_or_dataframe), "pandas DataFrame"
+        name = name or "table"
     elif isinstance(path_or_dataframe, str | os.PathLike):
         path = Path(path_or_dataframe).expanduser()
         table = read_table(path, separator=separator, encoding=encoding)
@@ -129,8 +117,8 @@ def load_table(
         raise ValueError(f"{source}: the table must have rows, got none.")
     for option, wanted in (("drop", drop), ("keep", keep)):
         for title in wanted:
-            check_choice(option, str(title), titles)
-    problems: list[str] = []
+            check_choice(f"column to {option}", str(title), titles)
+    problems: dict[str, str] = {}
     labels = None
     if label_column is not None:
         check_choice("label_column", str(label_column), titles)
@@ -147,16 +135,7 @@ def load_table(
     else:
         read = read_like(frame, columns, mark, problems)
     if problems:
-        bad = [problem.split("'")[1] for problem in problems]
-        options = " ".join(f"--drop {title}" for title in dict.fromkeys(bad))
-        raise ValueError(
-            f"{source}: {'; '.join(problems)}. Mend the table"
-            + (
-                f", or leave them out by drop={bad} ({options})."
-                if columns is None
-                else "."
-            )
-        )
+        raise ValueError(f"{source}: {told(problems, is_new=columns is not None)}")
     if names is None:
         names, names_title = found_names(frame, read, columns is not None)
     if not read.columns:
@@ -186,15 +165,6 @@ def load_table(
     )
 
 
-class Read(NamedTuple):
-    """The columns that are used, their content, and the reasons why others are not."""
-
-    columns: list[Column]
-    cells: list[Cells]
-    converted: list[Converted]
-    left_out: dict[str, str]
-
-
 def of_frame(frame: Any) -> TableFile:
     """Takes a DataFrame as a table; its index names the rows unless it counts them."""
     import pandas as pd
@@ -210,7 +180,7 @@ def row_names(column: Any) -> tuple[str, ...]:
     return tuple("" if text is None else text for text in texts_of(column))
 
 
-def labels_of(column: Any, problems: list[str]) -> np.ndarray | None:
+def labels_of(column: Any, problems: dict[str, str]) -> np.ndarray | None:
     """Converts the column of labels to int32."""
     try:
         cells = cells_of(column)
@@ -227,7 +197,7 @@ def labels_of(column: Any, problems: list[str]) -> np.ndarray | None:
             )
         return integer_labels(np.asarray(values), f"column {column.name!r}")
     except ValueError as error:
-        problems.append(f"column {column.name!r} {error}")
+        problems[str(column.name)] = str(error)
         return None
 
 
@@ -238,25 +208,25 @@ def found_decimal(frame: Any, separator: str | None) -> str:
     file of semicolons has commas.
     """
     for title in frame.columns:
-        column = frame[title]
+        column = frame[title].head(2000)
         if getattr(column.dtype, "kind", "O") not in "OT":
             continue
-        try:
-            some = [text for text in texts_of(column.iloc[:2000]) if text is not None]
-        except ValueError:
-            continue
-        for text_mark, other in ((",", "."), (".", ",")):
-            by_mark = numbers_of_texts(sorted(set(some)), decimal=text_mark)
-            by_other = numbers_of_texts(sorted(set(some)), decimal=other)
-            if by_mark is None or by_other is None or by_mark.kind != "number":
-                break
-            if by_mark.reading == by_other.reading == text_mark:
-                return text_mark
+        some = {str(text) for text in column.dropna() if {",", "."} & set(str(text))}
+        marks = {
+            found.reading if found and not np.isnan(found.values).any() else ""
+            for found in (written_numbers(sorted(some), mark) for mark in ",.")
+        }
+        if marks in ({","}, {"."}):
+            return marks.pop()
     return "," if separator == ";" else "."
 
 
 def read_columns(
-    frame: Any, keep: list[str], decimal: str, standardize: bool, problems: list[str]
+    frame: Any,
+    keep: list[str],
+    decimal: str,
+    standardize: bool,
+    problems: dict[str, str],
 ) -> Read:
     """Fits and converts the columns of a table that trains a model."""
     read = Read([], [], [], {})
@@ -270,7 +240,7 @@ def read_columns(
             column = fitted(title, cells, standardize)
             block = converted(cells, column)
         except ValueError as error:
-            problems.append(f"column {title!r} {error}")
+            problems[title] = str(error)
             continue
         if (block.x == block.x[:1]).all():
             read.left_out[title] = "no text is frequent"
@@ -282,25 +252,20 @@ def read_columns(
 
 
 def read_like(
-    frame: Any, columns: Sequence[Column], decimal: str, problems: list[str]
+    frame: Any, columns: Sequence[Column], decimal: str, problems: dict[str, str]
 ) -> Read:
     """Converts the columns of new data as those of training."""
     read = Read(list(columns), [], [], {})
-    absent = [it.title for it in columns if it.title not in frame.columns]
-    if absent:
-        problems.append(
-            f"no column is called {listed([repr(title) for title in absent])}, and the "
-            f"first table had {'it' if len(absent) == 1 else 'them'}"
-        )
     for it in columns:
-        if it.title in absent:
+        if it.title not in frame.columns:
+            problems[it.title] = "missing, though the table of training had it"
             continue
         try:
             cells = cells_of(frame[it.title], decimal=decimal, like=it)
             read.converted.append(converted(cells, it))
             read.cells.append(cells)
         except ValueError as error:
-            problems.append(f"column {it.title!r} {error}")
+            problems[it.title] = str(error)
     return read
 
 
@@ -325,109 +290,3 @@ def found_names(
         if len(set(names)) == len(names):
             return names, title
     return None, FIRST
-
-
-def notes_of(table: TableFile, read: Read, names_title: str | None) -> tuple[str, ...]:
-    """Says in a few lines how a table was understood."""
-    notes = []
-    unusual = list(table.unusual)
-    if any(cells.reading == "," for cells in read.cells):
-        unusual.append("decimal commas")
-    if unusual:
-        notes.append(
-            f"read with {', '.join(unusual)}; if that is wrong: --encoding, --separator, "
-            "--decimal"
-        )
-    notes.append("columns: " + "; ".join(understood(read.columns)))
-    rules = {
-        True: "is filled by the median, and marked in a further column",
-        False: f"is a category of its own, {MISSING}",
-    }
-    for is_number, rule in rules.items():
-        filled = [
-            f"{it.title} (in {len(block.filled):,} rows)"
-            for it, block in zip(read.columns, read.converted, strict=True)
-            if len(block.filled) and (it.categories is None) == is_number
-        ]
-        if filled:
-            notes.append(f"missing: {listed(filled)}; what is missing {rule}")
-    strange = [
-        f"{it.title} ({listed([repr(text) for text in cells.strange])})"
-        for it, cells in zip(read.columns, read.cells, strict=True)
-        if cells.strange
-    ]
-    if strange:
-        notes.append(f"texts among numbers, taken as missing: {listed(strange)}")
-    limited = [
-        it.title
-        for it, block in zip(read.columns, read.converted, strict=True)
-        if len(block.limited)
-    ]
-    if limited:
-        rows = np.unique(np.concatenate([block.limited for block in read.converted]))
-        shown = listed([str(row) for row in rows])
-        notes.append(
-            f"far away from all others: {len(rows)} row{'s' * (len(rows) > 1)} ({shown}) in "
-            f"{listed(limited)}; the others set the scale, and these count as {LIMIT:g} "
-            "deviations"
-        )
-    if read.left_out:
-        reasons = [
-            f"{title} ({why}{'; names the rows' * (title == names_title)})"
-            for title, why in read.left_out.items()
-        ]
-        never = ("constant", "empty", "no text is frequent")
-        hint = any(why not in never for why in read.left_out.values())
-        notes.append(
-            f"left out: {', '.join(reasons)}" + "; --keep COLUMN takes one in" * hint
-        )
-    if names_title is not None and names_title not in read.left_out:
-        notes.append(f"rows are named by {names_title}")
-    return tuple(notes)
-
-
-def understood(columns: Sequence[Column]) -> list[str]:
-    """Names the columns by kind, those of one kind next to each other."""
-    kinds: dict[str, list[str]] = {}
-    for it in columns:
-        kind = it.kind
-        if it.categories is not None:
-            kind = f"{len(it.categories)} categories"
-        elif it.kind == "date":
-            form = it.reading if it.reading[:3] in ("%m/", "%d/", "%m-", "%d-") else ""
-            kind = f"date{form and ' ' + form}, in days"
-        elif it.unit:
-            kind = f"number, {it.unit}"
-        kinds.setdefault(kind, []).append(it.title)
-    return [f"{listed(titles)} ({kind})" for kind, titles in kinds.items()]
-
-
-def warnings_of(read: Read) -> list[str]:
-    """Says in which rows new data lack what training had."""
-    lines = []
-    for it, cells, block in zip(read.columns, read.cells, read.converted, strict=True):
-        if len(block.unseen):
-            assert cells.texts is not None
-            words = sorted({repr(cells.texts[row]) for row in block.unseen})
-            lines.append(
-                f"{rows_of(block.unseen)} a category of {it.title!r} that training had not "
-                f"({listed(words)}); it counts as none"
-            )
-        marked = it.marked or (it.categories is not None and MISSING in it.categories)
-        if len(block.filled) and not marked:
-            how = "the median of training takes its place"
-            if it.categories is not None:
-                how = "it counts as none"
-            lines.append(
-                f"{rows_of(block.filled)} no {it.title!r}, which training had in all rows; "
-                f"{how}"
-            )
-    return lines
-
-
-def rows_of(rows: np.ndarray) -> str:
-    """Counts rows and lists the first five."""
-    shown = listed([str(row) for row in rows])
-    if len(rows) == 1:
-        return f"1 row has (row {shown})"
-    return f"{len(rows):,} rows have (rows {shown})"
