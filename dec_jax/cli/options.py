@@ -3,6 +3,17 @@
 import argparse
 from typing import Any
 
+# Options of a table or an array file that `load_dataset` takes by the same name.
+TABLE_OPTIONS = (
+    "label_column",
+    "id_column",
+    "drop",
+    "keep",
+    "separator",
+    "decimal",
+    "encoding",
+)
+
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the folder of named data sets."""
@@ -49,7 +60,7 @@ def add_table_options(
     parser: argparse.ArgumentParser, *, standardize: bool = True
 ) -> None:
     """Adds the options of a table or an array file."""
-    add = parser.add_argument_group("a table or an array file").add_argument
+    add = parser.add_argument_group("a table, an array or a text file").add_argument
     default = _default(parser)
     add(
         "--label-column",
