@@ -25,6 +25,9 @@ MANY_ROWS = 20  # rows from which all different texts are names
 FEWEST_COUNTED = 10  # rows from which numbers that count up are an id
 # A table of different integers by chance is as unlikely as exp(-14), one in a million.
 UNLIKELY = 14.0
+WORDS = r"[\W\d_]+|(?<=[a-z])(?=[A-Z])"
+IDS = ("id", "uuid", "guid", "rowid")
+NUMBERS = (["number"], ["no"], ["nr"], ["account"], ["key"])
 LIMIT = 10.0  # deviations up to which rows far away count
 
 
@@ -185,14 +188,20 @@ def is_id(title: str, values: np.ndarray) -> bool:
     if np.isnan(values).any() or (values != np.floor(values)).any():
         return False
     different = len(np.unique(values))
-    words = re.split(r"[\W\d_]+|(?<=[a-z])(?=[A-Z])", title)
-    named = any(word.lower() in ("id", "uuid", "rowid") for word in words)
+    words = [word.lower() for word in re.split(WORDS, title) if word]
+    named = any(word in IDS for word in words) or words[-1:] in NUMBERS
     if different < n:
         return named and n >= MANY_ROWS and different > n / 2
-    counts_up = n >= FEWEST_COUNTED and bool((np.diff(values) == 1).all())
+    if n < FEWEST_COUNTED:
+        return False
+    if n < MANY_ROWS:
+        return bool((np.diff(values) == 1).all())
+    steps = np.diff(np.sort(values))
     span = values.max() - values.min() + 1
-    dense = bool(n * (n - 1) / (2 * span) > UNLIKELY)
-    return counts_up or dense or (named and n >= FEWEST_COUNTED)
+    dense = n * (n - 1) / (2 * span) > UNLIKELY
+    # Integers of so many digits are no measurements: float64 does not hold them all.
+    long = np.abs(values).max() >= 2**53
+    return bool(named or dense or long or (steps == steps[0]).all())
 
 
 def fitted(title: str, cells: Cells, standardize: bool) -> Column:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from itertools import islice, pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from dec_jax.validation import require
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+COMMA = re.compile(r"([^,\d]*\d+,\d+[^,\d]*)?")  # a number with a decimal comma
 # Rows that decide how the columns are separated.
 SAMPLE_ROWS = 100
 
@@ -84,7 +86,8 @@ def decoded(content: bytes, encoding: str | None = None) -> tuple[str, str]:
         and takes what is neither for Windows-1252, which contains Latin-1.
 
     Returns:
-      The text, without a mark at its start, and the encoding.
+      The text, without a mark at its start and with "\\n" at the end of each line, and the
+      encoding.
 
     Raises:
       ValueError: the bytes are not in that encoding.
@@ -104,7 +107,8 @@ def decoded(content: bytes, encoding: str | None = None) -> tuple[str, str]:
         ) from error
     if "\0" in text[:4096]:
         raise ValueError("it holds zero bytes, so it is no text in a known encoding")
-    return text.removeprefix("\ufeff"), encoding
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return text, encoding
 
 
 def found_encoding(content: bytes) -> str:
@@ -187,9 +191,19 @@ def found_separator(text: str, usual: str) -> str:
         n, widths = len(rows[0]), [len(row) for row in rows[1:]]
         # R leaves out the name of the row names.
         fits = sum(width in (n, n + 1) for width in widths)
-        if n > most and fits >= 0.9 * len(widths):
+        if n > most and fits > 0.5 * len(widths):
             most, found = n, separator
+    if most == 1 and is_column_of_commas(text):
+        return ";"
     return found
+
+
+def is_column_of_commas(text: str) -> bool:
+    """Returns True for a single column of numbers with decimal commas, below its name."""
+    title, *lines = (line.strip() for line in text[:10_000].splitlines())
+    return "," not in title and all(
+        COMMA.fullmatch(line) for line in lines[:SAMPLE_ROWS]
+    )
 
 
 def titles_of(rows: list[list[str]], separator: str) -> tuple[list[str], bool]:
@@ -203,7 +217,8 @@ def titles_of(rows: list[list[str]], separator: str) -> tuple[list[str], bool]:
             "line of names above it"
         )
     widths = {len(row) for row in rows[1:]}
-    if widths == {len(titles) + 1} and all(row[-1] for row in rows[1:]):
+    has_last = all(row[-1] for row in rows[1:])
+    if widths == {len(titles) + 1} and len(titles) > 1 and has_last:
         # As R writes row names.
         titles = ["", *titles]
     if widths and max(widths) > len(titles):

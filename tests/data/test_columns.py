@@ -31,8 +31,10 @@ def frame_with(**columns):
         RNG.permutation(N) + 70_000,
         np.arange(N) * 1.0,
         [f"{i:05d}" for i in range(N)],
+        np.arange(N) * 10_000 + 4_711,
+        [str(10**17 + 7 * i * i) for i in range(N)],
     ],
-    ids=["counting", "backwards", "shuffled", "floats", "digits"],
+    ids=["counting", "backwards", "shuffled", "floats", "digits", "steps", "long"],
 )
 def test_a_column_that_numbers_the_rows_names_them(ids):
     table = load_table(frame_with(client=ids))
@@ -44,7 +46,8 @@ def test_a_column_that_numbers_the_rows_names_them(ids):
 
 def test_ids_far_apart_are_told_by_their_name():
     ids = RNG.choice(10**9, N, replace=False)
-    assert len(load_table(frame_with(customerId=ids)).columns) == 1
+    for title in ("customerId", "ID", "id_client", "Order No"):
+        assert len(load_table(frame_with(**{title: ids})).columns) == 1
     assert len(load_table(frame_with(income=ids)).columns) == 2
 
 

@@ -173,6 +173,21 @@ def test_encoding_separator_and_decimal_mark_can_be_given(tmp_path):
     np.testing.assert_array_equal(table.x[:, 0], [1500, 3250])
 
 
+def test_a_single_column_may_have_decimal_commas(tmp_path):
+    path = write(tmp_path / "a.csv", "x\n" + "".join(f"{i},5\n" for i in (1, 7, 4)))
+    x = load_table(path, standardize=False).x
+    np.testing.assert_array_equal(x, [[1.5], [7.5], [4.5]])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_in_each_way(tmp_path, end):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"x,y{end}1,2{end}3,5{end}".encode())
+    np.testing.assert_array_equal(
+        load_table(path, standardize=False).x, [[1, 2], [3, 5]]
+    )
+
+
 def test_a_line_that_tells_excel_the_separator_is_no_row(tmp_path):
     path = write(tmp_path / "a.csv", "sep=;\nx;y\n1;2\n3;4\n")
     np.testing.assert_array_equal(
