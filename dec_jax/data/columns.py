@@ -190,6 +190,8 @@ def is_id(title: str, values: np.ndarray) -> bool:
     different = len(np.unique(values))
     words = [word.lower() for word in re.split(WORDS, title) if word]
     named = any(word in IDS for word in words) or words[-1:] in NUMBERS
+    # Integers of so many digits are no measurements: float64 does not hold them all.
+    named = named or bool(np.abs(values).max() >= 2**53)
     if different < n:
         return named and n >= MANY_ROWS and different > n / 2
     if n < FEWEST_COUNTED:
@@ -199,9 +201,7 @@ def is_id(title: str, values: np.ndarray) -> bool:
     steps = np.diff(np.sort(values))
     span = values.max() - values.min() + 1
     dense = n * (n - 1) / (2 * span) > UNLIKELY
-    # Integers of so many digits are no measurements: float64 does not hold them all.
-    long = np.abs(values).max() >= 2**53
-    return bool(named or dense or long or (steps == steps[0]).all())
+    return bool(named or dense or (steps == steps[0]).all())
 
 
 def fitted(title: str, cells: Cells, standardize: bool) -> Column:
