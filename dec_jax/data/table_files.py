@@ -200,10 +200,8 @@ def found_separator(text: str, usual: str) -> str:
 
 def is_column_of_commas(text: str) -> bool:
     """Returns True for a single column of numbers with decimal commas, below its name."""
-    title, *lines = (line.strip() for line in text[:10_000].splitlines())
-    return "," not in title and all(
-        COMMA.fullmatch(line) for line in lines[:SAMPLE_ROWS]
-    )
+    lines = [line.strip() for line in text[:10_000].splitlines()[:SAMPLE_ROWS]]
+    return "," not in "".join(lines[:1]) and all(map(COMMA.fullmatch, lines[1:]))
 
 
 def titles_of(rows: list[list[str]], separator: str) -> tuple[list[str], bool]:
