@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dec_jax.data.arrays import column_scales
+from dec_jax.data.cells import ISO, NO_NUMBER, YES_NO, numbers_of_texts
 from dec_jax.data.cells import MISSING as NO_TEXT
-from dec_jax.data.cells import NO_NUMBER, numbers_of_texts
 from dec_jax.data.dataset import MISSING, OTHER, Column
 
 # Two rows of different categories, or of yes and no, lie at a distance of 1; two numbers
@@ -28,6 +28,7 @@ UNLIKELY = 14.0
 WORDS = r"[\W\d_]+|(?<=[a-z])(?=[A-Z])"
 IDS = ("id", "uuid", "guid", "rowid")
 NUMBERS = (["number"], ["no"], ["nr"], ["account"], ["key"])
+PLURALS = {"number": "numbers", "date": "dates", YES_NO: "yes or no"}
 LIMIT = 10.0  # deviations up to which rows far away count
 
 
@@ -72,7 +73,7 @@ def cells_of(column: Any, *, decimal: str = ".", like: Column | None = None) -> 
     if like is not None and like.categories is not None:
         return Cells("category", None, texts_of(column))
     if kinds.is_bool_dtype(column) and not is_category:
-        return Cells("yes/no", finite(column.astype("Float64")), None)
+        return Cells(YES_NO, finite(column.astype("Float64")), None)
     if kinds.is_numeric_dtype(column) and not is_category:
         if like is not None and like.kind == "date":
             raise ValueError("must hold dates as before, got numbers")
@@ -116,8 +117,9 @@ def texts_of(column: Any) -> list[str | None]:
 
     missing = column.isna().to_numpy()
     values = column.tolist()
-    for value, none in zip(values, missing, strict=True):
-        if not (none or isinstance(value, numbers.Number | str | date | time)):
+    kinds = {type(v): v for v, none in zip(values, missing, strict=True) if not none}
+    for value in kinds.values():
+        if not isinstance(value, numbers.Number | str | date | time):
             raise ValueError(
                 "must hold numbers, text, dates, categories or booleans, got values such "
                 f"as {value!r}"
@@ -136,15 +138,17 @@ def read_texts(texts: list[str | None], decimal: str, like: Column | None) -> Ce
     different = sorted(
         {t for t in texts if t is not None and t.lower() not in NO_NUMBER}
     )
-    reading = "" if like is None else like.reading or "."
-    if like is not None and like.kind == "date":
-        reading = like.reading or "ISO8601"
+    reading = ""
+    if like is not None:
+        reading = like.reading or {"date": ISO, YES_NO: YES_NO}.get(like.kind, ".")
     found = numbers_of_texts(different, decimal=decimal, reading=reading)
     if like is not None and different:
-        dates = (like.kind == "date", found is not None and found.kind == "date")
-        if found is None or dates[0] != dates[1]:
-            what = "dates" if like.kind == "date" else "numbers"
-            raise ValueError(f"must hold {what} as before, got {different[0]!r}")
+        # Yes and no may have become numbers since, but no other kind another one.
+        kinds = (like.kind, "number") if like.kind == YES_NO else (like.kind,)
+        if found is None or found.kind not in kinds:
+            raise ValueError(
+                f"must hold {PLURALS[like.kind]} as before, got {different[0]!r}"
+            )
     if found is None:
         if like is None:
             return Cells("category", None, texts)
@@ -229,7 +233,7 @@ def fitted(title: str, cells: Cells, standardize: bool) -> Column:
     if low.is_integer() and high == low + 1 and np.isin(present, (low, high)).all():
         # Yes and no, whatever their numbers are: a mean of the two is no answer.
         often = high if present.mean() > low + 0.5 else low
-        return replace(made, kind="yes/no", mean=low, fill=often)
+        return replace(made, kind=YES_NO, mean=low, fill=often)
     return replace(made, **moments(present))
 
 

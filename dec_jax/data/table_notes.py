@@ -110,7 +110,9 @@ def warnings_of(read: Read) -> list[str]:
             )
         if cells.strange:
             words = [repr(text) for text in cells.strange]
-            lines.append(f"texts in {it.title!r} that are no number: {listed(words)}")
+            lines.append(
+                f"texts in {it.title!r} that are no {it.kind}: {listed(words)}"
+            )
         expected = it.marked or (it.categories is not None and MISSING in it.categories)
         if len(block.filled) and not expected:
             median = it.categories is None

@@ -215,6 +215,39 @@ def test_new_texts_are_read_as_in_training(tmp_path):
     assert again.x[0, 2] == pytest.approx((march - day.mean) / day.deviation, rel=1e-5)
 
 
+def test_an_odd_answer_in_new_data_is_missing_and_told():
+    first = load_table(
+        frame_with(member=["yes", "no"] * (N // 2), age=range(0, 3 * N, 3))
+    )
+    frame = frame_with(member="yes", age="old").iloc[:3]
+    frame.loc[[1, 2], "age"] = "7"
+    frame.loc[2, "member"] = "maybe"
+    with pytest.warns(UserWarning) as caught:
+        table = load_table(frame, columns=first.columns)
+    told = " ".join(str(warning.message) for warning in caught)
+    assert "texts in 'member' that are no yes/no: 'maybe'" in told
+    assert "'age' is missing in 1 row (0)" in told
+    assert table.x[:2, 1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "new", "message"),
+    [
+        ("member", ["x"], "column 'member': must hold yes or no as before, got 'x'"),
+        ("day", [5], "column 'day': must hold dates as before, got numbers"),
+        ("day", ["x"], "column 'day': must hold dates as before, got 'x'"),
+        ("spend", ["yes"], "column 'spend': must hold numbers as before, got 'yes'"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(column, new, message):
+    frame = frame_with(
+        member=["yes", "no"] * (N // 2), day=["2021-03-04", "2020-01-02"] * (N // 2)
+    )
+    columns = load_table(frame).columns
+    with pytest.raises(ValueError, match=message):
+        load_table(frame.iloc[:1].assign(**{column: new}), columns=columns)
+
+
 def test_rows_of_new_data_keep_their_names():
     first = load_table(frame_with(client=range(N)))
     frame = frame_with(client=range(700, 700 + N)).iloc[:4]

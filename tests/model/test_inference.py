@@ -552,6 +552,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "input_range": [0.0, 49.0],
         "image_shape": [5, 5, 1],
         "columns": None,
+        "text_space": None,
         "deviation": 1.0,
     }
 
