@@ -117,7 +117,9 @@ def texts_of(column: Any) -> list[str | None]:
 
     missing = column.isna().to_numpy()
     values = column.tolist()
-    kinds = {type(v): v for v, none in zip(values, missing, strict=True) if not none}
+    present = [v for v, none in zip(values, missing, strict=True) if not none]
+    # The first value of each type.
+    kinds = {type(value): value for value in reversed(present)}
     for value in kinds.values():
         if not isinstance(value, numbers.Number | str | date | time):
             raise ValueError(
