@@ -35,6 +35,7 @@ OPTIONAL = (
     "sklearn",
     "matplotlib",
     "pandas",
+    "anndata",
     "PIL",
     "safetensors",
     "umap",
