@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from dec_jax.data.annotated import ANNOTATED_SUFFIX, load_annotated
 from dec_jax.data.arrays import load_arrays
@@ -35,6 +35,15 @@ TABLE_OPTIONS = dict.fromkeys(
 )
 TEXT_OPTIONS = {"encoding": None}
 NUMBER_OPTIONS = {"standardize": True}
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A DataFrame of pandas, for which pandas need not be imported."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
 
 
 def load_dataset(
@@ -238,11 +247,13 @@ def load_as_in_training(
       ValueError: training was on data of another kind, an option does not fit, or what
         `load_table` and `load_texts` reject.
     """
+    if isinstance(x, Dataset):
+        return None
     path = None
     if isinstance(x, str | os.PathLike):
         path = None if os.fspath(x) in DATASETS else Path(x).expanduser()
     given = {name: value for name, value in options.items() if value}
-    if hasattr(x, "columns") or (path and path.suffix.lower() in TABLE_SUFFIXES):
+    if isinstance(x, Frame) or (path and path.suffix.lower() in TABLE_SUFFIXES):
         if columns is None:
             raise ValueError(
                 f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "
