@@ -70,6 +70,8 @@ def _run(options: argparse.Namespace, out: Path) -> None:
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})"
     )
+    for note in dataset.notes:
+        print(f"  {note}")
     q = model.predict_proba(loaded, dataset)
     # The labels of model.predict, without a second pass through the network.
     labels = q.argmax(axis=1)

@@ -40,7 +40,7 @@ def notes_of(table: TableFile, read: Read, names_title: str | None) -> tuple[str
     }
     for is_number, rule in rules.items():
         filled = [
-            f"{it.title} (in {len(block.filled):,} rows)"
+            f"{it.title} (in {len(block.filled):,} row{'s' * (len(block.filled) > 1)})"
             for it, block in zip(read.columns, read.converted, strict=True)
             if len(block.filled) and (it.categories is None) == is_number
         ]

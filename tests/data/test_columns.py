@@ -124,9 +124,7 @@ def test_a_missing_number_is_the_median_and_marked(none):
     table = load_table(pd.DataFrame({"a": values}), standardize=False)
     np.testing.assert_array_equal(table.x, [[1, 0], [2, 0], [9, 0], [4, 0], [3, 1]])
     assert table.columns[0].titles == ("a", "a missing")
-    assert table.notes[1].startswith(
-        "missing: a (in 1 rows); what is missing is filled"
-    )
+    assert table.notes[1].startswith("missing: a (in 1 row); what is missing is filled")
 
 
 def test_missing_values_do_not_set_the_scale():

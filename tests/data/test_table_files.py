@@ -228,7 +228,7 @@ def test_a_comma_at_the_end_of_each_row_makes_no_column(tmp_path, text):
 
 def test_a_short_row_misses_its_last_values(tmp_path):
     table = load_table(write(tmp_path / "a.csv", "x,y\n1,2\n3\n5,6\n"))
-    assert "missing: y (in 1 rows)" in table.notes[1]
+    assert "missing: y (in 1 row)" in table.notes[1]
 
 
 def test_load_table_rejects_a_damaged_parquet_file(tmp_path):
