@@ -120,7 +120,8 @@ def texts_of(column: Any) -> list[str | None]:
     present = [v for v, none in zip(values, missing, strict=True) if not none]
     # The first value of each type.
     kinds = {type(value): value for value in reversed(present)}
-    for value in kinds.values():
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    for value in () if is_category else kinds.values():
         if not isinstance(value, numbers.Number | str | date | time):
             raise ValueError(
                 "must hold numbers, text, dates, categories or booleans, got values such "
@@ -197,7 +198,7 @@ def is_id(title: str, values: np.ndarray) -> bool:
     words = [word.lower() for word in re.split(WORDS, title) if word]
     named = any(word in IDS for word in words) or words[-1:] in NUMBERS
     # Integers of so many digits are no measurements: float64 does not hold them all.
-    named = named or bool(np.abs(values).max() >= 2**53)
+    named = named or bool(2**53 <= np.abs(values).max() < 1e20)
     if different < n:
         return named and n >= MANY_ROWS and different > n / 2
     if n < FEWEST_COUNTED:

@@ -10,7 +10,9 @@ from dec_jax.data.columns import LIMIT, Cells, Converted
 from dec_jax.data.dataset import MISSING, Column
 from dec_jax.data.table_files import TableFile, listed
 
+# What names the rows where no column does.
 FIRST = "the first column, which has no name"
+INDEX = "the index"
 
 
 class Read(NamedTuple):
@@ -128,7 +130,9 @@ def counted(rows: np.ndarray) -> str:
     return f"{len(rows):,} row{'s' * (len(rows) > 1)} ({listed([str(row) for row in rows])})"
 
 
-def told(problems: dict[str, str], *, is_new: bool) -> str:
+def told(
+    problems: dict[str, str], label_column: str | int | None, *, is_new: bool
+) -> str:
     """Tells in one line all that is wrong with the columns, and how to mend it."""
     rules: dict[str, list[str]] = {}
     for title, rule in problems.items():
@@ -137,10 +141,11 @@ def told(problems: dict[str, str], *, is_new: bool) -> str:
         f"column{'s' * (len(titles) > 1)} {', '.join(titles)}: {rule}"
         for rule, titles in rules.items()
     ]
-    if is_new:
-        return f"{'; '.join(lines)}."
-    options = " ".join(f"--drop {shlex.quote(title)}" for title in problems)
+    text = "; ".join(lines)
+    others = [title for title in problems if title != str(label_column)]
+    if is_new or not others:
+        return f"{text}."
+    options = " ".join(f"--drop {shlex.quote(title)}" for title in others)
     return (
-        f"{'; '.join(lines)}. Mend the values, or leave columns out by "
-        f"drop={list(problems)} ({options})."
+        f"{text}. Mend the values, or leave columns out by drop={others} ({options})."
     )

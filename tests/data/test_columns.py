@@ -93,7 +93,9 @@ def test_id_column_names_the_rows():
 
 def test_the_index_of_a_frame_names_the_rows():
     frame = frame_with().set_axis([f"row {i}" for i in range(N)], axis=0)
-    assert load_table(frame).names[:2] == ("row 0", "row 1")
+    table = load_table(frame)
+    assert (table.names[:2], table.names_title) == (("row 0", "row 1"), "name")
+    assert table.notes[-1] == "rows are named by the index"
     assert load_table(frame_with()).names is None
 
 
