@@ -243,12 +243,13 @@ def fitted(title: str, cells: Cells, standardize: bool) -> Column:
 def moments(present: np.ndarray) -> dict[str, Any]:
     """Computes mean, deviation and, where a few rows set them, those of the others."""
     # In float64: a large offset would leave float32 too few digits.
-    deviation = present.std()
-    scale = float(column_scales(present[:, None], deviation[None])[0])
-    if scale == deviation:
+    of_all = float(present.std())
+    scale = float(column_scales(present[:, None], np.array([of_all]))[0])
+    if scale == of_all:
         return {"mean": float(present.mean()), "deviation": scale}
     near = present[np.abs(present - np.median(present)) <= LIMIT * scale]
-    return {"mean": float(near.mean()), "deviation": float(near.std()), "limit": LIMIT}
+    deviation = float(near.std()) or scale
+    return {"mean": float(near.mean()), "deviation": deviation, "limit": LIMIT}
 
 
 def categories_of(texts: list[str | None]) -> tuple[str, ...]:

@@ -171,6 +171,11 @@ def test_a_few_rows_far_away_do_not_set_the_scale(n):
     assert "far away from all others: 2 rows (5, 9) in a" in table.notes[1]
 
 
+def test_a_column_of_one_value_but_for_a_few_rows_is_finite():
+    values = [0.0] * 994 + [1.0] + [1e9] * 5
+    assert np.isfinite(load_table(pd.DataFrame({"a": values})).x).all()
+
+
 # New data.
 
 

@@ -115,7 +115,10 @@ def test_load_table_rejects_a_csv_file(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoding": "utf-8"}, r"it is not in the encoding utf-8 \(byte 2\)"),
+        (
+            {"encoding": "utf-8"},
+            r"it is not in the encoding utf-8 \(see byte 2\); another",
+        ),
         ({"encoding": "utf8000"}, "a.csv cannot be read: unknown encoding: utf8000"),
         ({"separator": "::"}, "separator must be one character, got '::'"),
         ({"decimal": "'"}, 'decimal must be "." or ",", got'),
