@@ -21,6 +21,7 @@ from dec_jax.data.dataset import MISSING, OTHER, Column
 CATEGORY_WEIGHT = math.sqrt(0.5)
 MOST_CATEGORIES = 20
 RARE = 0.01  # share of the rows below which a category joins the other rare ones
+FREE_TEXT = 5  # words of a text from which it is no name
 MANY_ROWS = 20  # rows from which all different texts are names
 FEWEST_COUNTED = 10  # rows from which numbers that count up are an id
 # A table of different integers by chance is as unlikely as exp(-14), one in a million.
@@ -182,9 +183,12 @@ def left_out(title: str, cells: Cells) -> str | None:
         return "empty"
     if different == 1 and len(words) == len(cells.texts):
         return "constant"
+    many = different > max(MOST_CATEGORIES, len(words) / 2)
+    if many and sum(len(text.split()) for text in words) >= FREE_TEXT * len(words):
+        return "free text: cluster it as a .txt file"
     if different == len(words) >= MANY_ROWS:
         return "all texts differ"
-    if different > max(MOST_CATEGORIES, len(words) / 2):
+    if many:
         return f"{different:,} different texts"
     return None
 
