@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_least(settings, most=2, epochs=1, image_size=1)
     # Here and below only now, because they load jax.
     import jax
+    import numpy as np
 
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
@@ -75,11 +76,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     config = {"command": settings}
     folder = experiment.open_folder(settings["out"], default, config)
     experiment.print_head(dataset, f"2 to {settings['most']} clusters", folder)
-    pretrain_key, sweep_key = jax.random.split(jax.random.key(settings["seed"]))
-    z = embedded(pretrain_key, dataset, settings)
+    z = embedded(jax.random.key(settings["seed"]), dataset, settings)
     numbers = range(2, settings["most"] + 1)
     with bar_of("numbers k", len(numbers), 0, "k") as bar:
-        sweep = sweep_n_clusters(sweep_key, z, numbers, on_k=lambda _: bar.update())
+        sweep = sweep_n_clusters(
+            z, numbers, seed=settings["seed"], on_k=lambda _: bar.update()
+        )
     found = recommend(sweep)
     print(table(sweep))
     print("\n".join(found.reasons))
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "decided": found.decided,
         "reasons": found.reasons,
         "n_classes": classes,
-        **{name: column.tolist() for name, column in sweep._asdict().items()},
+        **{name: np.asarray(it).tolist() for name, it in sweep._asdict().items()},
     }
     run_folder.write_json(folder / "results.json", results)
     draw(sweep, found.n_clusters, folder / "n_clusters.png")
@@ -102,7 +104,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
-    """Embeds all samples by the autoencoder of an earlier run or one pretrained here."""
+    """Embeds images by the autoencoder of an earlier run, or one pretrained here.
+
+    Other data are compared as they are, unless an autoencoder is given.
+    """
     from dec_jax import model
     from dec_jax.model.file import ModelError
     from dec_jax.runs.fit import choose_recipe
@@ -116,6 +121,8 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
             return model.transform(model.load(path), dataset)
         except (ModelError, ValueError) as error:
             raise UsageError(f"--pretrained {path}: {error}") from error
+    if dataset.image_shape is None:
+        return dataset.x
     recipe = choose_recipe(
         "dec",
         dataset,
