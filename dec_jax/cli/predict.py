@@ -50,8 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
-    with mistakes_of_use("label_column", "labels_csv", "data_dir"):
-        check_out(out)
+    check_out(out)
+    names = ("label_column", "id_column", "labels_csv", "data_dir")
+    with mistakes_of_use(*names):
         _run(options, out)
 
 
@@ -99,6 +100,8 @@ def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predict
             f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
             f"({dataset.source})"
         )
+        for note in dataset.notes:
+            print(f"  {note}")
         q = predict_proba(model, dataset)
     for warning in caught:
         print(f"warning: {name}: {warning.message}", file=sys.stderr)
@@ -113,7 +116,9 @@ def write(out: Path, found: Sequence[Predicted], names: Sequence[str]) -> None:
     partials = [out.with_name(f"{out.name}.{i}.partial") for i in range(len(found))]
     try:
         for partial, (dataset, q, labels) in zip(partials, found, strict=True):
-            write_labels(partial, labels, q, dataset.labels, dataset.names)
+            write_labels(
+                partial, labels, q, dataset.labels, dataset.names, dataset.names_title
+            )
         if len(found) > 1:
             join_tables(partials, names)
         os.replace(partials[0], out)
@@ -161,19 +166,26 @@ def load_like_training(
 ) -> "Dataset":
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
-    from dec_jax.data.load import DATASETS, load_dataset
-    from dec_jax.data.tables import TABLE_SUFFIXES, load_table
+    from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
+    from dec_jax.data.text_space import text_space_from_json
 
     path = Path(name).expanduser()
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        columns = columns_from_json(model.metadata.get("columns"))
-        if columns is None:
-            raise UsageError(
-                f"{name}: the model was not trained on a table that dec_jax "
-                "read, so it does not know the columns; give a .npy or .npz file."
-            )
-        return load_table(path, label_column=options.label_column, columns=columns)
-    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column")
+    known = (
+        *("label_column", "id_column", "separator", "decimal", "encoding"),
+        *("folder_labels", "labels_csv", "skip_unreadable", "data_dir"),
+    )
+    found = load_as_in_training(
+        name,
+        columns_from_json(model.metadata.get("columns")),
+        text_space_from_json(model.metadata.get("text_space")),
+        **{option: getattr(options, option) for option in known},
+    )
+    if found is not None:
+        return found
+    wanted = (
+        *("labels_csv", "folder_labels", "skip_unreadable", "label_column"),
+        *("id_column", "separator", "decimal", "encoding"),
+    )
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
     if name not in DATASETS and path.is_dir() and shape is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from dec_jax.data.dataset import Dataset, columns_from_json, columns_to_json
+from dec_jax.data.text_space import text_space_to_json
 
 # Columns up to which a table's model keeps the range of each.
 MOST_RANGES = 1_000
@@ -30,7 +31,7 @@ def data_metadata(
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
       (least and largest value), `column_ranges` (the same for each column of a table of at
       most 1,000 columns, else None), `image_shape` (None for a table), `columns` (of a table
-      that `load_table` read, else None), `deviation` (by which the numbers of a file were
+      that `load_table` read, else None), `text_space` (of texts, else None), `deviation` (by which the numbers of a file were
       divided) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
     """
     shape, x = dataset.image_shape, dataset.x
@@ -47,6 +48,7 @@ def data_metadata(
         "column_ranges": ranges,
         "image_shape": None if shape is None else list(shape),
         "columns": columns_to_json(dataset.columns),
+        "text_space": text_space_to_json(dataset.text_space),
         "deviation": np.asarray(dataset.deviation).tolist(),
     }
     if q is not None:
