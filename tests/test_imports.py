@@ -25,6 +25,7 @@ PACKAGES = (
     "plots",
     "model",
     "runs",
+    "report",
     "cli",
     "__main__",
 )
@@ -39,6 +40,8 @@ OPTIONAL = (
     "safetensors",
     "umap",
     "orbax",
+    "bokeh",
+    "jinja2",
 )
 
 

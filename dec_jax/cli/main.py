@@ -5,7 +5,15 @@ import sys
 from collections.abc import Sequence
 
 import dec_jax
-from dec_jax.cli import architectures, choose_k, cluster, info, predict, recipes
+from dec_jax.cli import (
+    architectures,
+    choose_k,
+    cluster,
+    info,
+    predict,
+    recipes,
+    report,
+)
 from dec_jax.runs.compile_cache import keep_programs
 from dec_jax.runs.errors import exit_status
 
@@ -13,6 +21,7 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
+    "report": report,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,

@@ -16,6 +16,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.label_free import evenness
 from dec_jax.evaluation.metrics import adjusted_rand_index, classification_report
+from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.networks.autoencoder import decode
 from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
@@ -105,13 +106,16 @@ def write_labels(
     q: np.ndarray,
     classes: np.ndarray | None,
     names: Sequence[str] | None = None,
+    typical: np.ndarray | None = None,
 ) -> None:
-    """One line a sample: row, file if it has one, cluster, its q, class if known."""
+    """One line a sample: row, file if any, cluster, its q, rank and class if known."""
     columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
     if names is not None:
         columns["file"] = names
     columns["cluster"] = labels.tolist()
     columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
+    if typical is not None:
+        columns["typical"] = [f"{rank:.4f}" for rank in typical]
     if classes is not None:
         columns["class"] = classes.tolist()
     with path.open("w", newline="") as file:
@@ -169,7 +173,12 @@ def write_tables(
         metadata=origin,
     )
     write_labels(
-        folder / "labels.csv", result.labels, result.q, dataset.labels, dataset.names
+        folder / "labels.csv",
+        result.labels,
+        result.q,
+        dataset.labels,
+        dataset.names,
+        typical_ranks(result.labels, result.q.max(axis=1)),
     )
     if result.opinion is not None and result.alternatives is not None:
         write_alternatives(folder / "alternatives.csv", result.alternatives)
