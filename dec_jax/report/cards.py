@@ -65,7 +65,7 @@ class Group(NamedTuple):
 
     title: str
     rows: Int[np.ndarray, " m"]
-    names: list[str] | None
+    names: Sequence[str] | None
 
     @property
     def words(self) -> str:
@@ -156,7 +156,7 @@ def sample_groups(
         "most ambiguous": ambiguous[::-1],
     }
     return [
-        Group(title, rows, names and [plain(names[row]) for row in rows.tolist()])
+        Group(title, rows, names and [plain(names[row]) for row in rows])
         for title, rows in chosen.items()
         if len(rows)
     ]

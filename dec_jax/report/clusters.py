@@ -51,7 +51,7 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
     if n > MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_ROWS])
     if n > 2:
-        graph = neighbor_graph(method_space(x[rows]), NEIGHBORS)
+        graph = neighbor_graph(method_space(x[rows].astype(np.float64)), NEIGHBORS)
         leaving = conductances(graph, run.labels[rows], k)
     else:
         leaving = np.full(k, np.nan)

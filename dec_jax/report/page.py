@@ -11,12 +11,11 @@ from jaxtyping import Int
 from dec_jax import model, plots
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.health import verdict
-from dec_jax.evaluation.judge import method_space
 from dec_jax.evaluation.metrics import contingency_matrix, match_clusters
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.report.cards import Card, card_pictures
 from dec_jax.report.content import ReadableColumn, plain, readable_columns, rules
-from dec_jax.report.pictures import Pictures, sheets
+from dec_jax.report.pictures import SMALL, Pictures, sheets
 from dec_jax.report.run_files import RunFiles
 from dec_jax.report.scatter import (
     MOST_POINTS,
@@ -25,6 +24,7 @@ from dec_jax.report.scatter import (
     draw_map,
     rows_to_draw,
     view_of,
+    view_of_data,
 )
 from dec_jax.runs import folder as run_folder
 from dec_jax.validation import require
@@ -57,7 +57,8 @@ def page(
       HTML of less than `MOST_BYTES`, for which fewer points are drawn if need be.
     """
     columns = by_difference(readable_columns(dataset), found)
-    pictures = None if dataset.image_shape is None else Pictures(dataset)
+    shape = dataset.image_shape
+    pictures = None if shape is None else Pictures(dataset)
     colors = cluster_colors(run.n_clusters)
     shown = [card for card in found if card.size][:MOST_CARDS]
     content: dict[str, Any] = {
@@ -70,7 +71,7 @@ def page(
         "colors": colors,
         "pictures": pictures
         and {card.cluster: card_pictures(card, run, pictures) for card in shown},
-        "pixelated": pictures is not None and max(dataset.image_shape[:2]) <= 32,
+        "pixelated": shape is not None and max(shape[:2]) <= SMALL,
         "rules": rules(columns, run.labels),
         "sure": float(run.q.mean()),
         "recipe": DESCRIPTIONS.get(run.results["recipe"]),
@@ -113,7 +114,7 @@ def points_of(
     samples = _rows_of(dataset, drawn)
     views = [
         view_of("embedding z", model.transform(loaded, samples)),
-        view_of("data as given", method_space(dataset.x[drawn])),
+        view_of_data("data as given", dataset.x[drawn]),
     ]
     # A network without pretraining has learned the labels alone: its z is no evidence.
     if run.config["recipe"]["pretrain"] is None:
@@ -131,7 +132,7 @@ def points_of(
         run.q[drawn],
         run.typical[drawn],
         words,
-        pictures and sheets(pictures, drawn),
+        None if pictures is None else sheets(pictures, drawn),
     )
 
 

@@ -14,6 +14,11 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.settings import Settings
 
 RESULTS = "results.json"
+# Entries of results.json that a report needs.
+NEEDED = (
+    *("recipe", "n_samples", "n_clusters", "seed", "device", "versions"),
+    *("seconds", "stages", "stop_reason", "health"),
+)
 
 
 class OtherLabels(NamedTuple):
@@ -88,6 +93,11 @@ def read_run(folder: Path) -> RunFiles:
       UsageError: a file is missing or damaged.
     """
     config, results = (_read_json(folder / name) for name in ("config.json", RESULTS))
+    if missing := [name for name in NEEDED if name not in results]:
+        raise UsageError(
+            f"{folder / RESULTS} must be that of dec-jax cluster, got no entry "
+            f"{missing[0]!r} in it; run dec-jax cluster again in a new folder."
+        )
     path = folder / "labels.csv"
     rows = _read_csv(path)
     try:
@@ -102,7 +112,7 @@ def read_run(folder: Path) -> RunFiles:
     return RunFiles(
         folder,
         config,
-        results,
+        {"opinion": None, **results},
         labels,
         q,
         typical_ranks(labels, q),

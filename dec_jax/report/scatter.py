@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
+from dec_jax.evaluation.judge import WIDE
 from dec_jax.plots.embedding import COLORS, principal_axes
 from dec_jax.report.pictures import Sheets
 from dec_jax.validation import require
 
 MOST_POINTS = 20_000
+AXES_ROWS = 3_000  # that the axes of wide data are found from
+AXES = 10  # of them, among which the first two are found again from all samples
 HOVER_WIDTH = 72  # pixels of the longer side of the picture under the pointer
 GRAY = "#808080"  # readable on white and on black
 
@@ -51,13 +54,31 @@ class Points(NamedTuple):
     sheets: Sheets | None
 
 
-def view_of(title: str, values: Float[np.ndarray, "m e"]) -> View:
+def view_of(title: str, values: Num[np.ndarray, "m e"]) -> View:
     """Places samples on the two axes along which they vary most."""
     axes = principal_axes(values)
     orders = zip(("first", "second"), axes.explained, strict=True)
     names = [f"{order} axis ({share:.0%} of variance)" for order, share in orders]
     places = (values.astype(np.float64) - axes.mean) @ axes.components.T
     return View(title, places, (names[0], names[1]))
+
+
+def view_of_data(title: str, x: Num[np.ndarray, "m d"]) -> View:
+    """Places samples as they were given on two axes.
+
+    Rows of many columns are compared by their direction, as simple methods see them.
+    """
+    if x.shape[1] <= WIDE:
+        return view_of(title, x)
+    from sklearn.decomposition import PCA
+
+    rows = x.astype(np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(length > 0, length, 1)
+    # Few rows tell the axes, and sorting them out takes time.
+    few = rows[np.random.default_rng(0).permutation(len(rows))[:AXES_ROWS]]
+    axes = PCA(min(AXES, len(few)), random_state=0).fit(few).components_
+    return view_of(title, rows @ axes.T)
 
 
 def rows_to_draw(
@@ -82,8 +103,9 @@ def rows_to_draw(
     if len(labels) <= most:
         return np.arange(len(labels))
     sizes = np.bincount(labels)
-    whole = np.minimum(sizes, max(most // (2 * np.count_nonzero(sizes)), 1))
-    shares = (sizes - whole) * max(most - whole.sum(), 0) / (sizes - whole).sum()
+    whole = np.minimum(sizes, max(most // (2 * int((sizes > 0).sum())), 1))
+    left, room = sizes - whole, max(most - int(whole.sum()), 0)
+    shares = left * room / max(int(left.sum()), 1)
     counts = whole + shares.astype(int)
     rng = np.random.default_rng(seed)
     drawn = [

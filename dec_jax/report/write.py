@@ -51,10 +51,17 @@ def try_reports(folder: Path, dataset: Dataset) -> None:
     """Writes the report of each seed of a finished run, and prints where they are.
 
     The run is done and saved: a report that cannot be written costs one line of warning.
+
+    Raises:
+      KeyboardInterrupt: Ctrl-C; its text names the command that writes the report.
     """
     for seed in seed_folders(folder):
         try:
             print(f"report: {write_report(seed, dataset)}")
+        except KeyboardInterrupt:
+            again = f"dec-jax report {folder}"
+            text = f"Stopped; the run is complete, and {again} writes its report."
+            raise KeyboardInterrupt(text) from None
         except Exception as error:
             reason = str(error) if isinstance(error, UsageError) else one_line(error)
             path = seed / REPORT
