@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 CARD_SIDE = 64  # pixels of the longer side in cards, at most
 HOVER_SIDE = 32  # the same in the map
 SMALL = 32  # sides up to which pixels are shown as squares
-LOSSLESS = 16  # sides up to which compression would blur one picture into the next
+LOSSLESS = 16  # sides of tiles up to which sheets are not compressed
+BLOCK = 16  # pixels that compression mixes; a tile must not share them with its neighbor
 SHEET_COLUMNS = 50
 SHEET_ROWS = 50
 
@@ -83,31 +84,46 @@ class Sheets(NamedTuple):
     Attributes:
       uris: the files.
       tile: width and height of a tile, in pixels.
+      cell: width and height of the cell, in whose upper left corner it lies.
       columns: number of tiles in a row.
       at_once: number of tiles in a file.
     """
 
     uris: list[str]
     tile: tuple[int, int]
+    cell: tuple[int, int]
     columns: int
     at_once: int
 
 
 def sheets(pictures: Pictures, rows: Int[np.ndarray, " m"]) -> Sheets:
     """Puts pictures of the samples of some rows into sheets, in their order."""
+    pil = require("PIL.Image", extra="plots", task="showing images in the report")
     at_once = SHEET_COLUMNS * SHEET_ROWS
-    width, height = pictures.size(HOVER_SIDE)
+    tile = pictures.size(HOVER_SIDE)
+    lossless = max(tile) <= LOSSLESS
+    cell = tile if lossless else (_whole_blocks(tile[0]), _whole_blocks(tile[1]))
     uris = []
     for first in range(0, len(rows), at_once):
         tiles = pictures.rows(rows[first : first + at_once], HOVER_SIDE)
+        pixels = np.stack([np.asarray(one) for one in tiles])
         lines = -(-len(tiles) // SHEET_COLUMNS)
-        pil = require("PIL.Image", extra="plots", task="showing images in the report")
-        sheet = pil.new(tiles[0].mode, (SHEET_COLUMNS * width, lines * height))
-        for place, tile in enumerate(tiles):
-            row, column = divmod(place, SHEET_COLUMNS)
-            sheet.paste(tile, (column * width, row * height))
-        uris.append(data_uri(sheet, lossless=max(width, height) <= LOSSLESS))
-    return Sheets(uris, (width, height), SHEET_COLUMNS, at_once)
+        colors = [(0, 0)] * (pixels.ndim - 3)
+        more = [(0, cell[1] - tile[1]), (0, cell[0] - tile[0])]
+        pixels = np.pad(pixels, [(0, 0), *more, *colors], mode="edge")
+        empty = [(0, lines * SHEET_COLUMNS - len(tiles)), (0, 0), (0, 0)]
+        pixels = np.pad(pixels, [*empty, *colors])
+        pixels = pixels.reshape(lines, SHEET_COLUMNS, *pixels.shape[1:])
+        # Lines of cells become lines of pixels.
+        pixels = pixels.swapaxes(1, 2)
+        height, width = lines * cell[1], SHEET_COLUMNS * cell[0]
+        sheet = pil.fromarray(pixels.reshape(height, width, *pixels.shape[4:]))
+        uris.append(data_uri(sheet, lossless=lossless))
+    return Sheets(uris, tile, cell, SHEET_COLUMNS, at_once)
+
+
+def _whole_blocks(side: int) -> int:
+    return -(-side // BLOCK) * BLOCK
 
 
 def data_uri(picture: "Image", *, lossless: bool = True) -> str:

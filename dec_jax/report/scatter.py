@@ -217,7 +217,7 @@ def _columns(points: Points) -> dict[str, Any]:
     for place, texts in enumerate(points.words.values()):
         columns[f"w{place}"] = texts
     if points.sheets is not None:
-        width, height = _shown_size(points.sheets)
+        width, height = _shown_cell(points.sheets)
         sheet, tile = np.divmod(np.arange(len(points.rows)), points.sheets.at_once)
         line, column = np.divmod(tile, points.sheets.columns)
         columns["sheet"] = sheet.astype(np.int32)
@@ -232,10 +232,10 @@ def _taken(column: Any, members: Int[np.ndarray, " m"]) -> Any:
     return column[members]
 
 
-def _shown_size(sheets: Sheets) -> tuple[int, int]:
-    """The size of a tile under the pointer, in pixels of the page."""
-    width, height = sheets.tile
-    factor = HOVER_WIDTH / max(width, height)
+def _shown_cell(sheets: Sheets) -> tuple[int, int]:
+    """The size of a cell under the pointer, in pixels of the page."""
+    factor = HOVER_WIDTH / max(sheets.tile)
+    width, height = sheets.cell
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
@@ -243,12 +243,15 @@ def _tooltip(points: Points) -> str:
     """The template of what the pointer shows; bokeh escapes the texts of samples."""
     picture = ""
     if points.sheets is not None:
-        width, height = _shown_size(points.sheets)
+        found = points.sheets
+        cell_width, cell_height = _shown_cell(found)
+        width = found.tile[0] * cell_width // found.cell[0]
+        height = found.tile[1] * cell_height // found.cell[1]
         # The property `--sheet-0` of the page holds the first sheet.
         picture = (
             f'<div class="thumbnail" style="flex:none;width:{width}px;height:{height}px;'
             "image-rendering:pixelated;background:var(--sheet-@sheet) "
-            f"-@{{left}}px -@{{top}}px / {points.sheets.columns * width}px auto"
+            f"-@{{left}}px -@{{top}}px / {found.columns * cell_width}px auto"
             '"></div>'
         )
     lines = [

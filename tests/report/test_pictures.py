@@ -55,7 +55,8 @@ def test_sheets_hold_the_tiles_in_their_order():
     data = Dataset("tiles", x, None, (2, 2, 1), "made by hand", 1 / 255)
     rows = np.arange(n)[::-1]
     found = sheets(Pictures(data), rows)
-    assert (found.tile, found.columns, found.at_once) == ((2, 2), 50, 2500)
+    assert (found.tile, found.cell) == ((2, 2), (2, 2))
+    assert (found.columns, found.at_once) == (50, 2500)
     first, second = (np.asarray(decoded(uri)) for uri in found.uris)
     assert (first.shape, second.shape) == ((100, 100), (4, 100))
     place = 57  # second line, eighth column
@@ -68,3 +69,15 @@ def test_color_pictures_are_compressed():
     (picture,) = Pictures(data).rows(np.array([0]), 64)
     assert small_uri(picture).startswith("data:image/webp;base64,")
     assert len(small_uri(picture)) < len(data_uri(picture))
+
+
+def test_compressed_tiles_do_not_run_into_each_other():
+    x = np.zeros((4, 28 * 28), np.uint8)
+    x[1] = x[3] = 255
+    data = Dataset("tiles", x, None, (28, 28, 1), "made by hand", 1 / 255)
+    found = sheets(Pictures(data), np.arange(4))
+    assert (found.tile, found.cell) == ((28, 28), (32, 32))
+    sheet = np.asarray(decoded(found.uris[0]).convert("L")).astype(int)
+    for place in range(4):
+        tile = sheet[:28, 32 * place : 32 * place + 28]
+        assert abs(tile - x[place, 0]).max() < 12
