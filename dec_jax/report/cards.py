@@ -13,7 +13,9 @@ from dec_jax.report.clusters import ClusterNumbers
 from dec_jax.report.content import (
     SHOWN,
     ReadableColumn,
+    Terms,
     Trait,
+    distinctive_terms,
     in_words,
     plain,
     traits,
@@ -36,6 +38,7 @@ class Card(NamedTuple):
       sure, conductance, stability: as in `ClusterNumbers`.
       words: its content in one line.
       traits: of the columns of a table, the largest differences first.
+      terms: of texts, those that set it apart most.
       groups: its nearest, typical and most ambiguous samples.
       klass: its commonest class, if there are classes.
       class_share: the share of that class.
@@ -49,6 +52,7 @@ class Card(NamedTuple):
     stability: float
     words: str
     traits: list[Trait]
+    terms: list[str]
     groups: "list[Group]"
     klass: int | None
     class_share: float
@@ -85,6 +89,7 @@ def cards(
     dataset: Dataset,
     numbers: ClusterNumbers,
     columns: Sequence[ReadableColumn],
+    space: Terms | None = None,
 ) -> list[Card]:
     """Makes the card of each cluster, empty ones included.
 
@@ -93,6 +98,7 @@ def cards(
       dataset: its samples.
       numbers: from `cluster_numbers`.
       columns: from `readable_columns`.
+      space: the terms of texts, or None.
     """
     k, n = run.n_clusters, len(run.labels)
     count = int(np.clip(ALL_PICTURES // (3 * k), 3, MOST_PICTURES))
@@ -101,8 +107,14 @@ def cards(
         members = np.flatnonzero(run.labels == cluster)
         groups = sample_groups(members, run.typical[members], count, dataset.names)
         own = traits(columns, run.labels, cluster) if len(members) else []
+        terms: list[str] = []
+        if space is not None and len(members):
+            found_terms = distinctive_terms(dataset.x, run.labels, cluster, space)
+            terms = [plain(term) for term in found_terms]
         words, klass, class_share = "empty", None, float("nan")
-        if own:
+        if terms:
+            words = ", ".join(terms)
+        elif own:
             words = in_words(own)
         elif len(members):
             words = f"typical: {groups[0].first(IN_WORDS)}"
@@ -120,6 +132,7 @@ def cards(
                 float(numbers.stability[cluster]),
                 words,
                 own[:SHOWN],
+                terms,
                 groups,
                 klass,
                 class_share,

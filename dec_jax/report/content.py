@@ -1,4 +1,4 @@
-"""What sets each cluster of a table apart: columns, rules and words."""
+"""What sets each cluster of a table or of texts apart: columns, terms, rules, words."""
 
 import re
 import unicodedata
@@ -14,6 +14,7 @@ from dec_jax.data.dataset import Dataset
 MOST_UNNAMED = 64
 SHOWN = 8  # columns in the card of a cluster
 IN_WORDS = 3  # columns in clusters.csv
+MOST_TERMS = 10  # in the card of a cluster of texts
 # Standardized difference below which a column does not set a cluster apart.
 NOTABLE = 0.3
 RULE_ROWS = 50_000  # that the tree is fitted to, at most
@@ -55,6 +56,13 @@ class Trait(NamedTuple):
     here: str
     rest: str
     difference: float
+
+
+class Terms(NamedTuple):
+    """The terms of texts, and the projection of their weights to the columns of x."""
+
+    names: tuple[str, ...]
+    directions: Float[np.ndarray, "e t"]
 
 
 class Rules(NamedTuple):
@@ -150,6 +158,39 @@ def in_words(found: Sequence[Trait]) -> str:
     notable = [trait for trait in found if abs(trait.difference) >= NOTABLE]
     words = [f"{it.title} {it.here} (rest {it.rest})" for it in notable[:IN_WORDS]]
     return ", ".join(words) or "like the rest"
+
+
+def distinctive_terms(
+    x: Float[np.ndarray, "n e"],
+    labels: Int[np.ndarray, " n"],
+    cluster: int,
+    space: Terms,
+) -> list[str]:
+    """Finds the terms that set a cluster of texts apart from all others.
+
+    Args:
+      x: [n, e] the texts as samples: weights of terms, projected.
+      labels: [n] the cluster of each.
+      cluster: the number of one that is not empty.
+      space: the terms and the projection.
+
+    Returns:
+      At most 10 terms whose mean weight is larger in the cluster than in the rest, the
+      largest difference first.
+
+    Example:
+      >>> space = Terms(("apple", "car"), np.eye(2, dtype=np.float32))
+      >>> x = np.array([[1.0, 0.2], [0.0, 1.0]], np.float32)
+      >>> distinctive_terms(x, np.array([0, 1]), 0, space)
+      ['apple']
+    """
+    inside = labels == cluster
+    mean = x[inside].mean(axis=0)
+    if not inside.all():
+        mean = mean - x[~inside].mean(axis=0)
+    weights = mean @ space.directions
+    best = np.argsort(-weights, kind="stable")[:MOST_TERMS]
+    return [space.names[place] for place in best if weights[place] > 0]
 
 
 def rules(

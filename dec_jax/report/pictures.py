@@ -17,7 +17,9 @@ CARD_SIDE = 64  # pixels of the longer side in cards, at most
 HOVER_SIDE = 32  # the same in the map
 SMALL = 32  # sides up to which pixels are shown as squares
 LOSSLESS = 16  # sides of tiles up to which sheets are not compressed
-BLOCK = 16  # pixels that compression mixes; a tile must not share them with its neighbor
+BLOCK = (
+    16  # pixels that compression mixes; a tile must not share them with its neighbor
+)
 SHEET_COLUMNS = 50
 SHEET_ROWS = 50
 

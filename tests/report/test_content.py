@@ -6,6 +6,8 @@ from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.tables import load_table
 from dec_jax.report.content import (
     ReadableColumn,
+    Terms,
+    distinctive_terms,
     in_words,
     plain,
     readable_columns,
@@ -107,3 +109,16 @@ def test_one_cluster_has_no_rules(columns):
 )
 def test_plain_removes_what_a_terminal_or_a_page_would_obey(text, cleaned):
     assert plain(text) == cleaned
+
+
+def test_terms_of_a_cluster_are_those_of_the_largest_difference():
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(6, 6)))[0][:4].astype(np.float32)
+    x = rng.normal(size=(20, 4)).astype(np.float32)
+    labels = np.arange(20) % 3
+    weights = x @ directions
+    difference = weights[labels == 2].mean(axis=0) - weights[labels != 2].mean(axis=0)
+    names = tuple("abcdef")
+    expected = [names[place] for place in np.argsort(-difference)]
+    expected = expected[: (difference > 0).sum()]
+    assert distinctive_terms(x, labels, 2, Terms(names, directions)) == expected
