@@ -25,6 +25,7 @@ PACKAGES = (
     "plots",
     "model",
     "runs",
+    "report",
     "estimator",
     "cli",
     "__main__",
@@ -41,6 +42,8 @@ OPTIONAL = (
     "safetensors",
     "umap",
     "orbax",
+    "bokeh",
+    "jinja2",
 )
 
 

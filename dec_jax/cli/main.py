@@ -12,6 +12,7 @@ from dec_jax.cli import (
     info,
     predict,
     recipes,
+    report,
     sort,
 )
 from dec_jax.runs.compile_cache import keep_programs
@@ -22,6 +23,7 @@ VERBS = {
     "cluster": cluster,
     "predict": predict,
     "sort": sort,
+    "report": report,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,
