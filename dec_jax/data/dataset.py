@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from dec_jax.data.reading import ImageReading
 from dec_jax.validation import check_samples
 
 
@@ -61,11 +62,15 @@ class Dataset:
         "scikit-learn (embedded)".
       input_scale: factor that turns `x` into network input: 1/255 for bytes, 1.0 for
         numbers that need no scaling.
-      names: file of each row, relative to the folder that was read, or None if the rows
-        are not files.
+      names: name of each row, or None. The rows of a folder of images have the file,
+        relative to the folder, with control characters escaped.
       columns: conversions of the columns of a table, or None.
       deviation: number that the values of the file were divided by to give `x`, or one
         number for each column.
+      reading: the way from image files to `x`, or None if the rows are no image files.
+      thumbnails: small pictures of the samples, uint8 [n, h, w, c], where `x` holds
+        features of images in place of pixels; else None.
+      notes: lines that a program should show, such as one on files that were left out.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -88,6 +93,9 @@ class Dataset:
     names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     deviation: float | tuple[float, ...] = 1.0
+    reading: ImageReading | None = None
+    thumbnails: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")
@@ -132,6 +140,9 @@ def image_dataset(
     labels: np.ndarray | None,
     source: str,
     names: tuple[str, ...] | None = None,
+    *,
+    reading: ImageReading | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Makes a `Dataset` of images [n, h, w, c]."""
     _, height, width, channels = images.shape
@@ -143,6 +154,8 @@ def image_dataset(
         source=source,
         input_scale=input_scale_of(images),
         names=names,
+        reading=reading,
+        notes=notes,
     )
 
 
