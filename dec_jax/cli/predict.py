@@ -9,6 +9,7 @@ ACC, NMI and ARI.
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +64,16 @@ def _run(options: argparse.Namespace, out: Path) -> None:
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})"
     )
+    for note in dataset.notes:
+        print(f"  {note}")
     q = model.predict_proba(loaded, dataset)
     # The labels of model.predict, without a second pass through the network.
     labels = q.argmax(axis=1)
     partial = out.with_name(f"{out.name}.partial")
     try:
-        folder.write_labels(partial, labels, q, dataset.labels, dataset.names)
+        folder.write_labels(
+            partial, labels, q, dataset.labels, dataset.names, dataset.names_title
+        )
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
@@ -101,6 +106,7 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
     from dec_jax.data.load import DATASETS, load_dataset
+    from dec_jax.data.reading import reading_from_json
     from dec_jax.data.tables import TABLE_SUFFIXES, load_table
 
     name = options.dataset
@@ -113,10 +119,21 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
                 "read, so it does not know the columns; give a .npy or .npz file."
             )
         return load_table(path, label_column=options.label_column, columns=columns)
-    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column")
+    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column", "names")
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
-    if name not in DATASETS and path.is_dir() and shape is not None:
+    stored = reading_from_json(model.metadata.get("reading"))
+    if options.encoder is not None:
+        if stored is None or stored.encoder is None:
+            raise UsageError(
+                f"--encoder {options.encoder}: the model was not trained on the vectors of "
+                "an encoder; leave the option out."
+            )
+        stored = replace(stored, encoder=options.encoder, encoder_sha256=None)
+    if stored is not None:
+        reading["reading"] = stored
+        reading["encoder_cache"] = Path(options.model).parent / "encoded"
+    elif name not in DATASETS and path.is_dir() and shape is not None:
         reading["image_size"] = tuple(shape[:2])
         reading["image_mode"] = "gray" if shape[2] == 1 else "color"
     return load_dataset(name, options.data_dir, **reading)

@@ -62,15 +62,16 @@ class Dataset:
         "scikit-learn (embedded)".
       input_scale: factor that turns `x` into network input: 1/255 for bytes, 1.0 for
         numbers that need no scaling.
-      names: name of each row, or None. The rows of a folder of images have the file,
-        relative to the folder, with control characters escaped.
+      names: name of each row, such as its file, relative to the folder that was read, or
+        its id in a table; None if the rows have none.
       columns: conversions of the columns of a table, or None.
       deviation: number that the values of the file were divided by to give `x`, or one
         number for each column.
-      reading: the way from image files to `x`, or None if the rows are no image files.
+      names_title: what the names are, such as "file" or the title of a column.
+      notes: lines that say how the data were understood.
+      reading: the way from images to `x`, or None if the data are no images.
       thumbnails: small pictures of the samples, uint8 [n, h, w, c], where `x` holds
         features of images in place of pixels; else None.
-      notes: lines that a program should show, such as one on files that were left out.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -93,9 +94,10 @@ class Dataset:
     names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     deviation: float | tuple[float, ...] = 1.0
+    names_title: str = "file"
+    notes: tuple[str, ...] = ()
     reading: ImageReading | None = None
     thumbnails: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")
@@ -140,9 +142,6 @@ def image_dataset(
     labels: np.ndarray | None,
     source: str,
     names: tuple[str, ...] | None = None,
-    *,
-    reading: ImageReading | None = None,
-    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Makes a `Dataset` of images [n, h, w, c]."""
     _, height, width, channels = images.shape
@@ -154,8 +153,6 @@ def image_dataset(
         source=source,
         input_scale=input_scale_of(images),
         names=names,
-        reading=reading,
-        notes=notes,
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dec_jax.data.dataset import Dataset, image_dataset
+from dec_jax.data.dataset import Dataset, input_scale_of
 from dec_jax.data.image_files import FolderFiles, find_files, listed, passed_over_line
 from dec_jax.data.image_labels import (
     find_labels,
@@ -125,7 +125,10 @@ def load_image_folder(
         check_choice("mode", mode, MODES)
     check_choice("fit", fit, FITS)
     if fit != "crop" and shape is None:
-        raise ValueError(f"fit={fit!r} needs a size to fit the images to.")
+        raise ValueError(
+            f"fit={fit!r} (--image-fit {fit}) needs the size to bring images to, such as "
+            "size=64 (--image-size 64)."
+        )
     found = find_folder_images(folder, labels_csv, folder_labels)
     reading = ImageReading(shape, mode, fit)
     pictures, failures = read_images(found, reading, progress)
@@ -211,22 +214,31 @@ def kept_rows(
 
 
 def folder_dataset(
-    found: FolderImages, kept: list[int], images: np.ndarray, reading: ImageReading
+    found: FolderImages, kept: list[int], x: np.ndarray, reading: ImageReading
 ) -> Dataset:
-    """Makes a data set of images [n, h, w, c], those of `kept` among the ones found."""
+    """Makes a data set of the images of a folder.
+
+    Args:
+      found: the images.
+      kept: the numbers of those that were read.
+      x: their pixels [n, h, w, c], or vectors [n, d].
+      reading: the way from files to `x`.
+    """
     parts = list(found.source)
     if len(kept) < len(found.names):
         parts.append(f"left out, being unreadable: {len(found.names) - len(kept)}")
     source = shown("; ".join(parts))
     labels = found.labels
-    return image_dataset(
-        shown(found.folder.resolve().name),
-        images,
-        None if labels is None else numbered([labels[row] for row in kept], source),
-        source,
-        tuple(shown(found.names[row]) for row in kept),
-        reading=reading,
+    return Dataset(
+        name=shown(found.folder.resolve().name),
+        x=x.reshape(len(x), -1),
+        labels=None if labels is None else numbered([labels[r] for r in kept], source),
+        image_shape=None if x.ndim == 2 else (x.shape[1], x.shape[2], x.shape[3]),
+        source=source,
+        input_scale=input_scale_of(x),
+        names=tuple(shown(found.names[row]) for row in kept),
         notes=tuple(found.notes),
+        reading=reading,
     )
 
 

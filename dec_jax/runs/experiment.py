@@ -34,7 +34,10 @@ def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
     """
     labels = None if dataset.labels is None else dataset.labels[rows]
     names = dataset.names and tuple(dataset.names[row] for row in rows)
-    return dataclasses.replace(dataset, x=dataset.x[rows], labels=labels, names=names)
+    small = None if dataset.thumbnails is None else dataset.thumbnails[rows]
+    return dataclasses.replace(
+        dataset, x=dataset.x[rows], labels=labels, names=names, thumbnails=small
+    )
 
 
 def take_first(dataset: Dataset, limit: int | None) -> Dataset:
@@ -59,12 +62,13 @@ def facts(dataset: Dataset) -> dict[str, Any]:
       dataset: the samples.
 
     Returns:
-      JSON values: "dataset", "dataset_source", "dataset_sha256", "n_samples", "device",
-      "versions" and "commit".
+      JSON values: "dataset", "dataset_source", "dataset_notes", "dataset_sha256",
+      "n_samples", "device", "versions" and "commit".
     """
     return {
         "dataset": dataset.name,
         "dataset_source": dataset.source,
+        "dataset_notes": list(dataset.notes),
         "dataset_sha256": dataset.sha256,
         "n_samples": len(dataset.x),
         "device": device_name(),
@@ -109,6 +113,8 @@ def print_head(
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source}); {task}"
     )
+    for note in dataset.notes:
+        print(f"  {note}")
     if out is not None:
         print(f"results: {out}")
 

@@ -105,11 +105,12 @@ def write_labels(
     q: np.ndarray,
     classes: np.ndarray | None,
     names: Sequence[str] | None = None,
+    names_title: str = "file",
 ) -> None:
-    """One line a sample: row, file if it has one, cluster, its q, class if known."""
+    """One line a sample: row, name if it has one, cluster, its q, class if known."""
     columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
     if names is not None:
-        columns["file"] = names
+        columns[names_title] = names
     columns["cluster"] = labels.tolist()
     columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
     if classes is not None:
@@ -169,7 +170,12 @@ def write_tables(
         metadata=origin,
     )
     write_labels(
-        folder / "labels.csv", result.labels, result.q, dataset.labels, dataset.names
+        folder / "labels.csv",
+        result.labels,
+        result.q,
+        dataset.labels,
+        dataset.names,
+        dataset.names_title,
     )
     if result.opinion is not None and result.alternatives is not None:
         write_alternatives(folder / "alternatives.csv", result.alternatives)
@@ -246,6 +252,13 @@ def figures_of(
         )
         figures["members.png"] = lambda: plots.cluster_members(
             dataset.x, result.q, result.labels, shape
+        )
+    elif (pictures := dataset.thumbnails) is not None:
+        figures["members.png"] = lambda: plots.cluster_members(
+            pictures.reshape(len(pictures), -1),
+            result.q,
+            result.labels,
+            pictures.shape[1:],
         )
     return figures
 

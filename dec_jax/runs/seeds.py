@@ -45,6 +45,9 @@ NAMES = (
 )
 
 
+ENCODED = "encoded"  # the folder of an encoder's vectors, beside those of runs
+
+
 def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None:
     """Runs all seeds.
 
@@ -163,18 +166,23 @@ def _run(
 def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
     """Loads the data, with a bar where there are images to read."""
     bars: list[tqdm] = []
+    titles = ["reading images", "features"]
+    if settings.encoder is not None:
+        titles = ["encoding images"]
+    out = options.get("resume") or options.get("out") or "runs/new"
 
     def progress(done: int, total: int) -> None:
-        # Only a folder of images takes long enough for a bar.
-        if not bars:
-            bars.append(bar_of("reading images", total, 0, "file"))
-        bars[0].update(done - bars[0].n)
+        # Only a folder of images takes long enough for a bar; features begin again at 1.
+        if not bars or done < bars[-1].n:
+            bars.append(bar_of(titles[len(bars)], total, 0, "file"))
+        bars[-1].update(done - bars[-1].n)
 
     try:
         return load_dataset(
             settings.dataset or "mnist",
             options.get("data_dir"),
             **settings.reading,
+            encoder_cache=Path(out).parent / ENCODED,
             progress=progress,
         )
     finally:
