@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
     check_out(out)
-    with mistakes_of_use("label_column", "labels_csv", "data_dir"):
+    with mistakes_of_use("label_column", "labels_csv", "data_dir", "encoder", "names"):
         _run(options, out)
 
 
@@ -129,7 +129,9 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
                 f"--encoder {options.encoder}: the model was not trained on the vectors of "
                 "an encoder; leave the option out."
             )
-        stored = replace(stored, encoder=options.encoder, encoder_sha256=None)
+        stored = replace(
+            stored, encoder=options.encoder, encoder_sha256=None, mode=None
+        )
     if stored is not None:
         reading["reading"] = stored
         reading["encoder_cache"] = Path(options.model).parent / "encoded"

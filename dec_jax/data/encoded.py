@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -186,7 +187,8 @@ def key_of(found: FolderImages, reading: ImageReading) -> str:
 def read_cache(path: Path) -> Encoded | None:
     """Reads vectors that `write_cache` wrote; None if there are none, or they are damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a damaged archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Encoded(*(file[name] for name in Encoded._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -202,4 +204,5 @@ def write_cache(path: Path, encoded: Encoded) -> None:
         os.replace(partial_path, path)
     except OSError:
         # The vectors are at hand; only the next run has to make them again.
-        partial_path.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial_path.unlink()

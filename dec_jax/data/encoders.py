@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dec_jax.validation import one_line, require
+from dec_jax.validation import one_line, require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,7 +68,7 @@ def open_encoder(
     if text.lower().endswith(".onnx"):
         path = Path(text).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"The encoder file {text} does not exist.")
+            raise FileNotFoundError(f"encoder {shown(text)}: there is no such file.")
         text, source = str(path.resolve()), path
     elif re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         source = module_file(text)

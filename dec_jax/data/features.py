@@ -60,14 +60,14 @@ def with_features(
     check_choice("features", features, FEATURES)
     if dataset.image_shape is None:
         raise ValueError(
-            f"features={features!r} is for images, got {dataset.name} with samples of "
-            f"{dataset.x.shape[1]} values."
+            f"features is for images, got features={features!r} with {dataset.name}, whose "
+            f"samples are {dataset.x.shape[1]} values."
         )
     height, width, channels = dataset.image_shape
     low, high = SIDES
     if channels not in (1, 3) or not all(low <= n <= high for n in (height, width)):
         raise ValueError(
-            f"features={features!r} needs images of 1 or 3 channels and of {low} to {high} "
+            f"features {features} needs images of 1 or 3 channels and of {low} to {high} "
             f"pixels a side, got {height} x {width} with {channels}; give a size, such as "
             f"image_size={SIDE}."
         )
@@ -131,7 +131,7 @@ def cell_means(image: Num[np.ndarray, "h w c"], n: int) -> Num[np.ndarray, "n n 
     return sums / (heights[:, None, None] * widths[:, None])
 
 
-def thumbnails(images: Num[np.ndarray, "n h w c"]) -> Num[np.ndarray, "n h w c"]:
+def thumbnails(images: Num[np.ndarray, "n h w c"]) -> Num[np.ndarray, "n H W c"]:
     """Reduces images by a whole number to at most 64 pixels a side, in bytes."""
     n, height, width, channels = images.shape
     by = -(-max(height, width) // THUMBNAIL)

@@ -362,7 +362,9 @@ def notes_on(
             "--image-size HEIGHTxWIDTH of their shape"
         )
     if n_transparent := sum(picture.is_transparent for picture in pictures):
-        notes.append(f"{n_transparent:,} images are transparent in parts: put on white")
+        notes.append(
+            f"transparent in parts, put on white: {n_transparent:,} of {n:,} images"
+        )
     if levels is not None:
         notes.append(
             f"values from {levels[0]:g} to {levels[1]:g} of files with more than 8 bits "

@@ -32,19 +32,19 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
     """
     path = path.expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"The file of names {shown(str(path))} does not exist.")
+        raise FileNotFoundError(f"names {shown(str(path))}: there is no such file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"names: {shown(str(path))} is not UTF-8 text: {error}; save it as UTF-8."
+            f"names {shown(str(path))} is not UTF-8 text: {error}; save it as UTF-8."
         ) from error
     # Not `splitlines`, which also splits at characters that may stand in a name.
     lines = text.removesuffix("\n").split("\n")
     n = len(dataset.x)
     if len(lines) != n:
         raise ValueError(
-            f"names: {shown(str(path))} must hold a line for each of the {n:,} rows of "
+            f"names {shown(str(path))} must hold a line for each of the {n:,} rows of "
             f"{dataset.name}, got {len(lines):,} lines."
         )
     return replace(dataset, names=tuple(map(shown, lines)), names_title="name")

@@ -317,6 +317,7 @@ def samples_for(
     """Checks that samples are as in training, and flattens them to rows."""
     shape: tuple[int, ...]
     scale = model.architecture.input_scale
+    is_dataset = isinstance(x, Dataset)
     if isinstance(x, Dataset):
         shape, x = x.image_shape or (), in_units_of_training(model.metadata, scale, x)
     else:
@@ -334,7 +335,7 @@ def samples_for(
         raise ValueError(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
-    check_units(model.metadata, scale, x)
+    check_units(model.metadata, scale, x, rescaled=is_dataset)
     return x
 
 

@@ -31,12 +31,17 @@ def in_units_of_training(
 
 
 def check_units(
-    metadata: Mapping[str, Any], scale: float, x: Num[Array | np.ndarray, "n d"]
+    metadata: Mapping[str, Any],
+    scale: float,
+    x: Num[Array | np.ndarray, "n d"],
+    *,
+    rescaled: bool = False,
 ) -> None:
     """Raises ValueError for bytes that are given as floats, and for floats as bytes.
 
     The model stores the type and range of its training data. Values are refused only if
-    they are far outside that range, and so cannot be meant.
+    they are far outside that range, and so cannot be meant. Where `in_units_of_training`
+    has rescaled x, it was divided as the training data were.
     """
     dtype = metadata.get("input_dtype")
     low, high = float(x.min()), float(x.max())
@@ -54,8 +59,10 @@ def check_units(
     deviation = float(np.sqrt(np.mean(scales**2)))
     # The training data were divided by `deviation`, so their mean square is about 1; that
     # of data in the original units is about deviation^2. The nearer of the two decides.
-    if max(deviation, 1 / deviation) > 4 and (
-        (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
+    if (
+        not rescaled
+        and max(deviation, 1 / deviation) > 4
+        and ((np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1))
     ):
         raise ValueError(
             f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "

@@ -39,14 +39,16 @@ def mistakes_of_use(*names: str) -> Iterator[None]:
     """Turns errors of the library into a `UsageError`.
 
     Args:
-      *names: settings whose names in a message become those of their options.
+      *names: settings whose names in a message become those of their options; a name of
+        one word, which a sentence may hold too, only where the message begins with it.
     """
     try:
         yield
     except MISTAKES as error:
         text = " ".join(str(error).split())
         for name in names:
-            text = re.sub(rf"(?<![-\w.]){name}\b(?!=)", flag(name), text)
+            begin = r"(?<![-\w.])" if "_" in name else "^"
+            text = re.sub(rf"{begin}{name}\b(?!=)", flag(name), text)
         raise UsageError(text) from error
 
 

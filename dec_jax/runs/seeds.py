@@ -40,7 +40,7 @@ from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
-    "data_dir",
+    *("data_dir", "encoder", "features", "names"),
     *(field.name for field in dataclasses.fields(Settings) if "_" in field.name),
 )
 
