@@ -16,6 +16,8 @@ import numpy as np
 # Packages whose name on PyPI differs from the module that is imported.
 _PYPI_NAMES = {
     "PIL": "Pillow",
+    "pillow_heif": "pillow-heif",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
     "umap": "umap-learn",
