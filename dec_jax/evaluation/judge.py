@@ -13,16 +13,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
-from dec_jax.clustering.candidates import candidate_labels, neighbor_graph
+from dec_jax.clustering.candidates import (
+    candidate_labels,
+    cluster_volumes,
+    neighbor_graph,
+)
 from dec_jax.evaluation.metrics import adjusted_rand_index
 
 # Weights of the two opinions, and the conductance below which clusters count as apart.
 # Chosen by hand on 33 small tables with known classes, on a plateau: weights from 0.1 to
 # 0.5 gave a mean ACC of 0.89 to 0.91 there. `python -m benchmarks.quality` measures them.
-FIRST, HEAD_START = (
-    "k-means",
-    0.03,
-)  # the simplest method is replaced by a better one only
 WEIGHT, APART_WEIGHT, APART = 0.25, 0.25, 0.05
 NEIGHBORS = 10  # of the graph that conductance is measured in
 MOST_ROWS = 3_000  # that the methods see: linkages take time n^2
@@ -118,10 +118,7 @@ def conductance(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:
       >>> round(conductance(graph, np.array([0, 0, 1])), 3)
       0.667
     """
-    clusters, codes = np.unique(labels, return_inverse=True)
-    n, k = len(codes), len(clusters)
-    members = csr_matrix((np.ones(n), (np.arange(n), codes)), shape=(n, k))
-    between = (members.T @ graph @ members).toarray()
+    between = cluster_volumes(graph, labels)
     volume = between.sum(axis=1)
     # A sample without neighbors is a component of its own.
     inside = np.where(

@@ -25,6 +25,7 @@ from dec_jax.recipes.recipe import (
     laptop_pretraining,
     light_augmentation,
     network_of,
+    sized_network,
     strong_augmentation,
 )
 from dec_jax.training.layerwise import LayerwiseConfig
@@ -47,11 +48,14 @@ def dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     differs: the paper spends 300,000 iterations on it, while here the autoencoder is
     trained end to end with Adam. Both phases see augmented images (+-10 degrees, +-10 %
     of the side; Guo et al., DEC-DA, ACML 2018), and p is computed from the original
-    ones. Tables are not augmented.
+    ones. Tables are not augmented, and small ones get narrower layers
+    (`sized_network`).
     """
     return Recipe(
         source="Xie, Girshick and Farhadi (2016); distortion of Guo et al. (2018)",
-        architecture=network_of(shape, "glorot_uniform", architecture),
+        architecture=network_of(
+            shape, "glorot_uniform", architecture or sized_network(shape)
+        ),
         pretrain=laptop_pretraining(shape),
         n_init=20,
         objective=DEC(),
@@ -323,6 +327,7 @@ def auto(shape: DataShape, architecture: Network | None = None) -> Recipe:
             frozen_target_intervals=11,
             keep_cluster_sizes=True,
             tolerance=0,
+            patience=3,
             optimizer=Optimizer("adam", 2e-3, schedule="cosine"),
         ),
     )
@@ -390,7 +395,7 @@ def make_recipe(
     Example:
       >>> recipe = make_recipe("dec", DataShape(n_samples=1797, input_dim=64))
       >>> [layer.features for layer in recipe.architecture.layers]
-      [500, 500, 2000, 10]
+      [250, 250, 1000, 10]
       >>> recipe.pretrain.epochs, recipe.train.optimizer.name
       (250, 'sgd')
     """
@@ -401,4 +406,4 @@ def make_recipe(
             f"one for {architecture.input_dim} {architecture.input_shape}."
         )
     recipe = RECIPES[name](shape, architecture)
-    return replace(recipe, expected=DESCRIPTIONS[name].expected)
+    return replace(recipe, name=name, expected=DESCRIPTIONS[name].expected)

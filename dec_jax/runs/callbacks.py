@@ -128,6 +128,11 @@ class Record:
             acc = clustering_accuracy(classes, np.asarray(labels))
         self.history["acc"].append(acc)
 
+    def reorder_clusters(self, order: np.ndarray) -> None:
+        """Numbers the clusters anew; `order` holds the old numbers in the new order."""
+        sizes = self.history["cluster_sizes"]
+        self.history["cluster_sizes"] = [[row[old] for old in order] for row in sizes]
+
     def joined_history(self) -> History:
         """All intervals as arrays, those before a resume included."""
         return History(*(np.asarray(self.history[name]) for name in History._fields))

@@ -27,7 +27,7 @@ from dec_jax.recipes.recipe import DataShape, Recipe, default_recipe
 from dec_jax.runs.callbacks import Callbacks, Record
 from dec_jax.runs.phases import Phases, Start
 from dec_jax.training.layerwise import StageState, pretraining_stages
-from dec_jax.training.state import History, TrainResult
+from dec_jax.training.state import History, TrainResult, reorder_clusters
 from dec_jax.validation import check_n_clusters
 
 Samples = Dataset | Num[Array | np.ndarray, "n ..."] | str | os.PathLike[str]
@@ -38,7 +38,7 @@ class FitResult:
     """The clusters that `fit` found; all arrays belong to the same parameters.
 
     Attributes:
-      labels: [n] int32, the cluster of each sample, from 0 to k - 1.
+      labels: [n] int32, the cluster of each sample, from 0, the largest, to k - 1.
       q: [n, k] float32, the soft assignment of each sample; rows sum to 1.
       z: [n, e] float32, the embedding of each sample.
       centroids: [k, e] in the space of z.
@@ -203,7 +203,12 @@ def run_phases(
 def result_of(
     phases: Phases, start: Start, trained: TrainResult, *, opinion: bool = True
 ) -> FitResult:
-    """Scores the end of a run and joins all that it found."""
+    """Numbers the clusters by size, scores the end of a run, and joins all it found."""
+    sizes = np.bincount(trained.labels, minlength=phases.n_clusters)
+    order = np.argsort(-sizes, kind="stable")
+    trained = reorder_clusters(trained, order)
+    start = start._replace(labels=jnp.argsort(jnp.asarray(order))[start.labels])
+    phases.record.reorder_clusters(order)
     z, recipe, record = phases.add_result(trained), phases.recipe, phases.record
     found = phases.second_opinion(start, trained) if opinion else None
     return FitResult(

@@ -277,9 +277,8 @@ class Phases:
           z, [n, e], of the final parameters.
         """
         z = np.asarray(self.embed(result.state.params, self.recipe.network))
-        name = type(self.recipe.objective).__name__
         seconds = self.record.seconds.get("clustering", 0.0)
-        self._stage(name, result.labels, result.centroids, z, seconds)
+        self._stage(self.recipe.name, result.labels, result.centroids, z, seconds)
         return z
 
     def second_opinion(self, start: Start, result: TrainResult) -> SecondOpinion | None:

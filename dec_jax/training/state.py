@@ -3,7 +3,7 @@
 Arrays live in NamedTuples, settings in frozen dataclasses; `cluster` trains with them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -151,6 +151,38 @@ class TrainResult:
     history: History
     n_steps: int
     stop_reason: str
+
+
+def reorder_clusters(result: TrainResult, order: np.ndarray) -> TrainResult:
+    """Numbers the clusters anew in the labels, q, centroids and parameters.
+
+    Args:
+      result: of a clustering phase.
+      order: [k] the old numbers in the new order.
+
+    Returns:
+      The result, whose cluster i was cluster `order[i]`; the optimizer's state, which
+      nothing needs any more, is left as it was.
+    """
+    new_number = np.argsort(order)
+    state, history = result.state, result.history
+    params = {
+        name: value if name in NETWORK else jax.tree.map(lambda a: a[order], value)
+        for name, value in state.params.items()
+    }
+    return replace(
+        result,
+        state=state._replace(
+            params=params,
+            targets=state.targets[:, order],
+            labels=jnp.asarray(new_number)[state.labels].astype(jnp.int32),
+            shares=state.shares[order],
+        ),
+        labels=new_number[result.labels].astype(np.int32),
+        q=result.q[:, order],
+        centroids=result.centroids[order],
+        history=history._replace(cluster_sizes=history.cluster_sizes[:, order]),
+    )
 
 
 def init_state(

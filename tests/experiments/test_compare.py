@@ -150,7 +150,7 @@ def test_scores_of_dec_are_those_of_its_file_on_the_held_out_part(finished, digi
         saved = model.load(finished.folder / f"seed-{seed}/model.safetensors")
         labels = model.predict(saved, held_out)
         stage = results["stages"][2]
-        assert (stage["name"], len(labels)) == ("DEC", 120)
+        assert (stage["name"], len(labels)) == ("dec", 120)
         assert stage["acc"] == metrics.clustering_accuracy(held_out.labels, labels)
         nmi = metrics.normalized_mutual_info(held_out.labels, labels)
         assert stage["nmi"] == nmi
@@ -191,7 +191,7 @@ def test_results_say_what_was_measured_and_where(finished):
     assert (results["dataset"], results["seed"]) == ("digits", SEEDS[0])
     assert (results["n_samples"], results["n_fitted"]) == (400, 280)
     assert {"device", "versions", "commit", "n_iter", "stop_reason"} <= set(results)
-    names = ["k-means on pixels", "k-means on z", "DEC"]
+    names = ["k-means on pixels", "k-means on z", "dec"]
     assert [stage["name"] for stage in results["stages"]] == names
     phases = ["k-means on pixels", "pretraining", "k-means on z", "clustering"]
     assert list(results["seconds"]) == [*phases, "total"]
@@ -211,7 +211,7 @@ def test_summary_has_lists_over_the_seeds_and_their_spread(finished):
                 "min": min(values),
                 "max": max(values),
             }
-    assert summary["acc"] == summary["stages"]["DEC"]["acc"]
+    assert summary["acc"] == summary["stages"]["dec"]["acc"]
 
 
 def test_report_has_the_classes_of_each_method(finished):
@@ -235,7 +235,7 @@ def test_run_prints_the_parts_and_a_table(finished):
 def test_nmi_stands_beside_the_published_one():
     stages = [
         {"name": name, **dict.fromkeys(("acc", "nmi", "ari", "nmi_geometric"), 0.5)}
-        for name in ("k-means on pixels", "k-means on z", "DEC")
+        for name in ("k-means on pixels", "k-means on z", "dec")
     ]
     facts = dict.fromkeys(
         (
@@ -248,7 +248,7 @@ def test_nmi_stands_beside_the_published_one():
     rows = compare.nmi_table(summary["stages"]).splitlines()[2:]
     assert [row.split()[-1] for row in rows] == ["0.498", "0.744", "0.765"]
     # One seed has a mean and no standard deviation.
-    assert rows[2].split() == ["DEC", "0.500", "-", "0.500", "0.500", "0.765"]
+    assert rows[2].split() == ["dec", "0.500", "-", "0.500", "0.500", "0.765"]
 
 
 # What the numbers are made of.

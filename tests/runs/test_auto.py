@@ -28,7 +28,7 @@ def test_no_autoencoder_is_trained(rings):
     assert "decoder" not in rings.model.params
     assert [stage["name"] for stage in rings.stages][::2] == [
         "k-means on the data",
-        "DEC",
+        "auto",
     ]
 
 

@@ -18,14 +18,14 @@ def test_run_starts_from_the_labels_that_are_asked_for(on_blobs, tmp_path):
     run = cluster(*on_blobs, "--start", "spectral", "--out", tmp_path / "out")
     assert run.status == 0, run.err
     results = read_json(tmp_path / "out" / "results.json")
-    names = ["k-means on the data", "k-means on z", "spectral on z", "DEC"]
+    names = ["k-means on the data", "k-means on z", "spectral on z", "dec"]
     assert [stage["name"] for stage in results["stages"]] == names
     assert (results["recipe"], results["start"]) == ("dec", "spectral")
     # The other way about, a recipe that has a graph goes without.
     plain = ("--recipe", "best", "--start", "k-means", "--max-intervals", 5)
     assert cluster(*on_blobs, *plain, "--out", tmp_path / "plain").status == 0
     stages = read_json(tmp_path / "plain/results.json")["stages"]
-    assert [stage["name"] for stage in stages] == [*names[:2], "IDEC"]
+    assert [stage["name"] for stage in stages] == [*names[:2], "best"]
 
 
 def test_normalized_samples_have_no_brightness(small, tmp_path):
@@ -80,7 +80,7 @@ def test_pretrained_takes_the_autoencoders_of_an_earlier_run(
         start, same = (r["stages"][1] | {"seconds": 0} for r in (results, earlier))
         assert start == same
         assert results["seconds"]["pretraining"] == earlier["seconds"]["pretraining"]
-        assert results["stages"][2]["name"] == "DCN"
+        assert results["stages"][2]["name"] == "dcn"
 
 
 def test_pretrained_rejects_another_network(finished, labeled, tmp_path):
@@ -116,7 +116,7 @@ def test_architecture_puts_another_network_in(tmp_path):
     )
     assert run.status == 0, run.err
     stages = read_json(out / "results.json")["stages"]
-    assert [stage["name"] for stage in stages][-1] == "IDEC"
+    assert [stage["name"] for stage in stages][-1] == "kld-conv"
 
 
 def test_devices_share_the_work_and_find_the_same_clusters(

@@ -26,7 +26,7 @@ def learned(tmp_path_factory):
 def test_a_learner_ends_near_the_labels_that_it_was_given(learned):
     assert learned.status == 0, learned.err
     results = read_json(learned.folder / "results.json")
-    names = ["k-means on pixels", "k-means on z", "spectral on z", "DEC"]
+    names = ["k-means on pixels", "k-means on z", "spectral on z", "best"]
     assert [stage["name"] for stage in results["stages"]] == names
     given, found = (stage["acc"] for stage in results["stages"][2:])
     assert found > given - 0.05

@@ -63,7 +63,7 @@ def test_results_say_what_was_measured_and_where(finished):
 def test_results_score_every_stage(finished):
     stages = read_json(finished.inner / "results.json")["stages"]
     names = [stage["name"] for stage in stages]
-    assert names == ["k-means on the data", "k-means on z", "DEC"]
+    assert names == ["k-means on the data", "k-means on z", "dec"]
     for stage in stages:
         assert set(stage) == {"name", "acc", "nmi", "ari", "seconds"}
     # Three far blobs: the data alone tell them apart.
@@ -167,7 +167,7 @@ def test_run_prints_a_table_of_the_stages(finished):
     assert lines[header].split() == ["ACC", "NMI", "ARI", "seconds"]
     assert re.match("k-means on the data +1.000   1.000   1.000", lines[header + 1])
     assert lines[header + 2].startswith("k-means on z ")
-    assert lines[header + 3].startswith("DEC ")
+    assert lines[header + 3].startswith("dec ")
     assert "; ended because " in lines[header + 4]
     assert "clusters of " in lines[header + 5]
 
