@@ -32,7 +32,7 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
         add(
             "--image-fit",
             choices=("crop", "pad", "stretch"),
-            default=default,
+            default=_default(parser, "crop"),
             help="the way to that shape: cut off the rest (the default), fill up with "
             "black, or change the proportions",
         )

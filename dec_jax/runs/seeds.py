@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dec_jax.clustering.umap_mixture import check_umap
 from dec_jax.data.arrays import far_rows
 from dec_jax.data.dataset import Dataset
@@ -32,7 +30,7 @@ from dec_jax.runs.fit import (
     number_of_clusters,
     place,
 )
-from dec_jax.runs.progress import bar_of
+from dec_jax.runs.progress import image_bars
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
@@ -165,19 +163,8 @@ def _run(
 
 def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
     """Loads the data, with a bar where there are images to read."""
-    bars: list[tqdm] = []
-    titles = ["reading images", "features"]
-    if settings.encoder is not None:
-        titles = ["encoding images"]
     out = options.get("resume") or options.get("out") or "runs/new"
-
-    def progress(done: int, total: int) -> None:
-        # Only a folder of images takes long enough for a bar; features begin again at 1.
-        if not bars or done < bars[-1].n:
-            bars.append(bar_of(titles[len(bars)], total, 0, "file"))
-        bars[-1].update(done - bars[-1].n)
-
-    try:
+    with image_bars(settings.encoder) as progress:
         return load_dataset(
             settings.dataset or "mnist",
             options.get("data_dir"),
@@ -185,9 +172,6 @@ def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
             encoder_cache=Path(out).parent / ENCODED,
             progress=progress,
         )
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 def _alone(one: SeedRun) -> dict[str, Any]:
