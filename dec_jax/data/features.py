@@ -64,12 +64,10 @@ def with_features(
             f"samples are {dataset.x.shape[1]} values."
         )
     height, width, channels = dataset.image_shape
-    low, high = SIDES
-    if channels not in (1, 3) or not all(low <= n <= high for n in (height, width)):
+    check_sides(features, height, width)
+    if channels not in (1, 3):
         raise ValueError(
-            f"features {features} needs images of 1 or 3 channels and of {low} to {high} "
-            f"pixels a side, got {height} x {width} with {channels}; give a size, such as "
-            f"image_size={SIDE}."
+            f"features {features} needs images of 1 or 3 channels, got {channels}."
         )
     require("skimage", extra="features", task="histograms of oriented gradients")
     images = dataset.x.reshape(-1, *dataset.image_shape)
@@ -91,6 +89,17 @@ def with_features(
         thumbnails=thumbnails(images),
     )
     return standardized(table) if standardize else table
+
+
+def check_sides(features: str, height: int, width: int) -> None:
+    """Raises ValueError unless images of this size have such features."""
+    low, high = SIDES
+    if not (low <= height <= high and low <= width <= high):
+        raise ValueError(
+            f"features {features} needs images of {low} to {high} pixels a side, got "
+            f"{height} x {width}; give another size, such as image_size={SIDE} "
+            f"(--image-size {SIDE})."
+        )
 
 
 def hog_and_colors(image: Num[np.ndarray, "h w c"]) -> Float[np.ndarray, " d"]:

@@ -8,7 +8,7 @@ from typing import Any
 from dec_jax.data.arrays import load_arrays
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.encoded import load_encoded_folder
-from dec_jax.data.features import SIDE, with_features
+from dec_jax.data.features import SIDE, check_sides, with_features
 from dec_jax.data.image_files import IMAGE_SUFFIXES
 from dec_jax.data.images import height_and_width, load_image_folder
 from dec_jax.data.named import DATASETS, DatasetNotFoundError, load_digits, load_named
@@ -203,8 +203,9 @@ def load_images(
             **options,
         )
     size = reading.size
-    if reading.features is not None and size is None:
-        size = (SIDE, SIDE)
+    if reading.features is not None:
+        size = size or (SIDE, SIDE)
+        check_sides(reading.features, *size)
     pixels = load_image_folder(
         path,
         size=size,

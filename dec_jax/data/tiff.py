@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 MOST_VALUES = 2**29  # of one image
 BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Tags of the file.
-ORIENTATION, SAMPLE_FORMAT, EXTRA_SAMPLES = 274, 339, 338
+ORIENTATION, SAMPLE_FORMAT, EXTRA_SAMPLES, DESCRIPTION = 274, 339, 338, 270
+# Words in the description of files that may have a page for each channel.
+CHANNEL_PAGES = ("channels=", "<OME", '"axes"')
 UNSPECIFIED = 0  # an extra sample that is no opacity
 WHITE_IS_ZERO = 0
 
@@ -41,7 +43,7 @@ def loses(image: "Image.Image") -> bool:
         or UNSPECIFIED in extra
         # Signed bytes, which Pillow would take for unsigned ones.
         or 2 in tuple(tags.get(SAMPLE_FORMAT, ()))
-        or getattr(image, "n_frames", 1) > 1
+        or any(word in str(tags.get(DESCRIPTION, "")) for word in CHANNEL_PAGES)
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from dec_jax.validation import shown
+
 FAILED = 1  # the exit status of a run that could not come to its end
 WRONG_USE = 2  # that of a mistake in what was asked for
 STOPPED = 130  # that which a shell reports for a program ended by Ctrl-C
@@ -65,10 +67,10 @@ def exit_status(run: Callable[[], object], stopped: str) -> int:
     try:
         run()
     except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return WRONG_USE
     except RunFailed as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         # An interrupted run that can be resumed says how.

@@ -115,6 +115,16 @@ def test_features_need_images_of_a_fitting_size(side):
         ValueError, match=f"16 to 256 pixels a side, got {side} x {side}"
     ):
         with_features(image_dataset("x", images, None, "made"), "hog")
+    five = np.zeros((2, 32, 32, 5), np.uint8)
+    with pytest.raises(ValueError, match="1 or 3 channels, got 5"):
+        with_features(image_dataset("x", five, None, "made"), "hog")
+
+
+def test_a_size_that_does_not_fit_is_told_before_images_are_read(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"got 8 x 300; .*--image-size 96"):
+        load_dataset(tmp_path, features="hog", image_size=(8, 300))
 
 
 def test_features_are_for_images(tmp_path):
