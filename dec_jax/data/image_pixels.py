@@ -26,14 +26,24 @@ MODES = ("gray", "color")
 FITS = ("crop", "pad", "stretch")
 GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 DEEP_COLORS = ("LA;16B", "RGB;16B", "RGBA;16B")  # of PNG files, by Pillow's names
+FEW = 0.0005  # share of the numbers of a file that may be those of broken pixels
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
+
+
+class Limits(NamedTuple):
+    """The range of the numbers of a file, and that of all but the `FEW` at each end."""
+
+    low: float
+    high: float
+    most_low: float
+    most_high: float
 
 
 class Picture(NamedTuple):
     """The pixels of a file, and what a reader should know of them."""
 
     pixels: np.ndarray  # [h, w] or [h, w, c]: uint8, or float32 in the file's own units
-    limits: tuple[float, float] | None  # of the whole file, unless it has bytes
+    limits: Limits | None  # of the whole file, unless it has bytes
     lost: float  # share of the area that cropping cut off
     is_transparent: bool
 
@@ -207,22 +217,22 @@ def picture_of_samples(samples: Samples, reading: ImageReading) -> Picture:
     if values.dtype != np.uint8:
         values = finite(values.astype(np.float32))
     values = in_mode(values, reading.mode)
-    limits = float(values.min()), float(values.max())
+    low, high = float(values.min()), float(values.max())
+    limits = None
+    if values.dtype != np.uint8:
+        inner = np.quantile(values, [FEW, 1 - FEW], method="nearest")
+        limits = Limits(low, high, float(inner[0]), float(inner[1]))
     lost = 0.0
     if reading.size is not None:
         lost = lost_by_cropping(values.shape[1::-1], reading)
         channels = [
-            np.asarray(
-                fitted(Image.fromarray(channel), reading.size, reading.fit, limits[0])
-            )
+            np.asarray(fitted(Image.fromarray(channel), reading.size, reading.fit, low))
             for channel in np.moveaxis(np.atleast_3d(values), -1, 0)
         ]
         values = np.stack(channels, axis=-1).reshape(*reading.size, *values.shape[2:])
         # Lanczos overshoots beside an edge.
-        values = values.clip(*limits).astype(values.dtype)
-    return Picture(
-        values, None if values.dtype == np.uint8 else limits, lost, is_transparent=False
-    )
+        values = values.clip(low, high).astype(values.dtype)
+    return Picture(values, limits, lost, is_transparent=False)
 
 
 def finite(values: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from dec_jax.data.image_labels import (
     numbered,
 )
 from dec_jax.data.image_pixels import FITS, MODES, Picture, read_image
+from dec_jax.data.image_stack import notes_on, stacked
 from dec_jax.data.photographs import are_photographs
 from dec_jax.data.reading import ImageReading
 from dec_jax.validation import check_choice, check_positive_int, require, shown
@@ -26,8 +27,6 @@ from dec_jax.validation import check_choice, check_positive_int, require, shown
 Progress = Callable[[int, int], object]
 MOST_BYTES = 8 * 2**30  # of all images
 LARGEST_SIDE = 4096
-# A crop that loses more than this share of most images is told.
-MUCH = 1 / 3
 
 
 class FolderImages(NamedTuple):
@@ -66,8 +65,9 @@ def load_image_folder(
     decoded directly to at least twice the size.)
 
     Files with more than 8 bits a value (16 bits, signed, floats) are scaled together: the
-    least value in the folder becomes 0 and the largest 1. Their opacity is dropped. TIFF
-    files may have 2, 4 or more channels, which are all kept.
+    least value in the folder becomes 0 and the largest 1, but for a few broken pixels, at
+    most one of 2,000 at each end, that would widen the range to more than four times.
+    Their opacity is dropped. TIFF files may have 2, 4 or more channels, which are all kept.
 
     Without `labels_csv` and `folder_labels`, a `labels.csv` or `train.csv` with the
     columns filename and label is searched in the folder and the two above it. It is used
@@ -133,7 +133,7 @@ def load_image_folder(
     reading = ImageReading(shape, mode, fit)
     pictures, failures = read_images(found, reading, progress)
     kept = kept_rows(found, failures, skip_unreadable)
-    x, levels = stacked(found, pictures, levels)
+    x, levels = stacked(pictures, levels)
     notes = [*found.notes, *notes_on(pictures, reading, levels)]
     if are_photographs(x):
         notes.append(PHOTOGRAPHS)
@@ -308,69 +308,6 @@ def check_shapes(
             f"{shown(first)} with {one} and {shown(second)} with {other}; put them into "
             "folders of their own."
         )
-
-
-def stacked(
-    found: FolderImages,
-    pictures: list[Picture],
-    levels: tuple[float, float] | None = None,
-) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Stacks images to [n, h, w, c], and scales those of more than 8 bits together.
-
-    Args:
-      found: the images, for messages.
-      pictures: their pixels.
-      levels: values that become 0 and 1; None takes the least and the largest.
-
-    Returns:
-      The images, one channel if all are gray, and the levels, None if all have 8 bits.
-    """
-    if not pictures:
-        # `kept_rows` reports that no file can be read.
-        return np.empty((0, 0, 0, 0), np.uint8), levels
-    limits = [picture.limits for picture in pictures if picture.limits is not None]
-    if levels is None and limits:
-        levels = min(low for low, _ in limits), max(high for _, high in limits)
-    first = pictures[0].pixels
-    channels = max((*picture.pixels.shape, 1)[2] for picture in pictures)
-    dtype = np.uint8 if levels is None else np.float32
-    stack = np.empty((len(pictures), *first.shape[:2], channels), dtype)
-    for row, picture in enumerate(pictures):
-        pixels = picture.pixels
-        if levels is not None:
-            low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else levels
-            pixels = (pixels.astype(np.float32) - low) / (high - low or 1)
-        stack[row] = pixels if pixels.ndim == 3 else pixels[..., None]
-        # Freed once it is copied, so that memory never holds all of them twice.
-        pictures[row] = picture._replace(pixels=first[:0])
-    return stack, levels
-
-
-def notes_on(
-    pictures: list[Picture],
-    reading: ImageReading,
-    levels: tuple[float, float] | None,
-) -> list[str]:
-    """Formats lines on what was changed in the images, for people."""
-    notes = []
-    n = len(pictures)
-    cut = [picture.lost for picture in pictures if picture.lost > MUCH]
-    if reading.size is not None and 2 * len(cut) > n:
-        notes.append(
-            f"cropping cuts off {np.median(cut):.0%} of the area of {len(cut):,} of {n:,} "
-            "images; --image-fit pad or --image-fit stretch keeps all of it, and so does an "
-            "--image-size HEIGHTxWIDTH of their shape"
-        )
-    if n_transparent := sum(picture.is_transparent for picture in pictures):
-        notes.append(
-            f"transparent in parts, put on white: {n_transparent:,} of {n:,} images"
-        )
-    if levels is not None:
-        notes.append(
-            f"values from {levels[0]:g} to {levels[1]:g} of files with more than 8 bits "
-            "become 0 to 1"
-        )
-    return notes
 
 
 def different_sizes(folder: Path, shapes: dict[str, tuple[int, ...]]) -> str:

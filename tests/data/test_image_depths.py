@@ -54,6 +54,37 @@ def test_levels_of_other_data_take_the_place_of_the_range(tmp_path):
     assert dataset.reading.levels == (0, 4000)
 
 
+def test_broken_pixels_do_not_set_the_range(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("1.tif", "2.tif"):
+        values = rng.integers(0, 4096, (64, 64)).astype(np.uint16)
+        values[3, 4] = 65535
+        save(tmp_path / name, values)
+    dataset = load_image_folder(tmp_path)
+    assert 4080 < dataset.reading.levels[1] <= 4095
+    assert dataset.x.max() == 1
+    assert dataset.x.mean() == pytest.approx(0.5, abs=0.02)
+    (note,) = dataset.notes
+    assert note.endswith(
+        "beyond them lie values from 0 to 65535, which count as 0 and 1"
+    )
+
+
+def test_bright_spots_of_more_pixels_do(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    values[3:6, 4] = 65535
+    save(tmp_path / "a.tif", values)
+    assert load_image_folder(tmp_path).reading.levels[1] == 65535
+
+
+def test_new_values_beyond_the_levels_are_told(tmp_path):
+    save(tmp_path / "1.tif", np.array([[0, 9000]], np.uint16))
+    dataset = load_image_folder(tmp_path, levels=(1000, 4000))
+    np.testing.assert_array_equal(dataset.x, [[0, 1]])
+    (note,) = dataset.notes
+    assert "beyond them lie values from 0 to 9000" in note
+
+
 def test_bytes_beside_deeper_files_are_scaled_by_255(tmp_path):
     save(tmp_path / "1.tif", TWELVE_BITS)
     save(tmp_path / "2.png", np.full((8, 8), 51, np.uint8))
