@@ -335,7 +335,7 @@ def samples_for(
         raise ValueError(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
-    check_units(model.metadata, scale, x, rescaled=is_dataset)
+    check_units(model.metadata, scale, x, known=is_dataset)
     return x
 
 

@@ -23,11 +23,12 @@ def in_units_of_training(
     deviation = np.asarray(metadata.get("deviation", 1.0))
     if np.array_equal(own, deviation):
         return dataset.x
-    factor = own / deviation
+    # Divided as in training, so that its samples come back bit for bit.
+    divisor = deviation / own
     if metadata.get("input_dtype") == "uint8":
         # Bytes that were saved as floats.
-        factor = factor * scale
-    return (dataset.x * factor).astype(np.float32)
+        divisor = divisor / scale
+    return (dataset.x / divisor).astype(np.float32)
 
 
 def check_units(
@@ -35,13 +36,13 @@ def check_units(
     scale: float,
     x: Num[Array | np.ndarray, "n d"],
     *,
-    rescaled: bool = False,
+    known: bool = False,
 ) -> None:
     """Raises ValueError for bytes that are given as floats, and for floats as bytes.
 
     The model stores the type and range of its training data. Values are refused only if
-    they are far outside that range, and so cannot be meant. Where `in_units_of_training`
-    has rescaled x, it was divided as the training data were.
+    they are far outside that range, and so cannot be meant. With `known`, the samples were
+    brought to the units of training, and large values are what they are.
     """
     dtype = metadata.get("input_dtype")
     low, high = float(x.min()), float(x.max())
@@ -60,9 +61,9 @@ def check_units(
     # The training data were divided by `deviation`, so their mean square is about 1; that
     # of data in the original units is about deviation^2. The nearer of the two decides.
     if (
-        not rescaled
+        not known
         and max(deviation, 1 / deviation) > 4
-        and ((np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1))
+        and (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
     ):
         raise ValueError(
             f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "
