@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import Any
 
-LARGEST_SIDE = 4096  # pixels of an image
+LARGEST_SIDE = 1024  # pixels of an image
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,8 @@ from jaxtyping import Float, Num
 
 from dec_jax.data.arrays import standardized
 from dec_jax.data.dataset import Dataset
+from dec_jax.data.image_stack import thumbnails
+from dec_jax.data.photographs import PHOTOGRAPHS
 from dec_jax.data.reading import ImageReading
 from dec_jax.validation import check_choice, require
 
@@ -24,7 +26,6 @@ HOG_MEAN, HOG_SCALE = 0.2, 0.1
 COLOR_MEAN, COLOR_SCALE = 128.0, 10.0
 # Red and blue less brightness, of red, green and blue (ITU-R BT.601).
 CHROMA = np.array([[0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]], np.float32)
-THUMBNAIL = 64  # pixels, the longer side of the pictures that are kept
 
 
 def with_features(
@@ -87,6 +88,7 @@ def with_features(
         source=f"{dataset.source}; features {features}",
         reading=replace(reading, features=features),
         thumbnails=thumbnails(images),
+        notes=tuple(note for note in dataset.notes if note != PHOTOGRAPHS),
     )
     return standardized(table) if standardize else table
 
@@ -138,17 +140,3 @@ def cell_means(image: Num[np.ndarray, "h w c"], n: int) -> Num[np.ndarray, "n n 
     heights = np.diff([*rows, image.shape[0]])
     widths = np.diff([*columns, image.shape[1]])
     return sums / (heights[:, None, None] * widths[:, None])
-
-
-def thumbnails(images: Num[np.ndarray, "n h w c"]) -> Num[np.ndarray, "n H W c"]:
-    """Reduces images by a whole number to at most 64 pixels a side, in bytes."""
-    n, height, width, channels = images.shape
-    by = -(-max(height, width) // THUMBNAIL)
-    cut = images[:, : height // by * by, : width // by * by]
-    cells = cut.reshape(n, height // by, by, width // by, by, channels)
-    small = np.empty((n, height // by, width // by, channels), np.uint8)
-    for row, image in enumerate(cells):
-        mean = image.mean(axis=(1, 3))
-        scaled = mean if images.dtype == np.uint8 else 255 * mean
-        small[row] = scaled.round().clip(0, 255)
-    return small

@@ -1,12 +1,14 @@
 """Images of one size as one array, with the range of those of more than 8 bits."""
 
 import numpy as np
+from jaxtyping import Num
 
 from dec_jax.data.image_pixels import Limits, Picture
 from dec_jax.data.reading import ImageReading
 
 # Times the range of most pixels beyond which the range of all is that of broken ones.
 BROKEN = 4.0
+THUMBNAIL = 64  # pixels, the longer side of small pictures
 # A crop that loses more than this share of most images is told.
 MUCH = 1 / 3
 
@@ -89,3 +91,17 @@ def notes_on(
                 f"; beyond them lie values from {low:g} to {high:g}, which count as 0 and 1"
             )
     return notes
+
+
+def thumbnails(images: Num[np.ndarray, "n h w c"]) -> Num[np.ndarray, "n H W c"]:
+    """Reduces images by a whole number to at most 64 pixels a side, in bytes."""
+    n, height, width, channels = images.shape
+    by = -(-max(height, width) // THUMBNAIL)
+    cut = images[:, : height // by * by, : width // by * by]
+    cells = cut.reshape(n, height // by, by, width // by, by, channels)
+    small = np.empty((n, height // by, width // by, channels), np.uint8)
+    for row, image in enumerate(cells):
+        mean = image.mean(axis=(1, 3))
+        scaled = mean if images.dtype == np.uint8 else 255 * mean
+        small[row] = scaled.round().clip(0, 255)
+    return small

@@ -20,13 +20,13 @@ from dec_jax.data.image_labels import (
 )
 from dec_jax.data.image_pixels import FITS, MODES, Picture, read_image
 from dec_jax.data.image_stack import notes_on, stacked
-from dec_jax.data.photographs import are_photographs
+from dec_jax.data.photographs import PHOTOGRAPHS, are_photographs
 from dec_jax.data.reading import ImageReading
 from dec_jax.validation import check_choice, check_positive_int, require, shown
 
 Progress = Callable[[int, int], object]
 MOST_BYTES = 8 * 2**30  # of all images
-LARGEST_SIDE = 4096
+LARGEST_SIDE = 1024  # pixels; more values than that are no input of a network
 
 
 class FolderImages(NamedTuple):
@@ -141,13 +141,6 @@ def load_image_folder(
     known = {1: "gray", 3: "color"}
     reading = ImageReading(x.shape[1:3], known.get(channels), fit, levels)
     return folder_dataset(found._replace(notes=notes), kept, x, reading)
-
-
-PHOTOGRAPHS = (
-    "these look like photographs: their pixels group them by brightness and color, not by "
-    "what they show; --features hog (shapes) or --encoder (a pretrained network) groups "
-    "them by more"
-)
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
@@ -285,6 +278,13 @@ def check_shapes(
       name: of the image.
       pixels: its pixels.
     """
+    if max(pixels.shape[:2]) > LARGEST_SIDE:
+        raise ValueError(
+            f"{shown(str(found.folder))}: images must have at most {LARGEST_SIDE:,} pixels "
+            f"a side, got {shown(name)} with height x width = {pixels.shape[0]} x "
+            f"{pixels.shape[1]}; give the size to resize all to, such as size=64 "
+            "(--image-size 64)."
+        )
     if not shapes:
         n_bytes = len(found.names) * pixels.nbytes
         if n_bytes > MOST_BYTES:

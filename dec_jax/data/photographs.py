@@ -2,6 +2,13 @@
 
 import numpy as np
 
+from dec_jax.data.image_stack import thumbnails
+
+PHOTOGRAPHS = (
+    "these look like photographs: their pixels group them by brightness and color, not by "
+    "what they show; --features hog (shapes) or --encoder (a pretrained network) groups "
+    "them by more"
+)
 SEEN = 200  # images that are looked at
 SHARE = 0.6  # of the images that must look like photographs
 
@@ -22,10 +29,9 @@ def are_photographs(images: np.ndarray) -> bool:
     if images.shape[-1] != 3 or min(images.shape[1:3]) < 8:
         return False
     rows = np.linspace(0, len(images) - 1, min(SEEN, len(images))).astype(int)
-    seen = images[rows].astype(np.float32)
-    if images.dtype != np.uint8:
-        seen *= 255
-    return bool(np.mean([is_photograph(image) for image in seen]) > SHARE)
+    small = (thumbnails(images[row : row + 1])[0] for row in rows)
+    found = [is_photograph(image.astype(np.float32)) for image in small]
+    return bool(np.mean(found) > SHARE)
 
 
 def is_photograph(image: np.ndarray) -> bool:

@@ -5,7 +5,8 @@ import pytest
 from image_files import save
 
 from dec_jax.data.dataset import image_dataset
-from dec_jax.data.features import cell_means, hog_and_colors, thumbnails, with_features
+from dec_jax.data.features import cell_means, hog_and_colors, with_features
+from dec_jax.data.image_stack import thumbnails
 from dec_jax.data.load import load_dataset
 
 pytest.importorskip("skimage")

@@ -137,6 +137,14 @@ def test_more_pixels_than_memory_should_hold_are_refused_at_once(tmp_path, monke
         load_image_folder(tmp_path)
 
 
+def test_photographs_of_a_camera_need_a_size(tmp_path):
+    save(tmp_path / "a.png", np.zeros((20, 1100), np.uint8))
+    message = "at most 1,024 pixels a side, got a.png with height x width = 20 x 1100"
+    with pytest.raises(ValueError, match=message):
+        load_image_folder(tmp_path)
+    assert load_image_folder(tmp_path, size=8).image_shape == (8, 8, 1)
+
+
 ESCAPE = "a\x1b[31m.png"
 LATIN = os.fsdecode(b"gr\xfcn.png")
 

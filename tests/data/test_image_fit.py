@@ -93,5 +93,5 @@ def test_fit_rejects_other_words_and_a_missing_size(tmp_path):
 
 def test_size_rejects_what_no_image_needs(tmp_path):
     strip(tmp_path, "a.png")
-    with pytest.raises(ValueError, match="at most 4,096 pixels a side, got 100,000"):
+    with pytest.raises(ValueError, match="at most 1,024 pixels a side, got 100,000"):
         load_image_folder(tmp_path, size=100_000)

@@ -42,7 +42,7 @@ def icons(n, side):
     return np.stack(out)
 
 
-@pytest.mark.parametrize("side", [32, 96])
+@pytest.mark.parametrize("side", [32, 96, 300])
 def test_photographs_are_told_from_icons(side):
     assert are_photographs(patches(20, side))
     assert are_photographs(patches(20, side).astype(np.float32) / 255)

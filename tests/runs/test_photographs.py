@@ -147,7 +147,7 @@ def test_names_of_rows_stand_in_the_labels(unlabeled, small, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--image-size", "0"), "pixels from 1 to 4096, such as 32 or 48x64 (height x"),
+        (("--image-size", "0"), "pixels from 1 to 1024, such as 32 or 48x64 (height x"),
         (("--image-size", "32x"), "got '32x'"),
         (("--image-size", "8x8x3"), "got '8x8x3'"),
         (("--image-fit", "fill"), "invalid choice: 'fill'"),
