@@ -553,6 +553,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "image_shape": [5, 5, 1],
         "columns": None,
         "deviation": 1.0,
+        "reading": None,
     }
 
 
