@@ -21,6 +21,9 @@ from .data.dataset import (
 from .data.load import (
     load_dataset,
 )
+from .estimator import (
+    DeepEmbeddedClustering,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -129,6 +132,7 @@ __version__: str
 __all__ = [
     "fit",
     "FitResult",
+    "DeepEmbeddedClustering",
     "Callbacks",
     "Recipe",
     "DataShape",

@@ -25,6 +25,7 @@ PACKAGES = (
     "plots",
     "model",
     "runs",
+    "estimator",
     "cli",
     "__main__",
 )

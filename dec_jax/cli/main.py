@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns new data, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns new data, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import logging
@@ -6,7 +6,15 @@ import sys
 from collections.abc import Sequence
 
 import dec_jax
-from dec_jax.cli import architectures, choose_k, cluster, info, predict, recipes
+from dec_jax.cli import (
+    architectures,
+    choose_k,
+    cluster,
+    info,
+    predict,
+    recipes,
+    sort,
+)
 from dec_jax.runs.compile_cache import keep_programs
 from dec_jax.runs.errors import exit_status
 
@@ -14,6 +22,7 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
+    "sort": sort,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,

@@ -65,8 +65,11 @@ def check_units(
         and max(deviation, 1 / deviation) > 4
         and (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
     ):
+        divisor = f"{deviation:.4g}"
+        if scales.ndim:
+            divisor = "one number a column (metadata['deviation'])"
         raise ValueError(
-            f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "
+            f"x must be as in training, divided by {divisor}, {found}; divide it, or "
             "give the Dataset that load_dataset makes of a file."
         )
     least_trained, most_trained = metadata.get("input_range", (-math.inf, 0))

@@ -230,7 +230,7 @@ def result_of(
             trained.state.params,
             recipe.network,
             recipe.objective.alpha,
-            models.data_metadata(phases.dataset),
+            models.data_metadata(phases.dataset, trained.q),
         ),
         start=start,
     )

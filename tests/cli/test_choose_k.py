@@ -26,7 +26,7 @@ def table(tmp_path_factory):
 
 def test_finds_the_number_of_clusters_of_a_table(table, tmp_path):
     out = tmp_path / "out"
-    options = ("--label-column", "kind", "--epochs", 30, "--most", 4, "--out", out)
+    options = ("--label-column", "kind", "--most", 4, "--out", out)
     run = program(main, "choose-k", table, *options)
     assert run.status == 0, run.err
     printed = run.out
