@@ -149,7 +149,7 @@ def write_labels(
     columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
     if classes is not None:
         columns["class"] = classes.tolist()
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
