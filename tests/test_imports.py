@@ -36,6 +36,7 @@ OPTIONAL = (
     "sklearn",
     "matplotlib",
     "pandas",
+    "anndata",
     "PIL",
     "imagecodecs",
     "onnxruntime",

@@ -14,7 +14,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dec_jax.cli.options import add_data_options, add_image_options
+from dec_jax.cli.options import (
+    TABLE_OPTIONS,
+    add_data_options,
+    add_image_options,
+    add_table_options,
+)
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 
@@ -27,8 +32,9 @@ if TYPE_CHECKING:
 HELP = "look for the number of clusters"
 STOPPED_LINE = "Stopped before there was an answer."
 READING = (
-    *("label_column", "image_size", "image_mode", "image_fit", "features", "encoder"),
-    *("labels_csv", "folder_labels", "skip_unreadable"),
+    *("image_size", "image_mode", "image_fit", "features", "encoder"),
+    *("labels_csv", "folder_labels", "skip_unreadable", "names"),
+    *TABLE_OPTIONS,
 )
 VIEWS = ("eigengap", "stability", "silhouette", "modularity")
 
@@ -38,8 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", metavar="DATA", help="data set, file or folder")
     add_data_options(parser)
-    what = "column of a table with the classes, which is left out"
-    add("--label-column", metavar="NAME", help=what)
+    add_table_options(parser)
     what = "autoencoder of an earlier run: its folder, or a .safetensors file"
     add("--pretrained", metavar="PATH", help=what)
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
@@ -74,6 +79,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             settings["dataset"],
             settings["data_dir"],
             **reading,
+            standardize=not settings["no_standardize"],
             encoder_cache=Path(settings["out"] or "runs/new").parent / ENCODED,
             progress=progress,
         )

@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
-    names = ("label_column", "labels_csv", "data_dir", "encoder", "names")
+    names = ("label_column", "id_column", "labels_csv", "data_dir", "encoder", "names")
     with mistakes_of_use(*names):
         check_out(out)
         _run(options, out)
@@ -166,21 +166,28 @@ def load_like_training(
 ) -> "Dataset":
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
-    from dec_jax.data.load import DATASETS, load_dataset
+    from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
     from dec_jax.data.reading import reading_from_json
-    from dec_jax.data.tables import TABLE_SUFFIXES, load_table
+    from dec_jax.data.text_space import text_space_from_json
     from dec_jax.runs.progress import image_bars
 
     path = Path(name).expanduser()
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        columns = columns_from_json(model.metadata.get("columns"))
-        if columns is None:
-            raise UsageError(
-                f"{name}: the model was not trained on a table that dec_jax "
-                "read, so it does not know the columns; give a .npy or .npz file."
-            )
-        return load_table(path, label_column=options.label_column, columns=columns)
-    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column", "names")
+    known = (
+        *("label_column", "id_column", "separator", "decimal", "encoding"),
+        *("folder_labels", "labels_csv", "skip_unreadable", "data_dir"),
+    )
+    found = load_as_in_training(
+        name,
+        columns_from_json(model.metadata.get("columns")),
+        text_space_from_json(model.metadata.get("text_space")),
+        **{option: getattr(options, option) for option in known},
+    )
+    if found is not None:
+        return found
+    wanted = (
+        *("labels_csv", "folder_labels", "skip_unreadable", "label_column", "names"),
+        *("id_column", "separator", "decimal", "encoding"),
+    )
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
     stored = reading_from_json(model.metadata.get("reading"))

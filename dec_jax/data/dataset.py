@@ -8,7 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from dec_jax.data.reading import ImageReading
+from dec_jax.data.text_space import TextSpace
 from dec_jax.validation import check_samples
+
+OTHER = "(other)"  # the category of all rare ones
+MISSING = "(missing)"  # the category of rows without one
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,35 @@ class Column:
       title: name of the column.
       mean: subtracted from each number.
       deviation: divisor of each number after that, above 0.
-      categories: values that are one-hot encoded, or None for a numeric column.
+      categories: values that are one-hot encoded, or None for a numeric column; among
+        them `OTHER` stands for all rare ones, and `MISSING` for a missing one.
+      kind: "number", "date" (in days since 1970), "yes/no" or "category".
+      weight: what the column of a category holds where a row has it, else 0.
+      reading: how texts become numbers: a decimal mark, the format of dates, or "".
+      unit: text around each number, such as "$", or "".
+      fill: what takes the place of a missing number; None where none may be missing.
+      marked: whether a further column is 1 where the number was missing, else 0.
+      limit: the largest distance from the mean, in deviations; None is no limit.
     """
 
     title: str
     mean: float = 0.0
     deviation: float = 1.0
     categories: tuple[str, ...] | None = None
+    kind: str = "number"
+    weight: float = 1.0
+    reading: str = ""
+    unit: str = ""
+    fill: float | None = None
+    marked: bool = False
+    limit: float | None = None
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Names of the columns of x that it becomes."""
+        if self.categories is not None:
+            return tuple(f"{self.title} = {category}" for category in self.categories)
+        return (self.title, f"{self.title} missing")[: 1 + self.marked]
 
 
 def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
@@ -72,6 +98,7 @@ class Dataset:
       reading: the way from images to `x`, or None if the data are no images.
       thumbnails: small pictures of the samples, uint8 [n, h, w, c], where `x` holds
         features of images in place of pixels; else None.
+      text_space: conversion of texts, or None.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -98,6 +125,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     reading: ImageReading | None = None
     thumbnails: np.ndarray | None = None
+    text_space: TextSpace | None = None
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")

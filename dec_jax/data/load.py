@@ -1,20 +1,29 @@
 """Chooses the loader of a data set: by its name, or by the kind of a user's file."""
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from dec_jax.data.annotated import ANNOTATED_SUFFIX, load_annotated
 from dec_jax.data.arrays import load_arrays
-from dec_jax.data.dataset import Dataset
-from dec_jax.data.encoded import load_encoded_folder
-from dec_jax.data.features import SIDE, check_sides, with_features
-from dec_jax.data.image_files import IMAGE_SUFFIXES
-from dec_jax.data.images import height_and_width, load_image_folder
+from dec_jax.data.dataset import Column, Dataset
+from dec_jax.data.image_files import IMAGE_SUFFIXES, find_files
+from dec_jax.data.image_samples import described, load_images
+from dec_jax.data.images import height_and_width
 from dec_jax.data.named import DATASETS, DatasetNotFoundError, load_digits, load_named
 from dec_jax.data.reading import ImageReading
 from dec_jax.data.row_names import with_names
-from dec_jax.data.tables import TABLE_SUFFIXES, load_table
+from dec_jax.data.table_files import TABLE_SUFFIXES
+from dec_jax.data.tables import load_table
+from dec_jax.data.text_space import TextSpace
+from dec_jax.data.texts import (
+    TEXT_SUFFIX,
+    dataset_from_texts,
+    find_texts,
+    load_texts,
+)
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 # Options of each kind of data, with the values that stand for "not given".
@@ -24,12 +33,24 @@ FOLDER_OPTIONS = {
     "image_fit": "crop",
     "encoder": None,
     "labels_csv": None,
-    "folder_labels": False,
     "skip_unreadable": False,
 }
-TABLE_OPTIONS = {"label_column": None}
+ANY_FOLDER_OPTIONS = {"folder_labels": False}
+TABLE_OPTIONS = dict.fromkeys(
+    ("label_column", "id_column", "drop", "keep", "separator", "decimal")
+)
+TEXT_OPTIONS = {"encoding": None}
 ARRAY_OPTIONS = {"names": None}
 NUMBER_OPTIONS = {"standardize": True}
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A DataFrame of pandas, for which pandas need not be imported."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
 
 
 def load_dataset(
@@ -46,6 +67,12 @@ def load_dataset(
     skip_unreadable: bool = False,
     label_column: str | int | None = None,
     names: str | os.PathLike[str] | None = None,
+    id_column: str | None = None,
+    drop: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     standardize: bool = True,
     reading: ImageReading | None = None,
     encoder_cache: str | os.PathLike[str] | None = None,
@@ -60,14 +87,15 @@ def load_dataset(
     scikit-learn's RCV1. The training part comes first, then the test part; clustering
     papers use both.
 
-    `load_image_folder`, `load_table` and `load_arrays` read a user's own data; their
-    docstrings explain the options. Labels are optional: they score, and never train.
+    `load_image_folder`, `load_table`, `load_arrays`, `load_annotated` and `load_texts`
+    read a user's own data; their docstrings explain the options. Labels are optional: they score, and never train.
 
     Args:
       name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
         `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
-        path of a folder of images, an image file, a `.csv`, `.tsv` or `.parquet` table, or a `.npz`
-        or `.npy` file. A name of a set wins over a folder of the same name; write
+        path of a folder of images, an image file, a `.csv`, `.tsv` or `.parquet` table, a
+        `.npz`, `.npy` or `.h5ad` file, or a `.txt` file of one document a line or a folder
+        of `.txt` files. A name of a set wins over a folder of the same name; write
         `./mnist` for the folder.
       data_dir: a folder with data sets; for named sets only.
       image_size: for a folder, the `size` of `load_image_folder`.
@@ -80,7 +108,13 @@ def load_dataset(
       labels_csv: for a folder, a CSV file with the columns filename and label.
       folder_labels: for a folder, whether sub-folders are classes.
       skip_unreadable: for a folder, whether damaged files are skipped.
-      label_column: for a table, the column that holds the labels.
+      label_column: for a table or a `.h5ad` file, the column that holds the labels.
+      id_column: for a table, the column that names the rows.
+      drop: for a table, columns to leave out.
+      keep: for a table, columns to use although they seem to be ids or names.
+      separator: for a table in a text file, what stands between columns.
+      decimal: for a table, the mark of decimals, "." or ",".
+      encoding: for a table or a text file, its encoding.
       names: for a `.npz` or `.npy` file, a text file with the name of each row, one a line.
       standardize: for a table, whether numeric columns are standardized; for a `.npz`
         or `.npy` file, whether numbers are divided by one scale (see `load_arrays`).
@@ -109,29 +143,53 @@ def load_dataset(
       ((1797, 64), (8, 8, 1), 10)
     """
     name = os.fspath(name)
-    folder_options = {
+    folder_options: dict[str, Any] = {
         "image_size": image_size,
         "image_mode": image_mode,
         "image_fit": image_fit,
         "encoder": encoder,
         "labels_csv": labels_csv,
-        "folder_labels": folder_labels,
         "skip_unreadable": skip_unreadable,
     }
+    table_options = {
+        "label_column": label_column,
+        "id_column": id_column,
+        "drop": drop,
+        "keep": keep,
+        "separator": separator,
+        "decimal": decimal,
+    }
     path = None if name in DATASETS else own_path(name)
-    is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
+    is_texts = path is not None and holds_texts(path)
     is_folder = path is not None and (
         path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     )
-    if not is_folder:
+    is_table = (
+        path is not None and not is_folder and path.suffix.lower() in TABLE_SUFFIXES
+    )
+    if not is_folder or is_texts:
         check_not_given(name, "a folder of images", folder_options, FOLDER_OPTIONS)
+    if not is_folder:
+        check_not_given(
+            name, "a folder", {"folder_labels": folder_labels}, ANY_FOLDER_OPTIONS
+        )
+    is_annotated = path is not None and path.suffix.lower() == ANNOTATED_SUFFIX
     if not is_table:
-        given = {"label_column": label_column}
+        given = (
+            {**table_options, "label_column": None} if is_annotated else table_options
+        )
         check_not_given(name, "a table", given, TABLE_OPTIONS)
+    if not (is_table or is_texts):
+        check_not_given(
+            name, "a table or a text file", {"encoding": encoding}, TEXT_OPTIONS
+        )
     if path is None or path.suffix.lower() not in ARRAY_SUFFIXES:
         check_not_given(name, "an array file", {"names": names}, ARRAY_OPTIONS)
+    if is_table or is_texts or is_annotated:
+        given = {"features": features}
+        check_not_given(name, "images", given, {"features": None})
     vectors = features is not None or encoder is not None or reading is not None
-    if (path is None or is_folder) and not vectors:
+    if is_texts or ((path is None or is_folder) and not vectors):
         given = {"standardize": standardize}
         check_not_given(name, "a table or an array file", given, NUMBER_OPTIONS)
     if reading is None:
@@ -151,6 +209,8 @@ def load_dataset(
             f"data_dir must not be given with a {'folder of images' if is_folder else 'file'}, "
             f"got {data_dir} and {name}."
         )
+    if is_texts:
+        return load_texts(path, encoding=encoding, folder_labels=folder_labels)
     if is_folder:
         return load_images(
             path,
@@ -163,79 +223,30 @@ def load_dataset(
             progress=progress,
         )
     if is_table:
-        return load_table(path, label_column=label_column, standardize=standardize)
+        return load_table(
+            path,
+            label_column=label_column,
+            standardize=standardize,
+            id_column=id_column,
+            drop=drop or (),
+            keep=keep or (),
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
+        )
+    if is_annotated:
+        column = None if label_column is None else str(label_column)
+        return load_annotated(path, label_column=column, standardize=standardize)
     arrays = load_arrays(path, standardize=standardize)
     if names is not None:
         arrays = with_names(arrays, Path(names))
     return described(arrays, reading, standardize, progress)
 
 
-def load_images(
-    path: Path,
-    reading: ImageReading,
-    *,
-    standardize: bool,
-    encoder_cache: str | os.PathLike[str] | None,
-    progress: Callable[[int, int], object] | None,
-    **options: Any,
-) -> Dataset:
-    """Loads the images of a folder as pixels, features or vectors, as `reading` says."""
-    if reading.encoder is not None:
-        for name, value in (
-            ("features", reading.features),
-            ("image_mode", reading.mode),
-        ):
-            # The reading of a model has the mode that its images had.
-            if value is not None and reading.encoder_sha256 is None:
-                raise ValueError(
-                    f"encoder and {name} exclude each other, got "
-                    f"encoder={reading.encoder!r} and {name}={value!r}."
-                )
-        return load_encoded_folder(
-            path,
-            reading.encoder,
-            size=reading.size,
-            fit=reading.fit,
-            sha256=reading.encoder_sha256,
-            standardize=standardize,
-            cache=None if encoder_cache is None else Path(encoder_cache),
-            progress=progress,
-            **options,
-        )
-    size = reading.size
-    if reading.features is not None:
-        size = size or (SIDE, SIDE)
-        check_sides(reading.features, *size)
-    pixels = load_image_folder(
-        path,
-        size=size,
-        mode=reading.mode,
-        fit=reading.fit,
-        levels=reading.levels,
-        progress=progress,
-        **options,
-    )
-    return described(pixels, reading, standardize, progress)
-
-
-def described(
-    dataset: Dataset,
-    reading: ImageReading,
-    standardize: bool,
-    progress: Callable[[int, int], object] | None,
-) -> Dataset:
-    """Replaces the pixels of images by features, if `reading` names any."""
-    if reading.features is None:
-        return dataset
-    return with_features(
-        dataset, reading.features, standardize=standardize, progress=progress
-    )
-
-
 def own_path(name: str) -> Path | None:
     """Returns `name` as the path of a folder or file, or None for a bare name."""
     path = Path(name).expanduser()
-    suffixes = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
+    suffixes = (*ARRAY_SUFFIXES, ANNOTATED_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
     is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
     if path.is_dir() or is_image or path.suffix.lower() in suffixes:
         return path
@@ -248,6 +259,79 @@ def own_path(name: str) -> Path | None:
     if len(path.parts) > 1 or os.path.basename(name) != name:
         raise FileNotFoundError(f"The data folder {name} does not exist.")
     return None
+
+
+def holds_texts(path: Path) -> bool:
+    """Returns True for a text file, and for a folder that has text files but no images."""
+    if not path.is_dir():
+        return path.suffix.lower() == TEXT_SUFFIX
+    try:
+        find_files(path)
+    except ValueError:
+        return bool(find_texts(path))
+    return False
+
+
+def load_as_in_training(
+    x: Any,
+    columns: Sequence[Column] | None,
+    text_space: TextSpace | None,
+    **options: Any,
+) -> Dataset | None:
+    """Converts a new table or new texts as those of training.
+
+    Args:
+      x: a path, a DataFrame, a list of texts, or anything else.
+      columns: the `Dataset.columns` of training.
+      text_space: the `Dataset.text_space` of training.
+      **options: of `load_table` for a table and of `load_texts` for texts; None stands
+        for "not given".
+
+    Returns:
+      The new data; None if they are neither a table nor texts.
+
+    Raises:
+      ValueError: training was on data of another kind, an option does not fit, or what
+        `load_table` and `load_texts` reject.
+    """
+    if isinstance(x, Dataset):
+        return None
+    path = None
+    if isinstance(x, str | os.PathLike):
+        path = None if os.fspath(x) in DATASETS else Path(x).expanduser()
+    given = {name: value for name, value in options.items() if value}
+    if isinstance(x, Frame) or (path and path.suffix.lower() in TABLE_SUFFIXES):
+        if columns is None:
+            raise ValueError(
+                f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "
+                "read, so it does not know the columns; give a .npy or .npz file."
+            )
+        check_options(given, path, "a table", load_table)
+        return load_table(path or x, columns=columns, **given)
+    is_list = isinstance(x, list | tuple) and all(isinstance(one, str) for one in x)
+    if not is_list and not (path and holds_texts(path)):
+        return None
+    if text_space is None:
+        raise ValueError(
+            f"{path or 'list of texts'}: the model was not trained on texts that dec_jax "
+            "read, so it does not know their terms."
+        )
+    if path is None:
+        return dataset_from_texts(x, space=text_space)
+    check_options(given, path, "texts", load_texts)
+    return load_texts(path, space=text_space, **given)
+
+
+def check_options(
+    given: dict[str, Any], path: Path | None, kind: str, loader: Callable[..., Dataset]
+) -> None:
+    """Raises ValueError for options that a loader does not take."""
+    known = inspect.signature(loader).parameters
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(
+                f"{name} is not for {kind}, got {name}={value!r} with {path}."
+            )
 
 
 def check_not_given(

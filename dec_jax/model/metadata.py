@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Num
 
 from dec_jax.data.dataset import Dataset, columns_from_json, columns_to_json
 from dec_jax.data.reading import reading_from_json, reading_to_json
+from dec_jax.data.text_space import text_space_to_json
 
 # Columns up to which a table's model keeps the range of each.
 MOST_RANGES = 1_000
@@ -32,7 +33,8 @@ def data_metadata(
       (least and largest value), `column_ranges` (the same for each column of a table of at
       most 1,000 columns, else None), `image_shape` (None for a table), `columns` (of a table
       that `load_table` read, else None), `deviation` (by which the numbers of a file were
-      divided), `reading` (the way from image files to samples, else None) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
+      divided), `reading` (the way from image files to samples, else None), `text_space` (of texts,
+      else None) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
     """
     shape, x = dataset.image_shape, dataset.x
     ranges = None
@@ -50,6 +52,7 @@ def data_metadata(
         "columns": columns_to_json(dataset.columns),
         "deviation": np.asarray(dataset.deviation).tolist(),
         "reading": reading_to_json(dataset.reading),
+        "text_space": text_space_to_json(dataset.text_space),
     }
     if q is not None:
         found["mean_q"] = float(q.max(axis=1).mean())

@@ -27,7 +27,8 @@ class Settings:
       architecture: a name or a JSON file, in place of the recipe's network.
       pretrained: a path of an earlier run's autoencoder.
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
-        skip_unreadable, label_column, names: as `load_dataset` takes them.
+        skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
+        encoding: as `load_dataset` takes them.
       no_standardize: takes numbers as they are.
     """
 
@@ -56,6 +57,12 @@ class Settings:
     skip_unreadable: bool = False
     label_column: str | None = None
     names: str | None = None
+    id_column: str | None = None
+    drop: list[str] | None = None
+    keep: list[str] | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
     no_standardize: bool = False
 
     @property
@@ -72,6 +79,12 @@ class Settings:
             "skip_unreadable",
             "label_column",
             "names",
+            "id_column",
+            "drop",
+            "keep",
+            "separator",
+            "decimal",
+            "encoding",
         )
         return {
             **{name: getattr(self, name) for name in names},

@@ -553,6 +553,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "column_ranges": None,
         "image_shape": [5, 5, 1],
         "columns": None,
+        "text_space": None,
         "deviation": 1.0,
         "reading": None,
     }

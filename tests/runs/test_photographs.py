@@ -8,7 +8,7 @@ from encoder_files import MODULE, write_module
 from image_files import save
 from programs import SHORT, cluster, program, read_csv, read_json, write_network
 
-from dec_jax import model
+from dec_jax import fit, model
 from dec_jax.cli.main import main
 from dec_jax.data.load import load_dataset
 from dec_jax.networks.architecture import dense_architecture
@@ -180,3 +180,20 @@ def test_predict_takes_no_encoder_that_training_had_not(tmp_path):
     assert told.status == 2
     assert "was not trained on the vectors of an encoder" in told.err
     assert not new.exists()
+
+
+def test_fit_result_reads_new_files_as_in_training(tmp_path):
+    pytest.importorskip("skimage")
+    photos = write_photos(tmp_path / "photos", 6)
+    small = dense_architecture(36 + 128, hidden=(8,), embedding_dim=2)
+    dataset = load_dataset(photos, features="hog", image_size=16)
+    result = fit(
+        dataset,
+        2,
+        recipe="dec",
+        network=small,
+        epochs=1,
+        max_intervals=1,
+        baseline=False,
+    )
+    np.testing.assert_array_equal(result.predict(photos), result.labels)
