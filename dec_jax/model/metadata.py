@@ -32,9 +32,9 @@ def data_metadata(
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
       (least and largest value), `column_ranges` (the same for each column of a table of at
       most 1,000 columns, else None), `image_shape` (None for a table), `columns` (of a table
-      that `load_table` read, else None), `deviation` (by which the numbers of a file were
-      divided), `reading` (the way from image files to samples, else None), `text_space` (of texts,
-      else None) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
+      that `load_table` read, else None), `text_space` (of texts, else None), `deviation`
+      (by which the numbers of a file were divided), `reading` (the way from image files to
+      samples, else None) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
     """
     shape, x = dataset.image_shape, dataset.x
     ranges = None
@@ -50,9 +50,9 @@ def data_metadata(
         "column_ranges": ranges,
         "image_shape": None if shape is None else list(shape),
         "columns": columns_to_json(dataset.columns),
+        "text_space": text_space_to_json(dataset.text_space),
         "deviation": np.asarray(dataset.deviation).tolist(),
         "reading": reading_to_json(dataset.reading),
-        "text_space": text_space_to_json(dataset.text_space),
     }
     if q is not None:
         found["mean_q"] = float(q.max(axis=1).mean())
