@@ -21,6 +21,9 @@ from .data.dataset import (
 from .data.load import (
     load_dataset,
 )
+from .data.texts import (
+    dataset_from_texts,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -136,6 +139,7 @@ __all__ = [
     "adjust_recipe",
     "Dataset",
     "load_dataset",
+    "dataset_from_texts",
     "Architecture",
     "Dense",
     "Conv2D",

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dec_jax.cli.options import add_data_options
+from dec_jax.cli.options import TABLE_OPTIONS, add_data_options, add_table_options
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 
@@ -33,8 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", metavar="DATA", help="data set, file or folder")
     add_data_options(parser)
-    what = "column of a table with the classes, which is left out"
-    add("--label-column", metavar="NAME", help=what)
+    add_table_options(parser)
     add("--image-size", metavar="N", type=int, help="crop and resize images to N x N")
     what = "autoencoder of an earlier run: its folder, or a .safetensors file"
     add("--pretrained", metavar="PATH", help=what)
@@ -60,9 +59,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.runs import folder as run_folder
     from dec_jax.runs.progress import bar_of
 
-    reading = {name: settings[name] for name in ("label_column", "image_size")}
-    with mistakes_of_use("label_column", "image_size", "data_dir"):
-        dataset = load_dataset(settings["dataset"], settings["data_dir"], **reading)
+    reading = {name: settings[name] for name in ("image_size", *TABLE_OPTIONS)}
+    with mistakes_of_use("label_column", "id_column", "image_size", "data_dir"):
+        dataset = load_dataset(
+            settings["dataset"],
+            settings["data_dir"],
+            **reading,
+            standardize=not settings["no_standardize"],
+        )
     if settings["most"] >= len(dataset.x):
         raise UsageError(
             f"--most must be below the {len(dataset.x)} samples, got {settings['most']}."

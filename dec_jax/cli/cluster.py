@@ -16,8 +16,8 @@ STOPPED_LINE = "Stopped before there was anything to resume."
 EPILOG = (
     f"recipes: {', '.join(RECIPES)}\n"
     f"data sets: {', '.join(DATASETS)};\n"
-    "  or the path of a folder of images, of a .csv, .tsv or .parquet table, or of a\n"
-    "  .npz or .npy file\n"
+    "  or the path of a folder of images or of .txt files, of a .csv, .tsv or .parquet\n"
+    "  table, of a .npz or .npy file, or of a .txt file of one document a line\n"
     "Ctrl-C stops a run; --resume continues it."
 )
 

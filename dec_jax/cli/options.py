@@ -3,6 +3,17 @@
 import argparse
 from typing import Any
 
+# Options of a table or an array file that `load_dataset` takes by the same name.
+TABLE_OPTIONS = (
+    "label_column",
+    "id_column",
+    "drop",
+    "keep",
+    "separator",
+    "decimal",
+    "encoding",
+)
+
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the folder of named data sets."""
@@ -49,14 +60,33 @@ def add_table_options(
     parser: argparse.ArgumentParser, *, standardize: bool = True
 ) -> None:
     """Adds the options of a table or an array file."""
-    add = parser.add_argument_group("a table or an array file").add_argument
+    add = parser.add_argument_group("a table, an array or a text file").add_argument
+    default = _default(parser)
     add(
         "--label-column",
         metavar="NAME",
-        default=_default(parser),
+        default=default,
         help="column with the classes, for scoring",
     )
+    add(
+        "--id-column",
+        metavar="NAME",
+        default=default,
+        help="column that names the rows in labels.csv (default: one that is left out "
+        "because it differs in all rows)",
+    )
+    for name, text in (
+        ("--separator", "between columns (default: found)"),
+        ("--decimal", "mark of decimals, . or , (default: found)"),
+        ("--encoding", "of a text file, such as latin-1 (default: found)"),
+    ):
+        add(name, metavar="TEXT", default=default, help=text)
     if standardize:
+        for name, text in (
+            ("--drop", "column to leave out; may be repeated"),
+            ("--keep", "column to use although it seems to be an id; may be repeated"),
+        ):
+            add(name, metavar="NAME", action="append", default=default, help=text)
         add(
             "--no-standardize",
             action="store_true",

@@ -9,6 +9,8 @@ ACC, NMI and ARI.
 
 import argparse
 import os
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
     check_out(out)
-    with mistakes_of_use("label_column", "labels_csv", "data_dir"):
+    names = ("label_column", "id_column", "labels_csv", "data_dir")
+    with mistakes_of_use(*names):
         _run(options, out)
 
 
@@ -58,7 +61,11 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     path = path / folder.MODEL if path.is_dir() else path
     loaded = model.load(path)
     print(model_line(path, loaded))
-    dataset = load_like_training(loaded, options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        dataset = load_like_training(loaded, options)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
     print(
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source})"
@@ -68,7 +75,9 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     labels = q.argmax(axis=1)
     partial = out.with_name(f"{out.name}.partial")
     try:
-        folder.write_labels(partial, labels, q, dataset.labels, dataset.names)
+        folder.write_labels(
+            partial, labels, q, dataset.labels, dataset.names, dataset.names_title
+        )
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
@@ -100,20 +109,27 @@ def model_line(path: Path, model: "Model") -> str:
 def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset":
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
-    from dec_jax.data.load import DATASETS, load_dataset
-    from dec_jax.data.tables import TABLE_SUFFIXES, load_table
+    from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
+    from dec_jax.data.text_space import text_space_from_json
 
     name = options.dataset
     path = Path(name).expanduser()
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        columns = columns_from_json(model.metadata.get("columns"))
-        if columns is None:
-            raise UsageError(
-                f"{name}: the model was not trained on a table that dec_jax "
-                "read, so it does not know the columns; give a .npy or .npz file."
-            )
-        return load_table(path, label_column=options.label_column, columns=columns)
-    wanted = ("labels_csv", "folder_labels", "skip_unreadable", "label_column")
+    known = (
+        *("label_column", "id_column", "separator", "decimal", "encoding"),
+        *("folder_labels", "labels_csv", "skip_unreadable", "data_dir"),
+    )
+    found = load_as_in_training(
+        name,
+        columns_from_json(model.metadata.get("columns")),
+        text_space_from_json(model.metadata.get("text_space")),
+        **{option: getattr(options, option) for option in known},
+    )
+    if found is not None:
+        return found
+    wanted = (
+        *("labels_csv", "folder_labels", "skip_unreadable", "label_column"),
+        *("id_column", "separator", "decimal", "encoding"),
+    )
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
     if name not in DATASETS and path.is_dir() and shape is not None:

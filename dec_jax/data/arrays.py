@@ -1,8 +1,6 @@
 """A user's own arrays, in memory or in npz and npy files."""
 
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from dec_jax.data.array_files import read_npy, read_npz
 from dec_jax.data.dataset import Dataset, image_dataset, input_scale_of, integer_labels
 
-# Names that an npz file may give to its samples and its labels.
-X_NAMES: tuple[tuple[str, ...], ...] = (("x",), ("images",), ("train_x", "test_x"))
-Y_NAMES: tuple[tuple[str, ...], ...] = (("y",), ("labels",), ("train_y", "test_y"))
-MAX_DENSE = 8 * 2**30  # bytes of a sparse matrix with its zeros stored
-UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-
+# Rows of bytes are pixels if one is as bright as this, else numbers.
+LEAST_WHITE = 128
 MOST_UNITS = 64  # columns up to which a table may have columns of different units
 SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
 # Times the trimmed deviation beyond which a deviation is that of a few rows far away.
 FEW_ROWS = 5.0
 FAR = 100.0  # trimmed deviations
+GAP = 5.0  # ratio of distances between rows far away and all others
 
 
 def dataset_from_array(
@@ -39,7 +35,8 @@ def dataset_from_array(
     Args:
       x: samples, a NumPy or JAX array (or nested lists) of real numbers or booleans:
         [n, d] is a table, [n, h, w] and [n, h, w, c] are images. Booleans become the
-        numbers 0 and 1 in float32.
+        numbers 0 and 1 in float32. Bytes are pixels, but those of a table whose largest
+        is below 128 are numbers.
       labels: class of each sample, shape [n], or None. Integers that fit int32 are kept,
         all others are numbered in sorted order.
       image_shape: (height, width) or (height, width, channels) of images that are given
@@ -70,6 +67,9 @@ def dataset_from_array(
         x = x.astype(np.float32)
     # JAX takes native byte order only; the values stay the same.
     x = x.astype(x.dtype.newbyteorder("="), copy=False)
+    is_bytes = x.dtype == np.uint8 and x.ndim == 2 and image_shape is None and x.size
+    if standardize and is_bytes and x.max() < LEAST_WHITE:
+        x = x.astype(np.float32)
     if labels is not None:
         labels = integer_labels(np.asarray(labels), source)
     if image_shape is not None:
@@ -199,11 +199,10 @@ def column_scales(x: np.ndarray, deviations: np.ndarray) -> np.ndarray:
       deviations: [d] of the columns.
 
     Returns:
-      [d] the deviation; where that of the column without its most extreme hundredth is
+      [d] the deviation; where that of the column without its few most extreme values is
       far smaller and not 0, that one. A long tail, whose rows are many, changes nothing.
     """
-    low, high = np.percentile(x, [0.5, 99.5], axis=0)
-    trimmed = np.clip(x, low, high).std(axis=0)
+    trimmed = trimmed_deviations(x)
     few = (trimmed > 0) & (deviations > FEW_ROWS * trimmed)
     return np.where(few, trimmed, deviations)
 
@@ -216,93 +215,30 @@ def far_rows(x: np.ndarray) -> int:
 
     Returns:
       The number of rows with a value more than `FAR` trimmed deviations from the median
-      of its column, where they are fewer than a hundredth of all; else 0.
+      of its column, where they are few and all others are `GAP` times nearer; else 0.
 
     Example:
       >>> x = np.linspace(0, 1, 500)[:, None]
       >>> far_rows(np.concatenate([x, [[1e6]]]))
       1
     """
-    low, middle, high = np.percentile(x, [0.5, 50, 99.5], axis=0)
-    trimmed = np.clip(x, low, high).std(axis=0)
-    distance = np.abs(x - middle[None])
-    far = ((distance > FAR * trimmed) & (trimmed > 0)).any(axis=1).sum()
-    return int(far) if far < len(x) / 100 else 0
+    trimmed = trimmed_deviations(x)
+    scale = np.where(trimmed > 0, trimmed, np.inf)
+    distance = (np.abs(x - np.median(x, axis=0)) / scale).max(axis=1)
+    far = distance > FAR
+    if not 0 < far.sum() <= few_rows(len(x)):
+        return 0
+    apart = distance[far].min() > GAP * distance[~far].max()
+    return int(far.sum()) if apart else 0
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """Reads the array of an npy file; pickled objects are rejected."""
-    # NumPy would report any other file as a pickle.
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(
-                f"{path} is not an npy file: it does not begin as numpy.save writes it."
-            )
-    try:
-        return np.load(path, allow_pickle=False)
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+def few_rows(n: int) -> int:
+    """Returns the number of rows that count as few: one in 200, or 3 of at least 60."""
+    return max(-(-n // 200), min(3, n // 20)) if n > 2 else 0
 
 
-def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads samples and labels of an npz file, the training part first."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is not an npz file: it is no zip archive, or it is truncated."
-        )
-    known = {name for names in (*X_NAMES, *Y_NAMES) for name in names}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            present = list(file.files)
-            arrays = {name: file[name] for name in present if name in known}
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    if {"format", "shape", "data"} <= set(present):
-        return read_sparse(path), None
-    x_names = next((names for names in X_NAMES if names[0] in arrays), ())
-    y_names = next((names for names in Y_NAMES if names[0] in arrays), ())
-    fitting = not y_names or len(y_names) == len(x_names)
-    if not x_names or not fitting or set(arrays) != {*x_names, *y_names}:
-        raise ValueError(
-            f"{path} must hold one of x, images, or train_x with test_x, and may hold "
-            "one of y, labels, or train_y with test_y; "
-            f"it has: {', '.join(present) or 'no arrays'}."
-        )
-    for x_name, y_name in zip(x_names, y_names, strict=False):
-        if arrays[y_name].shape != arrays[x_name].shape[:1]:
-            raise ValueError(
-                f"{path}: {y_name} must hold one label for each row of {x_name}, got "
-                f"shapes {arrays[y_name].shape} and {arrays[x_name].shape}."
-            )
-    x = joined(path, {name: arrays[name] for name in x_names})
-    if not y_names:
-        return x, None
-    return x, joined(path, {name: arrays[name] for name in y_names})
-
-
-def read_sparse(path: Path) -> np.ndarray:
-    """Reads a matrix that `scipy.sparse.save_npz` wrote, and stores its zeros."""
-    import scipy.sparse
-
-    try:
-        matrix = scipy.sparse.load_npz(path)
-    except (*UNREADABLE, NotImplementedError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    size = math.prod(matrix.shape) * matrix.dtype.itemsize
-    if size > MAX_DENSE:
-        raise ValueError(
-            f"{path} must take at most {MAX_DENSE >> 30} GiB with its zeros, got "
-            f"{size / 2**30:.1f} GiB of shape {matrix.shape}; keep fewer columns, such as "
-            "the most frequent terms."
-        )
-    return matrix.toarray()
-
-
-def joined(path: Path, parts: dict[str, np.ndarray]) -> np.ndarray:
-    """Concatenates parts, which must agree in type and in shape but for the length."""
-    arrays = list(parts.values())
-    # `char` is the type without the length of strings.
-    if len({(array.dtype.char, array.shape[1:]) for array in arrays}) > 1:
-        found = " and ".join(f"{array.dtype} {array.shape}" for array in arrays)
-        raise ValueError(f"{path}: {' and '.join(parts)} must fit, got {found}.")
-    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+def trimmed_deviations(x: np.ndarray) -> np.ndarray:
+    """Computes the deviation of each column, its few most extreme values drawn in."""
+    few = few_rows(len(x))
+    ordered = np.partition(x, (few, len(x) - 1 - few), axis=0)
+    return np.clip(x, ordered[few], ordered[-1 - few]).std(axis=0, dtype=np.float64)

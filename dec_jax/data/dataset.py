@@ -7,7 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from dec_jax.data.text_space import TextSpace
 from dec_jax.validation import check_samples
+
+OTHER = "(other)"  # the category of all rare ones
+MISSING = "(missing)"  # the category of rows without one
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,35 @@ class Column:
       title: name of the column.
       mean: subtracted from each number.
       deviation: divisor of each number after that, above 0.
-      categories: values that are one-hot encoded, or None for a numeric column.
+      categories: values that are one-hot encoded, or None for a numeric column; among
+        them `OTHER` stands for all rare ones, and `MISSING` for a missing one.
+      kind: "number", "date" (in days since 1970), "yes/no" or "category".
+      weight: what the column of a category holds where a row has it, else 0.
+      reading: how texts become numbers: a decimal mark, the format of dates, or "".
+      unit: text around each number, such as "$", or "".
+      fill: what takes the place of a missing number; None where none may be missing.
+      marked: whether a further column is 1 where the number was missing, else 0.
+      limit: the largest distance from the mean, in deviations; None is no limit.
     """
 
     title: str
     mean: float = 0.0
     deviation: float = 1.0
     categories: tuple[str, ...] | None = None
+    kind: str = "number"
+    weight: float = 1.0
+    reading: str = ""
+    unit: str = ""
+    fill: float | None = None
+    marked: bool = False
+    limit: float | None = None
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Names of the columns of x that it becomes."""
+        if self.categories is not None:
+            return tuple(f"{self.title} = {category}" for category in self.categories)
+        return (self.title, f"{self.title} missing")[: 1 + self.marked]
 
 
 def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
@@ -61,11 +87,14 @@ class Dataset:
         "scikit-learn (embedded)".
       input_scale: factor that turns `x` into network input: 1/255 for bytes, 1.0 for
         numbers that need no scaling.
-      names: file of each row, relative to the folder that was read, or None if the rows
-        are not files.
+      names: name of each row, such as its file, relative to the folder that was read, or
+        its id in a table; None if the rows have none.
       columns: conversions of the columns of a table, or None.
       deviation: number that the values of the file were divided by to give `x`, or one
         number for each column.
+      names_title: what the names are, such as "file" or the title of a column.
+      notes: lines that say how the data were understood.
+      text_space: conversion of texts, or None.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -88,6 +117,9 @@ class Dataset:
     names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     deviation: float | tuple[float, ...] = 1.0
+    names_title: str = "file"
+    notes: tuple[str, ...] = ()
+    text_space: TextSpace | None = None
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")

@@ -1,6 +1,7 @@
 """IDX, the file format of MNIST: a big-endian header, then bytes."""
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -53,16 +54,22 @@ def read_idx(path: Path, *, magic: int) -> np.ndarray:
       ValueError: a damaged gzip file, another magic number, or a length that differs
         from the one in the header.
     """
+    # The last byte of the magic number is the number of dimensions.
+    header_size = 4 + 4 * (magic & 0xFF)
     raw = path.read_bytes()
     if raw.startswith(b"\x1f\x8b"):
         try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
+            with gzip.open(io.BytesIO(raw)) as file:
+                raw = file.read(header_size)
+                # A few bytes can unpack to more than memory holds: the header bounds them.
+                sizes = (
+                    np.frombuffer(raw[4:], ">u4") if len(raw) == header_size else [0]
+                )
+                raw += file.read(math.prod(map(int, sizes)) + 1)
+        except (OSError, EOFError, zlib.error, OverflowError) as error:
             raise ValueError(
                 f"{path} is a damaged gzip file ({error}); download it again."
             ) from error
-    # The last byte of the magic number is the number of dimensions.
-    header_size = 4 + 4 * (magic & 0xFF)
     found = int.from_bytes(raw[:4], "big")
     if len(raw) >= 4 and found != magic:
         found_kind = f", which marks {IDX_KINDS[found]}" if found in IDX_KINDS else ""

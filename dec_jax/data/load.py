@@ -1,15 +1,24 @@
 """Chooses the loader of a data set: by its name, or by the kind of a user's file."""
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dec_jax.data.arrays import load_arrays
-from dec_jax.data.dataset import Dataset
-from dec_jax.data.images import load_image_folder
+from dec_jax.data.dataset import Column, Dataset
+from dec_jax.data.images import find_images, load_image_folder
 from dec_jax.data.named import DATASETS, DatasetNotFoundError, load_digits, load_named
-from dec_jax.data.tables import TABLE_SUFFIXES, load_table
+from dec_jax.data.table_files import TABLE_SUFFIXES
+from dec_jax.data.tables import load_table
+from dec_jax.data.text_space import TextSpace
+from dec_jax.data.texts import (
+    TEXT_SUFFIX,
+    dataset_from_texts,
+    find_texts,
+    load_texts,
+)
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 # Options of each kind of data, with the values that stand for "not given".
@@ -17,10 +26,13 @@ FOLDER_OPTIONS = {
     "image_size": None,
     "image_mode": None,
     "labels_csv": None,
-    "folder_labels": False,
     "skip_unreadable": False,
 }
-TABLE_OPTIONS = {"label_column": None}
+ANY_FOLDER_OPTIONS = {"folder_labels": False}
+TABLE_OPTIONS = dict.fromkeys(
+    ("label_column", "id_column", "drop", "keep", "separator", "decimal")
+)
+TEXT_OPTIONS = {"encoding": None}
 NUMBER_OPTIONS = {"standardize": True}
 
 
@@ -34,6 +46,12 @@ def load_dataset(
     folder_labels: bool = False,
     skip_unreadable: bool = False,
     label_column: str | int | None = None,
+    id_column: str | None = None,
+    drop: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     standardize: bool = True,
     progress: Callable[[int, int], object] | None = None,
 ) -> Dataset:
@@ -46,14 +64,15 @@ def load_dataset(
     scikit-learn's RCV1. The training part comes first, then the test part; clustering
     papers use both.
 
-    `load_image_folder`, `load_table` and `load_arrays` read a user's own data; their
-    docstrings explain the options. Labels are optional: they score, and never train.
+    `load_image_folder`, `load_table`, `load_arrays` and `load_texts` read a user's own
+    data; their docstrings explain the options. Labels are optional: they score, and never train.
 
     Args:
       name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
         `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
-        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, or a `.npz`
-        or `.npy` file. A name of a set wins over a folder of the same name; write
+        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, a `.npz` or
+        `.npy` file, or a `.txt` file of one document a line or a folder of `.txt`
+        files. A name of a set wins over a folder of the same name; write
         `./mnist` for the folder.
       data_dir: a folder with data sets; for named sets only.
       image_size: for a folder, the `size` of `load_image_folder`.
@@ -62,6 +81,12 @@ def load_dataset(
       folder_labels: for a folder, whether sub-folders are classes.
       skip_unreadable: for a folder, whether damaged files are skipped.
       label_column: for a table, the column that holds the labels.
+      id_column: for a table, the column that names the rows.
+      drop: for a table, columns to leave out.
+      keep: for a table, columns to use although they seem to be ids or names.
+      separator: for a table in a text file, what stands between columns.
+      decimal: for a table, the mark of decimals, "." or ",".
+      encoding: for a table or a text file, its encoding.
       standardize: for a table, whether numeric columns are standardized; for a `.npz`
         or `.npy` file, whether numbers are divided by one scale (see `load_arrays`).
       progress: for a folder, called with (files read, number of files) after each
@@ -86,22 +111,39 @@ def load_dataset(
       ((1797, 64), (8, 8, 1), 10)
     """
     name = os.fspath(name)
-    folder_options = {
+    folder_options: dict[str, Any] = {
         "image_size": image_size,
         "image_mode": image_mode,
         "labels_csv": labels_csv,
-        "folder_labels": folder_labels,
         "skip_unreadable": skip_unreadable,
     }
+    table_options = {
+        "label_column": label_column,
+        "id_column": id_column,
+        "drop": drop,
+        "keep": keep,
+        "separator": separator,
+        "decimal": decimal,
+    }
     path = None if name in DATASETS else own_path(name)
-    is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
     is_folder = path is not None and path.is_dir()
-    if not is_folder:
+    is_table = (
+        path is not None and not is_folder and path.suffix.lower() in TABLE_SUFFIXES
+    )
+    is_texts = path is not None and holds_texts(path)
+    if not is_folder or is_texts:
         check_not_given(name, "a folder of images", folder_options, FOLDER_OPTIONS)
+    if not is_folder:
+        check_not_given(
+            name, "a folder", {"folder_labels": folder_labels}, ANY_FOLDER_OPTIONS
+        )
     if not is_table:
-        given = {"label_column": label_column}
-        check_not_given(name, "a table", given, TABLE_OPTIONS)
-    if path is None or is_folder:
+        check_not_given(name, "a table", table_options, TABLE_OPTIONS)
+    if not (is_table or is_texts):
+        check_not_given(
+            name, "a table or a text file", {"encoding": encoding}, TEXT_OPTIONS
+        )
+    if path is None or is_folder or is_texts:
         given = {"standardize": standardize}
         check_not_given(name, "a table or an array file", given, NUMBER_OPTIONS)
     if path is None:
@@ -111,6 +153,8 @@ def load_dataset(
             f"data_dir must not be given with a {'folder of images' if is_folder else 'file'}, "
             f"got {data_dir} and {name}."
         )
+    if is_texts:
+        return load_texts(path, encoding=encoding, folder_labels=folder_labels)
     if is_folder:
         return load_image_folder(
             path,
@@ -122,14 +166,24 @@ def load_dataset(
             progress=progress,
         )
     if is_table:
-        return load_table(path, label_column=label_column, standardize=standardize)
+        return load_table(
+            path,
+            label_column=label_column,
+            standardize=standardize,
+            id_column=id_column,
+            drop=drop or (),
+            keep=keep or (),
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
+        )
     return load_arrays(path, standardize=standardize)
 
 
 def own_path(name: str) -> Path | None:
     """Returns `name` as the path of a folder or file, or None for a bare name."""
     path = Path(name).expanduser()
-    suffixes = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
+    suffixes = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES, TEXT_SUFFIX)
     if path.is_dir() or path.suffix.lower() in suffixes:
         return path
     if path.suffix or path.is_file():
@@ -141,6 +195,77 @@ def own_path(name: str) -> Path | None:
     if len(path.parts) > 1 or os.path.basename(name) != name:
         raise FileNotFoundError(f"The data folder {name} does not exist.")
     return None
+
+
+def holds_texts(path: Path) -> bool:
+    """Returns True for a text file, and for a folder that has text files but no images."""
+    if not path.is_dir():
+        return path.suffix.lower() == TEXT_SUFFIX
+    try:
+        find_images(path)
+    except ValueError:
+        return bool(find_texts(path))
+    return False
+
+
+def load_as_in_training(
+    x: Any,
+    columns: Sequence[Column] | None,
+    text_space: TextSpace | None,
+    **options: Any,
+) -> Dataset | None:
+    """Converts a new table or new texts as those of training.
+
+    Args:
+      x: a path, a DataFrame, a list of texts, or anything else.
+      columns: the `Dataset.columns` of training.
+      text_space: the `Dataset.text_space` of training.
+      **options: of `load_table` for a table and of `load_texts` for texts; None stands
+        for "not given".
+
+    Returns:
+      The new data; None if they are neither a table nor texts.
+
+    Raises:
+      ValueError: training was on data of another kind, an option does not fit, or what
+        `load_table` and `load_texts` reject.
+    """
+    path = None
+    if isinstance(x, str | os.PathLike):
+        path = None if os.fspath(x) in DATASETS else Path(x).expanduser()
+    given = {name: value for name, value in options.items() if value}
+    if hasattr(x, "columns") or (path and path.suffix.lower() in TABLE_SUFFIXES):
+        if columns is None:
+            raise ValueError(
+                f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "
+                "read, so it does not know the columns; give a .npy or .npz file."
+            )
+        check_options(given, path, "a table", load_table)
+        return load_table(path or x, columns=columns, **given)
+    is_list = isinstance(x, list | tuple) and all(isinstance(one, str) for one in x)
+    if not is_list and not (path and holds_texts(path)):
+        return None
+    if text_space is None:
+        raise ValueError(
+            f"{path or 'list of texts'}: the model was not trained on texts that dec_jax "
+            "read, so it does not know their terms."
+        )
+    if path is None:
+        return dataset_from_texts(x, space=text_space)
+    check_options(given, path, "texts", load_texts)
+    return load_texts(path, space=text_space, **given)
+
+
+def check_options(
+    given: dict[str, Any], path: Path | None, kind: str, loader: Callable[..., Dataset]
+) -> None:
+    """Raises ValueError for options that a loader does not take."""
+    known = inspect.signature(loader).parameters
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(
+                f"{name} is not for {kind}, got {name}={value!r} with {path}."
+            )
 
 
 def check_not_given(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.data.arrays import UNREADABLE
+from dec_jax.data.array_files import UNREADABLE
 from dec_jax.data.dataset import Dataset, integer_labels
 from dec_jax.data.download import check_connection
 from dec_jax.validation import require

@@ -1,21 +1,22 @@
-"""Tables as samples: numeric columns standardized, categories one-hot encoded."""
+"""Tables as samples: numbers standardized, categories one-hot encoded, ids left out."""
 
-import csv
 import os
-from collections import Counter
+import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dec_jax.data.cells import written_numbers
+from dec_jax.data.columns import cells_of, converted, fitted, left_out, texts_of
 from dec_jax.data.dataset import Column, Dataset, integer_labels
+from dec_jax.data.table_files import TableFile, check_unique, read_table
+from dec_jax.data.table_notes import FIRST, Read, notes_of, told, warnings_of
 from dec_jax.validation import check_choice, require
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-# A text column with more distinct values is likely a name or a remark, no category.
-MAX_CATEGORIES = 50
+# Headings of labels.csv, which the names of rows cannot have too.
+HEADINGS = ("index", "cluster", "q", "class")
 
 
 def load_table(
@@ -25,29 +26,50 @@ def load_table(
     standardize: bool = True,
     columns: Sequence[Column] | None = None,
     name: str | None = None,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    id_column: str | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
-    """Converts a table of numbers and categories to samples; labels are optional.
+    """Converts a table of numbers, dates and categories to samples; labels are optional.
 
-    The columns keep their order. A numeric column becomes one column of x, and is
-    standardized by default (mean 0 and standard deviation 1 over the rows). A column of
-    text, categories or booleans is one-hot encoded: one column of 0 and 1 for each of
-    its values, in the sorted order of their text. Those are not standardized, because
-    standardizing would weigh a value more the rarer it is. A column with one value in
-    all rows is left out, and `source` names it.
+    The columns keep their order, and `notes` says how each was understood. Numbers are
+    standardized (mean 0 and standard deviation 1 over the rows), also those with a
+    currency, a unit or thousands; where a few rows lie so far away that they would set
+    the deviation, it is that of the others, and these rows count as 10 deviations. Dates
+    are numbers of days. Yes and no, and two numbers that differ by 1, are 0 and 1. Text
+    is one-hot encoded: a column for each value, in the order of letters, of 0 and
+    sqrt(1/2), so that two rows of different categories lie at a distance of 1. Values in
+    less than a hundredth of the rows, or beyond the 20 commonest, are one category.
+
+    A missing number is the median of the column, and a further column is 1 where it was
+    missing; a missing text is a category of its own. Columns that are constant or empty,
+    number the rows, or hold a text that differs in most rows are left out.
 
     Args:
-      path_or_dataframe: a pandas DataFrame, or the path of a `.csv` file (commas), a
-        `.tsv` file (tabs), both with the names of the columns in the first line, or
-        a `.parquet` file. The index of a DataFrame is not used, and neither is a first
-        column without a name: pandas and R save an index that way.
+      path_or_dataframe: a pandas DataFrame, or the path of a `.csv` or `.tsv` file with
+        the names of the columns in the first line, or of a `.parquet` file. The index of
+        a DataFrame, unless it counts the rows, and a first column without a name are the
+        names of the rows.
       label_column: the column that holds the labels, which is left out of x. Labels
         score, and never train. Integers are kept, all others are numbered in sorted
         order.
       standardize: False keeps numbers as they are.
       columns: the `Dataset.columns` of another table, to convert this table in the same
-        way, with the other table's means, deviations and categories. Columns that are
-        not among them are ignored.
+        way, with the other table's means, deviations and categories. Columns are found
+        by name; those that are not among them are ignored. A category that the other
+        table had not is 0 in all columns of its column, or the category of rare ones,
+        and a warning tells its rows.
       name: name of the table in results; None is the name of the file, or `table`.
+      drop: columns to leave out.
+      keep: columns that are used although they seem to be ids or names.
+      id_column: the column that names the rows; by default one that was left out because
+        it differs in all rows.
+      separator: of the columns of a text file; None finds it.
+      decimal: "." or ","; None finds it for each column.
+      encoding: of a text file; None finds it.
 
     Returns:
       Samples float32 [n, d], and in `columns` their conversions.
@@ -55,276 +77,216 @@ def load_table(
     Raises:
       FileNotFoundError: the file does not exist.
       ValueError: a file that cannot be read, has another ending, or no names in its
-        first line; an unknown `label_column`; a column with missing or infinite
-        values, with more than 50 categories, or of another type; no column left; a
-        column or category that `columns` do not have.
+        first line; an unknown column; a column of lists, complex or infinite numbers; a
+        missing label; no column left; a column of `columns` that is missing or holds
+        something else. One message tells all that is wrong with the columns.
       TypeError: neither a path nor a DataFrame.
       ImportError: pandas is not installed, or pyarrow for parquet.
 
     Example:
       >>> import pandas as pd
       >>> frame = pd.DataFrame(
-      ...     {"size": [1.0, 3.0], "color": ["red", "blue"], "kind": [7, 9]}
+      ...     {"size": ["1 m", "3 m"], "member": ["yes", "no"], "kind": [7, 9]}
       ... )
       >>> table = load_table(frame, label_column="kind")
-      >>> table.x.tolist()  # size, then one column each for blue and red
-      [[-1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
-      >>> table.labels.tolist()
-      [7, 9]
+      >>> table.x.tolist()
+      [[-1.0, 1.0], [1.0, 0.0]]
+      >>> print(*table.notes)
+      columns: size (number, m); member (yes/no)
     """
     pd = require("pandas", extra="tables", task="reading tables")
+    if decimal not in (None, ".", ","):
+        raise ValueError(f'decimal must be "." or ",", got {decimal!r}.')
     if isinstance(path_or_dataframe, pd.DataFrame):
-        frame, name, source = path_or_dataframe, name or "table", "pandas DataFrame"
+        table, source = of_frame(path_or_dataframe), "pandas DataFrame"
+        name = name or "table"
     elif isinstance(path_or_dataframe, str | os.PathLike):
         path = Path(path_or_dataframe).expanduser()
-        frame, name = read_table(path), name or path.stem
-        source = f"{path.suffix[1:].lower()} file {path}"
+        table = read_table(path, separator=separator, encoding=encoding)
+        name, source = name or path.stem, f"{path.suffix[1:].lower()} file {path}"
     else:
         raise TypeError(
             "A table must be a path or a pandas DataFrame, got "
             f"{type(path_or_dataframe).__name__}."
         )
     # A new frame: the names become text, and the given one must not change.
-    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
-    frame = frame.infer_objects()
-    check_table(frame, source)
-    labels = None
-    if label_column is not None:
-        check_choice("label_column", str(label_column), frame.columns)
-        column = frame.pop(str(label_column))
-        labels = integer_labels(
-            np.asarray(column.tolist()), f"{source}: column {label_column!r}"
-        )
-    if columns is None:
-        columns, constant = fitted_columns(frame, source, standardize)
-        if constant:
-            source += f"; left out, being constant: {listed(constant)}"
-    else:
-        missing = [it.title for it in columns if it.title not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"{source}: the table must have the columns of the first table, got none "
-                f"named {listed(missing)}."
-            )
-    blocks = [
-        samples_of(frame[it.title], it, f"{source}: column {it.title!r}")
-        for it in columns
-    ]
-    x = np.concatenate(blocks, axis=1)
-    return Dataset(name, x, labels, None, source, 1.0, columns=tuple(columns))
-
-
-def fitted_columns(
-    frame: Any, source: str, standardize: bool
-) -> tuple[list[Column], list[str]]:
-    """Fits the conversion of each column, and names the columns that never vary."""
-    columns, constant = [], []
-    for title in frame.columns:
-        name = f"{source}: column {title!r}"
-        column = fitted_column(frame[title], name, standardize)
-        block = samples_of(frame[title], column, name)
-        if (block == block[:1]).all():
-            constant.append(title)
-        else:
-            columns.append(column)
-    if not columns:
-        raise ValueError(
-            f"{source}: at least one column other than the labels must vary, got "
-            f"{len(constant)}, each with one value in all {len(frame)} rows."
-        )
-    return columns, constant
-
-
-def read_table(path: Path) -> Any:
-    """Reads a csv, tsv or parquet file into a DataFrame."""
-    import pandas as pd
-
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise ValueError(
-            f"A table must end in {', '.join(TABLE_SUFFIXES[:-1])} or "
-            f"{TABLE_SUFFIXES[-1]}, got {path}."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"The table {path} does not exist.")
-    try:
-        if suffix == ".parquet":
-            require("pyarrow", extra="tables", task="reading parquet")
-            return pd.read_parquet(path)
-        separator = "," if suffix == ".csv" else "\t"
-        has_index = first_line_has_index(path, separator)
-        return pd.read_csv(
-            path,
-            sep=separator,
-            index_col=0 if has_index else None,
-            # The type of a column must come from all its rows, not from a block of them.
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, OSError, csv.Error) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ValueError(f"{path} cannot be read: {reason}.") from error
-
-
-def first_line_has_index(path: Path, separator: str) -> bool:
-    """Returns True if the first column has no name; checks the names of the others."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = (row for row in csv.reader(file, delimiter=separator) if row)
-        titles, values = next(rows, []), next(rows, [])
-    if not titles:
-        raise ValueError("it is empty")
-    if len(titles) == 1 and any(mark in titles[0] for mark in ",;\t"):
-        raise ValueError(
-            f"its columns must be separated by {'commas' if separator == ',' else 'tabs'}, "
-            f"got the first line {titles[0]!r}"
-        )
-    if are_values(titles):
-        raise ValueError(
-            f"its first line must name the columns, got values: {listed(titles)}; put a "
-            "line of names above it"
-        )
-    if len(values) > len(titles):
-        raise ValueError(
-            f"its first line must name all columns, got {len(titles)} names above "
-            f"{len(values)} values"
-        )
-    has_index = titles[0] == ""
-    for number, title in enumerate(titles[has_index:], 1 + has_index):
-        if not title:
-            raise ValueError(f"column {number} has no name")
-    check_unique(titles, "it")
-    return has_index
-
-
-def are_values(titles: list[str]) -> bool:
-    """Returns True if a first line looks like a row of values, not of names."""
-    numbers = [float(title) for title in titles if is_number(title)]
-    if 2 * len(numbers) < len(titles):
-        return False
-    # Years, wavelengths and 0, 1, 2 ... are names: they increase.
-    counts_up = all(one < other for one, other in pairwise(numbers))
-    is_long = len(numbers) >= 4 or len(numbers) < len(titles)
-    return not (counts_up and (is_long or numbers == list(range(len(titles)))))
-
-
-def is_number(text: str) -> bool:
-    """Returns True if `float` accepts the text."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def check_unique(titles: list[str], name: str) -> None:
-    """Raises ValueError if two columns have the same name."""
-    twice = [title for title, count in Counter(titles).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"{name} must have columns of different names, got more than one {listed(twice)}."
-        )
-
-
-def check_table(frame: Any, source: str) -> None:
-    """Raises ValueError for equal names, no rows, or missing values."""
-    check_unique(list(frame.columns), source)
+    titles = [str(column) for column in table.frame.columns]
+    frame = table.frame.set_axis(titles, axis=1).infer_objects()
+    check_unique(titles, source)
     if not len(frame):
         raise ValueError(f"{source}: the table must have rows, got none.")
-    missing = frame.isna().sum()
-    missing = missing[missing > 0]
-    if len(missing):
-        others = f" and {len(missing) - 1} more columns" if len(missing) > 1 else ""
+    for option, wanted in (("drop", drop), ("keep", keep)):
+        for title in wanted:
+            check_choice(f"column to {option}", str(title), titles)
+    problems: dict[str, str] = {}
+    labels = None
+    if label_column is not None:
+        check_choice("label_column", str(label_column), titles)
+        labels = labels_of(frame.pop(str(label_column)), problems)
+    names, names_title = table.names, FIRST
+    if id_column is not None:
+        check_choice("id_column", str(id_column), list(frame.columns))
+        names, names_title = row_names(frame.pop(str(id_column))), str(id_column)
+    frame = frame.drop(columns=[str(title) for title in drop if str(title) in frame])
+    mark = decimal or found_decimal(frame, table.separator)
+    if columns is None:
+        kept = [str(title) for title in keep]
+        read = read_columns(frame, kept, mark, standardize, problems)
+    else:
+        read = read_like(frame, columns, mark, problems)
+    if problems:
+        raise ValueError(f"{source}: {told(problems, is_new=columns is not None)}")
+    if names is None:
+        names, names_title = found_names(frame, read, columns is not None)
+    if not read.columns:
+        reasons = "; ".join(f"{title} ({why})" for title, why in read.left_out.items())
         raise ValueError(
-            f"{source}: no value may be missing, got {missing.iloc[0]} of {len(frame)} "
-            f"missing in column {missing.index[0]!r}{others}; fill them or drop those "
-            "rows or columns."
+            f"{source}: at least one column other than the labels must vary, and none is "
+            f"left: {reasons}. Take one nevertheless by keep=[...] (--keep COLUMN)."
         )
-
-
-def fitted_column(column: Any, name: str, standardize: bool) -> Column:
-    """Fits the conversion of a column: its mean and deviation, or its categories."""
-    title = str(column.name)
-    if is_numbers(column):
-        values = numbers(column, name)
-        if not standardize or (values == values[0]).all():
-            return Column(title)
-        # In float64: a large offset would leave float32 too few digits.
-        return Column(title, float(values.mean()), float(values.std()))
-    words = texts(column, name)
-    categories = tuple(sorted(set(words)))
-    if len(categories) > MAX_CATEGORIES:
-        raise ValueError(
-            f"{name} holds {len(categories)} different texts, such as {words[0]!r}, and "
-            f"may hold {MAX_CATEGORIES}; drop it, or turn it into numbers."
-        )
-    return Column(title, categories=categories)
-
-
-def samples_of(column: Any, made: Column, name: str) -> np.ndarray:
-    """Converts one column of a table to columns of x, float32 [n, ...]."""
-    if made.categories is None:
-        if not is_numbers(column):
-            raise ValueError(f"{name} must hold numbers as before, got {column.dtype}.")
-        values = (numbers(column, name) - made.mean) / made.deviation
-        return values.astype(np.float32)[:, None]
-    place = {category: index for index, category in enumerate(made.categories)}
-    words = texts(column, name)
-    unknown = [word for word in words if word not in place]
-    if unknown:
-        raise ValueError(
-            f"{name} must hold one of {listed(list(made.categories))} as before, got "
-            f"{unknown[0]!r}."
-        )
-    rows = np.array([place[word] for word in words])
-    return np.eye(len(made.categories), dtype=np.float32)[rows]
-
-
-def is_numbers(column: Any) -> bool:
-    """Returns True for a numeric column, False for one of categories."""
-    import pandas as pd
-
-    kinds = pd.api.types
-    return bool(
-        kinds.is_numeric_dtype(column)
-        and not kinds.is_bool_dtype(column)
-        and not isinstance(column.dtype, pd.CategoricalDtype)
+    x = np.concatenate([it.x for it in read.converted], axis=1)
+    if columns is None:
+        notes = notes_of(table, read, names_title if names else None)
+    else:
+        notes = ()
+        for line in warnings_of(read):
+            warnings.warn(f"{source}: {line}", stacklevel=2)
+    return Dataset(
+        name,
+        x,
+        labels,
+        None,
+        source,
+        1.0,
+        names=names,
+        names_title="name" if names_title in (FIRST, *HEADINGS) else names_title,
+        columns=tuple(read.columns),
+        notes=notes,
     )
 
 
-def numbers(column: Any, name: str) -> np.ndarray:
-    """Returns the numbers of a column, float64 [n], checked to be real and finite."""
+def of_frame(frame: Any) -> TableFile:
+    """Takes a DataFrame as a table; its index names the rows unless it counts them."""
     import pandas as pd
 
-    if pd.api.types.is_complex_dtype(column):
-        raise ValueError(f"{name} must hold real numbers, got {column.dtype}.")
-    values = column.to_numpy(np.float64)
-    with np.errstate(over="ignore"):
-        infinite = np.isinf(values.astype(np.float32)).sum()
-    if infinite:
-        raise ValueError(
-            f"{name} must be finite, got {infinite} of {len(values)} values that are "
-            "infinite or beyond 3.4e38."
-        )
-    return values
+    counts = isinstance(frame.index, pd.RangeIndex) or frame.index.nlevels > 1
+    counts = counts or pd.api.types.is_integer_dtype(frame.index.dtype)
+    names = None if counts else row_names(frame.index.to_series())
+    return TableFile(frame, names, None, ())
 
 
-def texts(column: Any, name: str) -> list[str]:
-    """Returns the category of each row of a column, as text."""
-    import pandas as pd
-
-    values = column.tolist()
-    is_categories = pd.api.types.is_bool_dtype(column) or isinstance(
-        column.dtype, pd.CategoricalDtype
-    )
-    if not is_categories and not all(isinstance(value, str) for value in values):
-        raise ValueError(
-            f"{name} must hold numbers, text, categories or booleans, got {column.dtype} "
-            f"with values such as {values[0]!r}; turn it into numbers or drop it."
-        )
-    return [str(value) for value in values]
+def row_names(column: Any) -> tuple[str, ...]:
+    """Returns the name of each row, "" where it is missing."""
+    return tuple("" if text is None else text for text in texts_of(column))
 
 
-def listed(names: list[str]) -> str:
-    """Lists the first five names, and counts the others."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+def labels_of(column: Any, problems: dict[str, str]) -> np.ndarray | None:
+    """Converts the column of labels to int32."""
+    try:
+        cells = cells_of(column)
+        values: Any = cells.texts
+        if cells.numbers is not None:
+            numbers = cells.numbers
+            values = [None if value != value else value for value in numbers.tolist()]
+            if (numbers == np.floor(numbers)).all():
+                values = numbers.astype(np.int64).tolist()
+        missing = sum(value is None for value in values)
+        if missing:
+            raise ValueError(
+                f"holds the labels, and {missing} of {len(values)} are missing"
+            )
+        return integer_labels(np.asarray(values), f"column {column.name!r}")
+    except ValueError as error:
+        problems[str(column.name)] = str(error)
+        return None
+
+
+def found_decimal(frame: Any, separator: str | None) -> str:
+    """Finds the decimal mark of the texts of a table, for those that fit both.
+
+    A column whose numbers fit one mark alone decides for the others; without one, a
+    file of semicolons has commas.
+    """
+    for title in frame.columns:
+        column = frame[title].head(2000)
+        if getattr(column.dtype, "kind", "O") not in "OT":
+            continue
+        some = {str(text) for text in column.dropna() if {",", "."} & set(str(text))}
+        marks = {
+            found.reading if found and not np.isnan(found.values).any() else ""
+            for found in (written_numbers(sorted(some), mark) for mark in ",.")
+        }
+        if marks in ({","}, {"."}):
+            return marks.pop()
+    return "," if separator == ";" else "."
+
+
+def read_columns(
+    frame: Any,
+    keep: list[str],
+    decimal: str,
+    standardize: bool,
+    problems: dict[str, str],
+) -> Read:
+    """Fits and converts the columns of a table that trains a model."""
+    read = Read([], [], [], {})
+    for title in frame.columns:
+        try:
+            cells = cells_of(frame[title], decimal=decimal)
+            reason = left_out(title, cells)
+            if reason in ("constant", "empty") or (reason and title not in keep):
+                read.left_out[title] = reason
+                continue
+            column = fitted(title, cells, standardize)
+            block = converted(cells, column)
+        except ValueError as error:
+            problems[title] = str(error)
+            continue
+        if (block.x == block.x[:1]).all():
+            read.left_out[title] = "no text is frequent"
+            continue
+        read.columns.append(column)
+        read.cells.append(cells)
+        read.converted.append(block)
+    return read
+
+
+def read_like(
+    frame: Any, columns: Sequence[Column], decimal: str, problems: dict[str, str]
+) -> Read:
+    """Converts the columns of new data as those of training."""
+    read = Read(list(columns), [], [], {})
+    for it in columns:
+        if it.title not in frame.columns:
+            problems[it.title] = "missing, though the table of training had it"
+            continue
+        try:
+            cells = cells_of(frame[it.title], decimal=decimal, like=it)
+            read.converted.append(converted(cells, it))
+            read.cells.append(cells)
+        except ValueError as error:
+            problems[it.title] = str(error)
+    return read
+
+
+def found_names(
+    frame: Any, read: Read, is_new: bool
+) -> tuple[tuple[str, ...] | None, str]:
+    """Names the rows by a column that is not used and differs in all rows."""
+    used = {it.title for it in read.columns}
+    candidates = [title for title in frame.columns if title not in used]
+    if not is_new:
+        candidates = [
+            title
+            for reason in ("an id", "all texts differ")
+            for title, why in read.left_out.items()
+            if why == reason
+        ]
+    for title in candidates:
+        try:
+            names = row_names(frame[title])
+        except ValueError:
+            continue
+        if len(set(names)) == len(names):
+            return names, title
+    return None, FIRST

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.data.dataset import Dataset, columns_to_json
+from dec_jax.data.text_space import text_space_to_json
 from dec_jax.model.arrays import check_arrays, flattened, nested
 from dec_jax.model.file import ModelError, read_file, write_file
 from dec_jax.model.units import check_units, in_units_of_training
@@ -292,8 +293,8 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
     Returns:
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
       (least and largest value), `image_shape` (None for a table), `columns` (of a table
-      that `load_table` read, else None) and `deviation` (by which the numbers of a file
-      were divided), as JSON values.
+      that `load_table` read, else None), `text_space` (of texts, else None) and
+      `deviation` (by which the numbers of a file were divided), as JSON values.
     """
     shape = dataset.image_shape
     return {
@@ -304,6 +305,7 @@ def data_metadata(dataset: Dataset) -> dict[str, Any]:
         "input_range": [float(dataset.x.min()), float(dataset.x.max())],
         "image_shape": None if shape is None else list(shape),
         "columns": columns_to_json(dataset.columns),
+        "text_space": text_space_to_json(dataset.text_space),
         "deviation": np.asarray(dataset.deviation).tolist(),
     }
 

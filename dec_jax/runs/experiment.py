@@ -59,12 +59,13 @@ def facts(dataset: Dataset) -> dict[str, Any]:
       dataset: the samples.
 
     Returns:
-      JSON values: "dataset", "dataset_source", "dataset_sha256", "n_samples", "device",
-      "versions" and "commit".
+      JSON values: "dataset", "dataset_source", "dataset_notes", "dataset_sha256",
+      "n_samples", "device", "versions" and "commit".
     """
     return {
         "dataset": dataset.name,
         "dataset_source": dataset.source,
+        "dataset_notes": list(dataset.notes),
         "dataset_sha256": dataset.sha256,
         "n_samples": len(dataset.x),
         "device": device_name(),
@@ -109,6 +110,8 @@ def print_head(
         f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
         f"({dataset.source}); {task}"
     )
+    for note in dataset.notes:
+        print(f"  {note}")
     if out is not None:
         print(f"results: {out}")
 

@@ -12,8 +12,11 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
-from dec_jax.data.dataset import Dataset
-from dec_jax.data.load import load_dataset
+from dec_jax.data.dataset import Dataset, columns_from_json
+from dec_jax.data.load import load_as_in_training, load_dataset
+from dec_jax.data.tables import load_table
+from dec_jax.data.text_space import text_space_from_json
+from dec_jax.data.texts import dataset_from_texts
 from dec_jax.evaluation.health import Health, health
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.second_opinion import SecondOpinion
@@ -78,15 +81,15 @@ class FitResult:
 
     def predict(self, x: Samples) -> Int[np.ndarray, " m"]:
         """Assigns new samples, in the units of those of `fit`, to the clusters."""
-        return models.predict(self.model, _new_samples(x))
+        return models.predict(self.model, _new_samples(self.model, x))
 
     def predict_proba(self, x: Samples) -> Float[np.ndarray, "m k"]:
         """Computes q of new samples, in the units of those of `fit`."""
-        return models.predict_proba(self.model, _new_samples(x))
+        return models.predict_proba(self.model, _new_samples(self.model, x))
 
     def transform(self, x: Samples) -> Float[np.ndarray, "m e"]:
         """Embeds new samples, in the units of those of `fit`."""
-        return models.transform(self.model, _new_samples(x))
+        return models.transform(self.model, _new_samples(self.model, x))
 
 
 def fit(
@@ -112,6 +115,7 @@ def fit(
 
     Args:
       x: the samples: an array [n, d], [n, h, w] or [n, h, w, c] of finite numbers, a
+        pandas DataFrame (see `load_table`), a list of texts (`dataset_from_texts`), a
         `Dataset`, or the name or path that `load_dataset` takes. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
         their columns' mean variance.
@@ -253,6 +257,10 @@ def as_dataset(x: Samples, *, standardize: bool = True) -> Dataset:
         return x
     if isinstance(x, str | os.PathLike):
         return load_dataset(x)
+    if hasattr(x, "columns"):
+        return load_table(x, standardize=standardize)
+    if isinstance(x, list | tuple) and x and isinstance(x[0], str):
+        return dataset_from_texts(x)
     return dataset_from_array(x, standardize=standardize)
 
 
@@ -339,6 +347,11 @@ def check_batches(recipe: Recipe, n_samples: int, mesh: Mesh) -> None:
         check_divides("batch_size", min(batch_size, n_samples), mesh)
 
 
-def _new_samples(x: Samples) -> Dataset:
-    """New samples as a `Dataset`, so that their units are known."""
-    return as_dataset(x, standardize=False)
+def _new_samples(model: models.Model, x: Samples) -> Dataset:
+    """New samples as a `Dataset`: a table and texts as in training, others in their units."""
+    found = load_as_in_training(
+        x,
+        columns_from_json(model.metadata.get("columns")),
+        text_space_from_json(model.metadata.get("text_space")),
+    )
+    return as_dataset(x, standardize=False) if found is None else found

@@ -106,12 +106,13 @@ def write_labels(
     q: np.ndarray,
     classes: np.ndarray | None,
     names: Sequence[str] | None = None,
+    names_title: str = "file",
     typical: np.ndarray | None = None,
 ) -> None:
-    """One line a sample: row, file if any, cluster, its q, rank and class if known."""
+    """One line a sample: row, name if any, cluster, its q, rank and class if known."""
     columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
     if names is not None:
-        columns["file"] = names
+        columns[names_title] = names
     columns["cluster"] = labels.tolist()
     columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
     if typical is not None:
@@ -178,6 +179,7 @@ def write_tables(
         result.q,
         dataset.labels,
         dataset.names,
+        dataset.names_title,
         typical_ranks(result.labels, result.q.max(axis=1)),
     )
     if result.opinion is not None and result.alternatives is not None:

@@ -26,8 +26,8 @@ class Settings:
         `adjust_recipe` takes them; a precision of None is the faster one here.
       architecture: a name or a JSON file, in place of the recipe's network.
       pretrained: a path of an earlier run's autoencoder.
-      image_size, image_mode, labels_csv, folder_labels, skip_unreadable, label_column:
-        as `load_dataset` takes them.
+      image_size, image_mode, labels_csv, folder_labels, skip_unreadable, label_column,
+        id_column, drop, keep, separator, decimal, encoding: as `load_dataset` takes them.
       no_standardize: takes numbers as they are.
     """
 
@@ -52,6 +52,12 @@ class Settings:
     folder_labels: bool = False
     skip_unreadable: bool = False
     label_column: str | None = None
+    id_column: str | None = None
+    drop: list[str] | None = None
+    keep: list[str] | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
     no_standardize: bool = False
 
     @property
@@ -64,6 +70,12 @@ class Settings:
             "folder_labels",
             "skip_unreadable",
             "label_column",
+            "id_column",
+            "drop",
+            "keep",
+            "separator",
+            "decimal",
+            "encoding",
         )
         return {
             **{name: getattr(self, name) for name in names},

@@ -1,4 +1,6 @@
 import re
+import struct
+import zipfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -120,6 +122,107 @@ def test_load_dataset_refuses_a_damaged_sparse_matrix(tmp_path, kind):
     np.savez(path, format=kind, shape=(2, 2), data=[1.0])
     with pytest.raises(ValueError, match=r"terms.npz cannot be read: "):
         load_dataset(path)
+
+
+def save_csr(path, indices, indptr, shape):
+    """Writes a sparse matrix of ones as `scipy.sparse.save_npz` does."""
+    data = np.ones(len(indices), np.float32)
+    parts = {"indices": np.array(indices, "i4"), "indptr": np.array(indptr, "i4")}
+    np.savez(path, format=b"csr", shape=np.array(shape), data=data, **parts)
+
+
+@pytest.mark.parametrize(
+    ("indices", "indptr", "message"),
+    [
+        ([0, 10**8], [0, 1, 2], r"do not fit its shape \(2, 4\): indices must be < 4"),
+        ([0, -(10**8)], [0, 1, 2], "do not fit its shape"),
+        ([0, 1], [0, 1, 10**6], "terms.npz cannot be read: "),
+        ([0, 1], [0, 2, 1], "terms.npz cannot be read: "),
+    ],
+    ids=["beyond the width", "negative", "beyond the data", "backwards"],
+)
+def test_load_dataset_refuses_sparse_indices_that_lie(
+    tmp_path, indices, indptr, message
+):
+    save_csr(tmp_path / "terms.npz", indices, indptr, (2, 4))
+    with pytest.raises(ValueError, match=message):
+        load_dataset(tmp_path / "terms.npz")
+
+
+def test_load_dataset_refuses_coordinates_that_lie(tmp_path):
+    row, col = np.array([0, 10**8]), np.array([0, 1])
+    parts = {"format": b"coo", "shape": (2, 4), "data": np.ones(2)}
+    np.savez(tmp_path / "terms.npz", row=row, col=col, **parts)
+    with pytest.raises(ValueError, match="terms.npz cannot be read: "):
+        load_dataset(tmp_path / "terms.npz")
+
+
+def header_of(shape):
+    """The header of an npy file of float32 that claims a shape."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    head = text.ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head
+
+
+@pytest.mark.parametrize("shape", [(8 * 10**12, 1), (10**40, 2), (-5, 2)])
+def test_load_dataset_refuses_a_header_that_lies(tmp_path, shape):
+    content = header_of(shape) + bytes(64)
+    (tmp_path / "x.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(
+            ValueError, match=f"{name} cannot be read: .*it has 19"
+        ) as e:
+            load_dataset(tmp_path / name)
+        assert "\n" not in str(e.value)
+
+
+def test_load_dataset_refuses_an_archive_that_unpacks_to_gigabytes(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header_of((2**29, 2)) + bytes(2**20))
+    # The sizes that the archive tells are what counts, before anything is unpacked.
+    content = path.read_bytes()
+    true, told = struct.pack("<I", 128 + 2**20), struct.pack("<I", 2**32 - 2**10)
+    path.write_bytes(content.replace(true, told))
+    with pytest.raises(ValueError, match=r"x.npy would unpack to 4.0 GiB, \d+ times"):
+        load_dataset(path)
+
+
+def test_load_dataset_refuses_a_member_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", b"text")
+    with pytest.raises(ValueError, match="cannot be read: x.npy is no array"):
+        load_dataset(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("offset", [6, 8], ids=["encrypted", "unknown packing"])
+def test_load_dataset_refuses_a_member_that_python_cannot_read(tmp_path, offset):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.eye(3))
+    content = bytearray(path.read_bytes())
+    # The flags, or the packing, in both headers of the member.
+    for start, shift in ((0, 0), (content.index(b"PK\1\2"), 2)):
+        content[start + offset + shift] = 1 if offset == 6 else 99
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="x.npz cannot be read: "):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_bytes_and_booleans_of_a_table_are_numbers(tmp_path, dtype):
+    bits = np.random.default_rng(0).random((50, 6)) < 0.3
+    np.save(tmp_path / "bits.npy", bits.astype(dtype))
+    np.save(tmp_path / "floats.npy", bits.astype("float32"))
+    found, floats = (load_dataset(tmp_path / f"{n}.npy") for n in ("bits", "floats"))
+    np.testing.assert_array_equal(found.x, floats.x)
+    assert (found.input_scale, found.deviation) == (1.0, floats.deviation)
+
+
+def test_bytes_are_pixels_where_they_are_bright_or_images():
+    assert dataset_from_array(np.array([[0, 128], [9, 4]], "u1")).input_scale < 1
+    assert dataset_from_array(np.ones((2, 2, 2), "u1")).input_scale < 1
 
 
 def test_load_dataset_reads_npy(tmp_path):

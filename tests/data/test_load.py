@@ -52,9 +52,7 @@ def test_data_imports_neither_sklearn_nor_tfds():
 @pytest.mark.parametrize("name", ["table.xlsx", "photo.png", "archive"])
 def test_load_dataset_rejects_another_ending(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    message = (
-        f"must end in .npz, .npy, .csv, .tsv or .parquet, got .*{name}; for images"
-    )
+    message = f"must end in .npz, .npy, .csv, .tsv, .parquet or .txt, got .*{name}; for images"
     with pytest.raises(ValueError, match=message):
         load_dataset(tmp_path / name)
 
@@ -163,7 +161,8 @@ FOLDER_OPTIONS = {
 @pytest.mark.parametrize("option", FOLDER_OPTIONS)
 def test_load_dataset_rejects_an_option_of_folders(name, option):
     value = FOLDER_OPTIONS[option]
-    message = f"{option} is for a folder of images, got {option}={value!r} with {name}."
+    kind = "a folder" if option == "folder_labels" else "a folder of images"
+    message = f"{option} is for {kind}, got {option}={value!r} with {name}."
     with pytest.raises(ValueError, match=re.escape(message)):
         load_dataset(name, **{option: value})
 

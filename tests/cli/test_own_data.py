@@ -1,0 +1,138 @@
+"""Tables and texts, from the file of a user to labels of new data."""
+
+import numpy as np
+import pytest
+from programs import cluster, program, read_csv, write_network
+
+from dec_jax.cli.main import main
+
+QUICK = ("--recipe", "dec", "--epochs", 5, "--max-intervals", 2)
+
+
+HEADER = ["client", "row", "spend", "visits", "size", "color", "country"]
+
+
+def rows_of(n):
+    """Rows of two far groups, as a shop would export them."""
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        spend = rng.normal(200 + 4000 * (i % 2), 50)
+        visits = "" if i % 20 == 3 else str(rng.poisson(3 + 30 * (i % 2)))
+        size = ("S", "M", "L")[rng.integers(3)]
+        yield [f"C{i:04d}", str(i + 1), f'"${spend:,.2f}"', visits, size, "red", "CH"]
+
+
+def write_table(path, rows):
+    """Writes rows below the names of the columns."""
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """The folder of a run on a table with ids, currency, missing values and categories."""
+    folder = tmp_path_factory.mktemp("shop")
+    table = write_table(folder / "shop.csv", [HEADER, *rows_of(120)])
+    network = write_network(folder / "net.json", 6, 8, 2)
+    options = ("-k", 2, *QUICK, "--architecture", network, "--out", folder / "run")
+    return folder, cluster(table, *options, "--drop", "color")
+
+
+def test_a_run_tells_how_each_column_was_understood(shop):
+    _, run = shop
+    assert run.status == 0, run.err
+    lines = [line.strip() for line in run.out.splitlines()]
+    assert "columns: spend (number, $); visits (number); size (3 categories)" in lines
+    missing = "missing: visits (in 6 rows); what is missing is filled by the median"
+    assert any(line.startswith(missing) for line in lines)
+    assert (
+        "left out: client (all texts differ), row (an id; names the rows), country "
+        "(constant); --keep COLUMN takes one in"
+    ) in lines
+
+
+def test_rows_keep_their_names_in_labels_csv(shop):
+    folder, _ = shop
+    rows = read_csv(folder / "run" / "labels.csv")
+    assert list(rows[0]) == ["index", "row", "cluster", "q"]
+    assert [row["row"] for row in rows[:3]] == ["1", "2", "3"]
+
+
+def test_new_rows_are_matched_by_name_and_told_where_they_are_new(shop, tmp_path):
+    folder, _ = shop
+    rows = list(rows_of(6))
+    rows[2][4] = "XXL"
+    write_table(tmp_path / "new.csv", [row[::-1] for row in [HEADER, *rows]])
+    run = program(
+        main,
+        "predict",
+        folder / "run",
+        tmp_path / "new.csv",
+        "--out",
+        tmp_path / "o.csv",
+    )
+    assert run.status == 0, run.err
+    found = read_csv(tmp_path / "o.csv")
+    before = read_csv(folder / "run" / "labels.csv")[:6]
+    del found[2], before[2]
+    assert [row["q"] for row in found] == [row["q"] for row in before]
+    assert "a category of 'size' that training had not ('XXL')" in run.err
+    assert "counts as none in 1 row (2)" in run.err
+
+
+def test_new_rows_without_a_column_are_refused(shop, tmp_path):
+    folder, _ = shop
+    (tmp_path / "new.csv").write_text("spend,size\n$5,S\n")
+    out = tmp_path / "o.csv"
+    run = program(main, "predict", folder / "run", tmp_path / "new.csv", "--out", out)
+    assert run.status == 2
+    assert "column 'visits': missing, though the table of training had it" in run.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--drop", "colour"), "Unknown column to drop 'colour'; did you mean 'color'"),
+        (
+            ("--id-column", "clint"),
+            "Unknown --id-column 'clint'; did you mean 'client'",
+        ),
+        (("--encoding", "utf-99"), "shop.csv cannot be read: unknown encoding: utf-99"),
+        (("--separator", ",,"), "separator must be one character, got ',,'"),
+    ],
+)
+def test_a_mistake_in_an_option_of_a_table_is_one_line(
+    shop, tmp_path, options, message
+):
+    folder, _ = shop
+    run = cluster(folder / "shop.csv", "-k", 2, *options, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert message in run.err and run.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_resumed_run_has_the_options_of_its_table(shop):
+    folder, _ = shop
+    run = cluster("--resume", folder / "run", "--drop", "size")
+    assert run.status == 2
+    assert "that run has --drop ['color'], not ['size']" in run.err
+
+
+def test_texts_are_clustered_and_new_ones_labeled(tmp_path):
+    kinds = ("the {} apple on the {} tree is sweet", "a {} engine drives the {} car")
+    words = ("red", "green", "old", "small")
+    texts = [kind.format(a, b) for a in words for b in words for kind in kinds]
+    (tmp_path / "docs.txt").write_text("\n".join(texts) + "\n")
+    (tmp_path / "new.txt").write_text("\n".join(texts[:4]) + "\n")
+    network = write_network(tmp_path / "net.json", 9, 4, 2)
+    options = ("--architecture", network, "--out", tmp_path / "run")
+    run = cluster(tmp_path / "docs.txt", "-k", 2, *QUICK, *options)
+    assert run.status == 0, run.err
+    assert "  texts: 10 words, without English stop words, weighed by TF-IDF" in run.out
+    rows = read_csv(tmp_path / "run" / "labels.csv")
+    assert rows[1]["text"] == "a red engine drives the red car"
+    out = tmp_path / "new.csv"
+    run = program(main, "predict", tmp_path / "run", tmp_path / "new.txt", "--out", out)
+    assert run.status == 0, run.err
+    assert [row["q"] for row in read_csv(out)] == [row["q"] for row in rows[:4]]
