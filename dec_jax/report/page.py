@@ -121,7 +121,9 @@ def points_of(
         views.reverse()
     words: dict[str, list[str]] = {}
     if dataset.names is not None:
-        words["name"] = [plain(dataset.names[row])[:WORDS] for row in drawn]
+        words[plain(dataset.names_title)] = [
+            plain(dataset.names[row])[:WORDS] for row in drawn
+        ]
     for column in columns[:HOVER_COLUMNS]:
         texts = [plain(text)[:WORDS] for text in column.texts(drawn)]
         words[plain(column.title)] = texts
@@ -178,6 +180,8 @@ def kind_of(dataset: Dataset) -> str:
         height, width, channels = dataset.image_shape
         color = {1: "gray", 3: "color"}.get(channels, f"{channels}-channel")
         return f"{color} images of {width} x {height} pixels"
+    if dataset.text_space is not None:
+        return f"texts of {len(dataset.text_space.terms):,} terms"
     if dataset.columns is not None:
         count = len(dataset.columns)
         return f"rows of {count} column{'s' * (count != 1)}"
