@@ -258,13 +258,12 @@ def _reworded(text: str) -> str:
     """Writes a tree of scikit-learn in words: "is red" for the 0/1 column of a category."""
     text = re.sub(r"\x01(.*)\0\d+ <= .*$", r" is not \1", text, flags=re.M)
     text = re.sub(r"\x01(.*)\0\d+ >  .*$", r" is \1", text, flags=re.M)
-    text = re.sub(
-        r"\x02\0\d+ (<=|> ) (\S+)$",
-        lambda found: f" {found[1]} {day(float(found[2]))}",
-        text,
-        flags=re.M,
-    )
-    text = re.sub(r"\0\d+", "", text)
+
+    def threshold(found: re.Match[str]) -> str:
+        value = float(found[3])
+        return f" {found[2]} {day(value) if found[1] else number(value)}"
+
+    text = re.sub(r"(\x02?)\0\d+ (<=|> ) (\S+)$", threshold, text, flags=re.M)
     return re.sub(r"--- class: (\d+)$", r"--- cluster \1", text, flags=re.M).rstrip()
 
 

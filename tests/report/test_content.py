@@ -98,9 +98,9 @@ def test_rules_name_columns_in_their_units(columns):
     assert found.share == 1
     lines = [" ".join(line.split()) for line in found.text.splitlines()]
     assert lines == [
-        "|--- size <= 502.000",
+        "|--- size <= 502",
         "| |--- cluster 0",
-        "|--- size > 502.000",
+        "|--- size > 502",
         "| |--- cluster 1",
     ]
 
