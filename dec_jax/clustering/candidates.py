@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
 from dec_jax.clustering.linkage import genie, spanning_tree
+from dec_jax.parallel.hardware import one_thread
 from dec_jax.validation import check_n_clusters
 
 N_SPECTRA = 6  # numbers of eigenvectors that a cut tries
@@ -19,6 +20,7 @@ COVARIANCES = ("full", "diag", "tied", "spherical")
 LINKAGES = ("ward", "average", "complete")
 
 
+@one_thread
 def candidate_labels(
     x: Float[np.ndarray, "n d"], n_clusters: int, *, seed: int = 0
 ) -> dict[str, Int[np.ndarray, " n"]]:
@@ -87,6 +89,7 @@ def candidate_labels(
     return found
 
 
+@one_thread
 def normalized_cut(
     x: Float[np.ndarray, "n d"], n_clusters: int, *, neighbors: int, seed: int = 0
 ) -> Int[np.ndarray, " n"]:
@@ -105,27 +108,56 @@ def normalized_cut(
     Returns:
       Labels from 0 to k - 1.
     """
-    from sklearn.cluster import KMeans
-
     graph = neighbor_graph(x, neighbors)
     most = min(2 * n_clusters, len(x) - 1)
-    vectors = graph_eigenvectors(graph, most, seed)
-    best, highest = np.zeros(len(x), np.int32), -np.inf
-    for count in np.unique(
-        np.linspace(n_clusters, most, N_SPECTRA).round().astype(int)
-    ):
-        rows = vectors[:, :count]
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return best_cut(graph, graph_spectrum(graph, most, seed)[1], n_clusters, seed)[0]
+
+
+def best_cut(
+    graph: csr_matrix, vectors: Float[np.ndarray, "n e"], n_clusters: int, seed: int
+) -> tuple[Int[np.ndarray, " n"], int]:
+    """Cuts a graph by several numbers of its eigenvectors; the best has the most modularity.
+
+    Args:
+      graph: [n, n] symmetric weights.
+      vectors: at least k leading eigenvectors, of which up to 2 k are used.
+      n_clusters: k.
+      seed: of k-means.
+
+    Returns:
+      Labels from 0 to k - 1, and the number of eigenvectors that they come from.
+    """
+    from sklearn.cluster import KMeans
+
+    most = min(2 * n_clusters, vectors.shape[1])
+    first = min(n_clusters, most)
+    best, used, highest = np.zeros(len(vectors), np.int32), first, -np.inf
+    for count in np.unique(np.linspace(first, most, N_SPECTRA).round().astype(int)):
+        rows = unit_rows(vectors[:, :count])
         labels = KMeans(n_clusters, n_init=5, random_state=seed).fit_predict(rows)
         if (found := modularity(graph, labels)) > highest:
-            best, highest = labels, found
-    return best
+            best, used, highest = labels, int(count), found
+    return best, used
 
 
-def graph_eigenvectors(
+def unit_rows(vectors: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
+    """Scales each row to length 1; a row of zeros stays as it is."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def graph_spectrum(
     graph: csr_matrix, count: int, seed: int
-) -> Float[np.ndarray, "n count"]:
-    """Computes the leading eigenvectors of D^-1/2 W D^-1/2, the largest first."""
+) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, "n count"]]:
+    """Computes the leading eigenvalues and eigenvectors of D^-1/2 W D^-1/2.
+
+    Args:
+      graph: W, [n, n] symmetric weights.
+      count: number of them, at most n.
+      seed: of the vector that the iteration starts from.
+
+    Returns:
+      The eigenvalues, the largest first, and their eigenvectors.
+    """
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import eigsh
 
@@ -134,10 +166,12 @@ def graph_eigenvectors(
     root = diags_array(1 / np.sqrt(np.maximum(degrees, 1e-12)))
     normalized = root @ graph @ root
     if n <= DENSE or count >= n // 2:
-        return np.linalg.eigh(normalized.toarray())[1][:, ::-1][:, :count]
-    start = np.random.default_rng(seed).normal(size=n)
-    values, vectors = eigsh(normalized, k=count, which="LA", v0=start)
-    return vectors[:, np.argsort(-values)]
+        values, vectors = np.linalg.eigh(normalized.toarray())
+    else:
+        start = np.random.default_rng(seed).normal(size=n)
+        values, vectors = eigsh(normalized, k=count, which="LA", v0=start)
+    order = np.argsort(-values)[:count]
+    return values[order], vectors[:, order]
 
 
 def modularity(graph: csr_matrix, labels: Int[np.ndarray, " n"]) -> float:

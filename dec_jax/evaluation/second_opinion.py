@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import NEIGHBORS, Judgment, conductance, judge_score
 from dec_jax.evaluation.metrics import adjusted_rand_index
+from dec_jax.parallel.hardware import one_thread
 
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # Of 594 labelings of 33 small tables, this names 72 % of those that are more than 5
@@ -113,6 +114,7 @@ def second_opinion(
     return SecondOpinion(CONFIDENT, text, *numbers)
 
 
+@one_thread
 def noise_conductance(
     space: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"], seed: int
 ) -> float:

@@ -2,10 +2,16 @@
 
 import os
 import platform
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import jax
+from threadpoolctl import threadpool_limits
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # The instructions for products, widest first; speed differs several times between them.
 INSTRUCTIONS = {
@@ -38,6 +44,22 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def one_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a function so that NumPy, SciPy and scikit-learn take one thread in it.
+
+    The simple methods work on a few thousand rows, in which more threads save little. On a
+    machine that is busy with something else, threads that wait for each other take up to
+    twenty times as long as one alone.
+    """
+
+    @wraps(function)
+    def limited(*arguments: P.args, **options: P.kwargs) -> R:
+        with threadpool_limits(limits=1):
+            return function(*arguments, **options)
+
+    return limited
 
 
 def faster_precision() -> str:

@@ -23,6 +23,7 @@ from dec_jax.evaluation.second_opinion import SecondOpinion, second_opinion
 from dec_jax.evaluation.stage_scores import stage_scores
 from dec_jax.networks.autoencoder import Params, embed, init_params, scale_input
 from dec_jax.networks.own import Network
+from dec_jax.parallel.hardware import one_thread
 from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
@@ -120,7 +121,7 @@ class Phases:
             self.clock = start
             small = KMeans(self.n_clusters, n_init=restarts, random_state=self.seed)
             with self._phase(Phase(title, "restart", restarts)):
-                small.fit(self.dataset.x)
+                one_thread(small.fit)(self.dataset.x)
                 text = f"inertia {small.inertia_:.4g}"
                 self._step(title, Step(text, restarts, last=True))
                 self._leave_if_stopped()

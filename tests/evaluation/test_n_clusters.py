@@ -1,10 +1,7 @@
-import jax
 import numpy as np
 import pytest
 
 from dec_jax.evaluation.n_clusters import Sweep, recommend, sweep_n_clusters
-
-KEY = jax.random.key(0)
 
 
 def blobs_of(k, d=6, n=600, seed=0):
@@ -18,16 +15,18 @@ def sweep_of(**columns):
     ks = np.arange(2, 7)
     flat = dict.fromkeys(("eigengap", "modularity", "silhouette"), np.zeros(5))
     flat["stability"] = np.ones(5)
-    return Sweep(n_clusters=ks, eigenvalues=np.ones(7), **{**flat, **columns})
+    return Sweep(
+        n_clusters=ks, eigenvalues=np.ones(7), noise_gap=0.1, **{**flat, **columns}
+    )
 
 
 def peak(k, height=1.0):
     return np.where(np.arange(2, 7) == k, height, 0.1)
 
 
-@pytest.mark.parametrize("k", [pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("k", [3, 5])
 def test_finds_the_number_of_blobs(k):
-    sweep = sweep_n_clusters(KEY, blobs_of(k), range(k - 1, k + 3))
+    sweep = sweep_n_clusters(blobs_of(k), range(k - 1, k + 3))
     found = recommend(sweep)
     assert found.n_clusters == k
     assert found.decided
@@ -36,22 +35,41 @@ def test_finds_the_number_of_blobs(k):
     assert sweep.silhouette.argmax() == at
 
 
-@pytest.mark.slow
-def test_one_blob_decides_nothing():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(600, 5)).astype(np.float32)
-    found = recommend(sweep_n_clusters(KEY, x, range(2, 8)))
+@pytest.mark.parametrize(
+    "draw, d", [("normal", 2), ("normal", 12), ("uniform", 5), ("exponential", 5)]
+)
+def test_noise_decides_nothing(draw, d):
+    x = getattr(np.random.default_rng(0), draw)(size=(500, d))
+    assert not recommend(sweep_n_clusters(x, range(2, 11))).decided
+
+
+def test_the_largest_number_that_was_tried_is_not_decided():
+    found = recommend(sweep_n_clusters(blobs_of(5), range(2, 6)))
+    assert (found.n_clusters, found.decided) == (5, False)
+    assert "k = 5 is the largest number that was tried" in found.reasons
+
+
+def test_a_gap_that_noise_has_too_decides_nothing():
+    sweep = sweep_of(eigengap=peak(4))._replace(noise_gap=0.6)
+    found = recommend(sweep)
     assert not found.decided
+    assert "noise without clusters has a gap of 0.6000 too" in found.reasons
+
+
+def test_a_sweep_ends_where_it_is_told_to():
+    sweep = sweep_n_clusters(blobs_of(3), [2, 3, 4], on_k=lambda k: k == 3)
+    assert sweep.n_clusters.tolist() == [2, 3]
+    assert len(sweep.stability) == 2
 
 
 def test_sweep_has_a_number_for_each_k_in_the_order_given():
     seen = []
-    sweep = sweep_n_clusters(KEY, blobs_of(3), [4, 2], on_k=seen.append)
+    sweep = sweep_n_clusters(blobs_of(3), [4, 2], on_k=seen.append)
     assert sweep.n_clusters.tolist() == seen == [4, 2]
     values = sweep.eigenvalues
     expected = [values[3] - values[4], values[1] - values[2]]
     np.testing.assert_allclose(sweep.eigengap, expected, rtol=1e-6)
-    assert all(len(column) == 2 for column in sweep[:-1])
+    assert all(len(column) == 2 for column in sweep[:-2])
 
 
 def test_recommend_names_what_agrees_and_what_does_not():
@@ -128,4 +146,4 @@ def test_recommend_is_undecided_where_halves_disagree():
 def test_sweep_rejects_a_value(options, message):
     given = {"n_clusters": [2], **options}
     with pytest.raises(ValueError, match=message):
-        sweep_n_clusters(KEY, blobs_of(2, n=10), **given)
+        sweep_n_clusters(blobs_of(2, n=10), **given)

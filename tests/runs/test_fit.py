@@ -222,7 +222,9 @@ def test_stages_tell_labels_and_centroids(fitted, dataset):
     nearest = ((dataset.x[:, None] - first.centroids) ** 2).sum(-1).argmin(1)
     np.testing.assert_array_equal(first.labels, nearest)
     # Numbered anew, by the sizes at the end.
-    numbers = zip(stages["k-means on z"].labels, np.asarray(result.start.labels))
+    numbers = zip(
+        stages["k-means on z"].labels, np.asarray(result.start.labels), strict=True
+    )
     assert len(set(numbers)) == 3
 
 
