@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from scipy.sparse import csr_matrix
 
 from dec_jax.clustering.candidates import neighbor_graph
@@ -12,6 +12,8 @@ from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.report.run_files import RunFiles
 
 MOST_ROWS = 3_000  # of the neighbor graph
+MOST_VALUES = 30_000_000  # of samples that are looked at as floats at a time
+FEWEST_ROWS = 200
 
 
 class ClusterNumbers(NamedTuple):
@@ -47,9 +49,7 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
     n, k = len(run.labels), run.n_clusters
     sizes = np.bincount(run.labels, minlength=k)
     totals = np.bincount(run.labels, weights=run.q, minlength=k)
-    rows = np.arange(n)
-    if n > MOST_ROWS:
-        rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_ROWS])
+    rows = few_rows(x, MOST_ROWS)
     if n > 2:
         graph = neighbor_graph(method_space(x[rows].astype(np.float64)), NEIGHBORS)
         leaving = conductances(graph, run.labels[rows], k)
@@ -63,6 +63,14 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
         stability,
         names,
     )
+
+
+def few_rows(x: Num[np.ndarray, "n d"], most: int) -> Int[np.ndarray, " m"]:
+    """Draws rows at random: at most so many, and fewer of large samples."""
+    most = min(most, max(FEWEST_ROWS, MOST_VALUES // x.shape[1]))
+    if len(x) <= most:
+        return np.arange(len(x))
+    return np.sort(np.random.default_rng(0).permutation(len(x))[:most])
 
 
 def stability_of(run: RunFiles) -> tuple[Float[np.ndarray, " k"], str]:

@@ -4,7 +4,7 @@ from finished_runs import change_results, image_data, write_run
 from scipy.sparse import csr_matrix
 
 from dec_jax.evaluation.judge import conductance
-from dec_jax.report.clusters import cluster_numbers, conductances
+from dec_jax.report.clusters import cluster_numbers, conductances, few_rows
 from dec_jax.report.run_files import read_run
 
 
@@ -60,3 +60,10 @@ def test_other_seeds_are_compared_with_first(tmp_path):
     found = cluster_numbers(read_run(tmp_path / "seed-0"), data.x)
     assert found.compared_with == "2 other seeds"
     np.testing.assert_allclose(found.stability, (1 + 10 / 40) / 2)
+
+
+def test_few_rows_are_fewer_where_samples_are_large():
+    rows = few_rows(np.broadcast_to(np.float32(0), (5000, 60_000)), 3000)
+    assert len(rows) == 500 and (np.diff(rows) > 0).all()
+    assert len(few_rows(np.zeros((5000, 2)), 3000)) == 3000
+    np.testing.assert_array_equal(few_rows(np.zeros((7, 2)), 3000), np.arange(7))
