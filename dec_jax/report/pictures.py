@@ -80,10 +80,18 @@ class Pictures:
 
 
 def pictures_of(dataset: Dataset) -> Pictures | None:
-    """Finds the pictures of a data set, or None where there are none."""
+    """Finds the pictures of a data set: its images, or those that features stand for.
+
+    Returns:
+      The pictures, or None where there are none.
+    """
     if dataset.image_shape is not None:
         return Pictures(dataset.x, dataset.image_shape)
-    return None
+    # Only data sets of features of images have them.
+    small = getattr(dataset, "thumbnails", None)
+    if small is None:
+        return None
+    return Pictures(small.reshape(len(small), -1), small.shape[1:])
 
 
 class Sheets(NamedTuple):

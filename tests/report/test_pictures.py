@@ -1,6 +1,6 @@
 import base64
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -81,3 +81,23 @@ def test_compressed_tiles_do_not_run_into_each_other():
     for place in range(4):
         tile = sheet[:28, 32 * place : 32 * place + 28]
         assert abs(tile - x[place, 0]).max() < 12
+
+
+@dataclass(frozen=True, eq=False)
+class Features(Dataset):
+    """Features of images, which keep small pictures of them."""
+
+    thumbnails: np.ndarray | None = None
+
+
+def test_pictures_of_features_are_those_that_they_stand_for():
+    small = image_data(shape=(6, 5, 3)).x.reshape(60, 6, 5, 3)
+    x = np.random.default_rng(0).random((60, 100), np.float32)
+    data = Features("hog", x, None, None, "made by hand", 1.0, thumbnails=small)
+    (picture,) = pictures_of(data).rows(np.array([7]), 64)
+    np.testing.assert_array_equal(np.asarray(picture), small[7])
+
+
+def test_tables_have_no_pictures():
+    x = np.zeros((2, 3), np.float32)
+    assert pictures_of(Dataset("table", x, None, None, "made by hand", 1.0)) is None
