@@ -184,7 +184,8 @@ def kind_of(dataset: Dataset) -> str:
     if dataset.columns is not None:
         count = len(dataset.columns)
         return f"rows of {count} column{'s' * (count != 1)}"
-    return f"rows of {dataset.x.shape[1]:,} values"
+    count = dataset.x.shape[1]
+    return f"rows of {count:,} value{'s' * (count != 1)}"
 
 
 def health_line(run: RunFiles) -> str:
