@@ -24,6 +24,9 @@ from .data.load import (
 from .data.texts import (
     dataset_from_texts,
 )
+from .estimator import (
+    DeepEmbeddedClustering,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -132,6 +135,7 @@ __version__: str
 __all__ = [
     "fit",
     "FitResult",
+    "DeepEmbeddedClustering",
     "Callbacks",
     "Recipe",
     "DataShape",

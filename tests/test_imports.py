@@ -26,6 +26,7 @@ PACKAGES = (
     "model",
     "runs",
     "report",
+    "estimator",
     "cli",
     "__main__",
 )
@@ -36,6 +37,7 @@ OPTIONAL = (
     "sklearn",
     "matplotlib",
     "pandas",
+    "anndata",
     "PIL",
     "safetensors",
     "umap",

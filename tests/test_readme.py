@@ -11,6 +11,7 @@ README = "README.md"
 SHORTER = {
     "n_clusters=10)  #": "10, recipe='dec', network=dj.dense_architecture(64, hidden=(16,)),"
     " epochs=2, max_intervals=2)  #",
+    "random_state=0)": "random_state=0, max_intervals=3, baseline=False)",
     "net)\nz": "net, config=dj.PretrainConfig(epochs=10))\nz",
     "dj.DEC())": "dj.DEC(), config=dj.TrainConfig(20, 5))",
 }

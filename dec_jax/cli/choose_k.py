@@ -1,9 +1,10 @@
 """Looks for the number of clusters, without labels.
 
-One autoencoder (of an earlier run, or pretrained here as the recipe `dec` does), one graph
-of the neighbors of z, and every k from 2 to --most on it: the eigengap of the graph, the
-agreement of halves of the data, silhouette and modularity. Prints a table, the number that
-they point to, and whether the data decide it; draws the four.
+Images are embedded by an autoencoder (of an earlier run, or pretrained here as the recipe
+`dec` does), other data are taken as they are. One graph of nearest neighbors, and every k
+from 2 to --most on it: the eigengap of the graph, the agreement of halves of the data,
+silhouette and modularity. Prints a table, the number that they point to, and whether the
+data decide it; draws the four.
 
     dec-jax choose-k mnist --pretrained runs/mnist-best
     dec-jax choose-k table.csv --label-column species
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_least(settings, most=2, epochs=1, image_size=1)
     # Here and below only now, because they load jax.
     import jax
+    import numpy as np
 
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
@@ -75,11 +77,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     config = {"command": settings}
     folder = experiment.open_folder(settings["out"], default, config)
     experiment.print_head(dataset, f"2 to {settings['most']} clusters", folder)
-    pretrain_key, sweep_key = jax.random.split(jax.random.key(settings["seed"]))
-    z = embedded(pretrain_key, dataset, settings)
+    z = embedded(jax.random.key(settings["seed"]), dataset, settings)
     numbers = range(2, settings["most"] + 1)
     with bar_of("numbers k", len(numbers), 0, "k") as bar:
-        sweep = sweep_n_clusters(sweep_key, z, numbers, on_k=lambda _: bar.update())
+        sweep = sweep_n_clusters(
+            z, numbers, seed=settings["seed"], on_k=lambda _: bar.update()
+        )
     found = recommend(sweep)
     print(table(sweep))
     print("\n".join(found.reasons))
@@ -94,7 +97,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "decided": found.decided,
         "reasons": found.reasons,
         "n_classes": classes,
-        **{name: column.tolist() for name, column in sweep._asdict().items()},
+        **{name: np.asarray(it).tolist() for name, it in sweep._asdict().items()},
     }
     run_folder.write_json(folder / "results.json", results)
     draw(sweep, found.n_clusters, folder / "n_clusters.png")
@@ -102,13 +105,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
-    """Embeds all samples by the autoencoder of an earlier run or one pretrained here."""
+    """Embeds images by the autoencoder of an earlier run, or one pretrained here.
+
+    Other data are compared as they are, unless an autoencoder is given.
+    """
     from dec_jax import model
     from dec_jax.model.file import ModelError
-    from dec_jax.runs.fit import choose_recipe
+    from dec_jax.runs.k_search import pretrained_embedding, pretraining_of
     from dec_jax.runs.progress import bar_of
     from dec_jax.runs.seeds import autoencoder_file
-    from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 
     path = autoencoder_file(settings["pretrained"], settings["seed"])
     if path is not None:
@@ -116,25 +121,18 @@ def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndar
             return model.transform(model.load(path), dataset)
         except (ModelError, ValueError) as error:
             raise UsageError(f"--pretrained {path}: {error}") from error
-    recipe = choose_recipe(
-        "dec",
-        dataset,
-        dataset.n_classes or 10,
-        epochs=settings["epochs"],
-        precision=settings["precision"],
+    if dataset.image_shape is None:
+        return dataset.x
+    network, config = pretraining_of(
+        dataset, epochs=settings["epochs"], precision=settings["precision"]
     )
-    network, config = recipe.architecture, recipe.pretrain
-    assert isinstance(config, PretrainConfig)
     with bar_of("pretraining", config.epochs, 0, "epoch") as bar:
 
         def on_epoch(_: Any, row: Any) -> None:
             bar.set_postfix_str(f"loss {row.loss:.5f}", refresh=False)
             bar.update()
 
-        params, _ = pretrain_end_to_end(
-            key, dataset.x, architecture=network, config=config, on_epoch=on_epoch
-        )
-    return model.transform(model.Model(params, network), dataset)
+        return pretrained_embedding(key, dataset, network, config, on_epoch)
 
 
 def table(sweep: "Sweep") -> str:

@@ -17,7 +17,7 @@ EPILOG = (
     f"recipes: {', '.join(RECIPES)}\n"
     f"data sets: {', '.join(DATASETS)};\n"
     "  or the path of a folder of images or of .txt files, of a .csv, .tsv or .parquet\n"
-    "  table, of a .npz or .npy file, or of a .txt file of one document a line\n"
+    "  table, of a .npz, .npy or .h5ad file, or of a .txt file of one document a line\n"
     "Ctrl-C stops a run; --resume continues it."
 )
 

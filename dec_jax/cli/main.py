@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns new data, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns new data, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import sys
@@ -13,6 +13,7 @@ from dec_jax.cli import (
     predict,
     recipes,
     report,
+    sort,
 )
 from dec_jax.runs.compile_cache import keep_programs
 from dec_jax.runs.errors import exit_status
@@ -22,6 +23,7 @@ VERBS = {
     "cluster": cluster,
     "predict": predict,
     "report": report,
+    "sort": sort,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,

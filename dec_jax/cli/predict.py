@@ -4,22 +4,26 @@ Writes one line a sample, prints the size of each cluster and, where there are l
 ACC, NMI and ARI.
 
     dec-jax predict runs/mnist-best mnist
-    dec-jax predict model.safetensors my_images --out mine.csv
+    dec-jax predict model.safetensors may.csv june.csv --out summer.csv
+
+Samples that are unlike those of training are told in a line of warning.
 """
 
 import argparse
+import csv
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from dec_jax.cli.options import add_data_options, add_image_options, add_table_options
-from dec_jax.runs.errors import UsageError, mistakes_of_use
+from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dec_jax.data.dataset import Dataset
     from dec_jax.model import Model
 
@@ -31,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add = parser.add_argument
     add("model", metavar="RUN", help="folder of a run, or its model.safetensors")
-    add("dataset", metavar="DATA", help="data set, file or folder")
+    add("datasets", metavar="DATA", nargs="+", help="data sets, files or folders")
     add(
         "--out",
         metavar="FILE",
@@ -57,38 +61,89 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     from dec_jax import model
     from dec_jax.runs import folder
 
-    path = Path(options.model)
-    path = path / folder.MODEL if path.is_dir() else path
+    path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
     print(model_line(path, loaded))
+    found = []
+    for name in options.datasets:
+        try:
+            found.append(predicted(loaded, name, options))
+        except MISTAKES as error:
+            if len(options.datasets) == 1 or name in str(error):
+                raise
+            raise UsageError(f"{name}: {error}") from error
+    write(out, found, options.datasets)
+    labels = np.concatenate([one.labels for one in found])
+    print(table(labels, np.concatenate([one.q for one in found])))
+    classes = [it.dataset.labels for it in found if it.dataset.labels is not None]
+    if len(classes) == len(found):
+        print(scores(np.concatenate(classes), labels))
+    print(f"clusters of all samples: {out}")
+
+
+class Predicted(NamedTuple):
+    """Samples with their soft assignment and their labels."""
+
+    dataset: "Dataset"
+    q: np.ndarray
+    labels: np.ndarray
+
+
+def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predicted:
+    """Loads new data and assigns them; a line of warning tells where they are unlike."""
+    from dec_jax.model import predict_proba
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        dataset = load_like_training(loaded, options)
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    print(
-        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-        f"({dataset.source})"
-    )
-    q = model.predict_proba(loaded, dataset)
-    # The labels of model.predict, without a second pass through the network.
-    labels = q.argmax(axis=1)
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        folder.write_labels(
-            partial, labels, q, dataset.labels, dataset.names, dataset.names_title
+        dataset = load_like_training(model, name, options)
+        print(
+            f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+            f"({dataset.source})"
         )
-        os.replace(partial, out)
+        for note in dataset.notes:
+            print(f"  {note}")
+        q = predict_proba(model, dataset)
+    for warning in caught:
+        print(f"warning: {name}: {warning.message}", file=sys.stderr)
+    # The labels of model.predict, without a second pass through the network.
+    return Predicted(dataset, q, q.argmax(axis=1))
+
+
+def write(out: Path, found: Sequence[Predicted], names: Sequence[str]) -> None:
+    """Writes a line for each sample, all of them or none."""
+    from dec_jax.runs.folder import write_labels
+
+    partials = [out.with_name(f"{out.name}.{i}.partial") for i in range(len(found))]
+    try:
+        for partial, (dataset, q, labels) in zip(partials, found, strict=True):
+            write_labels(
+                partial, labels, q, dataset.labels, dataset.names, dataset.names_title
+            )
+        if len(found) > 1:
+            join_tables(partials, names)
+        os.replace(partials[0], out)
     finally:
-        partial.unlink(missing_ok=True)
-    print(table(labels, q))
-    if dataset.labels is not None:
-        print(scores(dataset.labels, labels))
-    print(f"clusters of all samples: {out}")
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+
+
+def join_tables(paths: Sequence[Path], names: Sequence[str]) -> None:
+    """Joins tables into the first file, with a first column that names their data."""
+    rows = []
+    for path, name in zip(paths, names, strict=True):
+        with path.open(newline="") as file:
+            rows += [{"data": name, **row} for row in csv.DictReader(file)]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with paths[0].open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def check_out(out: Path) -> None:
     """Raises UsageError unless `out` can become a new file."""
+    if "\0" in str(out):
+        raise UsageError("--out must be a path, got a zero character in it.")
     if out.exists():
         raise UsageError(f"--out {out} exists already; name another file.")
     if not out.parent.is_dir():
@@ -106,13 +161,14 @@ def model_line(path: Path, model: "Model") -> str:
     return f"{path}: " + ", ".join([clusters, *known])
 
 
-def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset":
+def load_like_training(
+    model: "Model", name: str, options: argparse.Namespace
+) -> "Dataset":
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
     from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
     from dec_jax.data.text_space import text_space_from_json
 
-    name = options.dataset
     path = Path(name).expanduser()
     known = (
         *("label_column", "id_column", "separator", "decimal", "encoding"),
@@ -138,7 +194,7 @@ def load_like_training(model: "Model", options: argparse.Namespace) -> "Dataset"
     return load_dataset(name, options.data_dir, **reading)
 
 
-def table(labels: "np.ndarray", q: "np.ndarray") -> str:
+def table(labels: np.ndarray, q: np.ndarray) -> str:
     """Tables each cluster's samples, their share of all, and their mean largest q."""
     confidence = q.max(axis=1)
     lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'mean q':>9}"]
@@ -150,7 +206,7 @@ def table(labels: "np.ndarray", q: "np.ndarray") -> str:
     return "\n".join(lines)
 
 
-def scores(classes: "np.ndarray", labels: "np.ndarray") -> str:
+def scores(classes: np.ndarray, labels: np.ndarray) -> str:
     """Scores the agreement of clusters with classes, on one line."""
     from dec_jax.evaluation.stage_scores import class_scores
 

@@ -36,7 +36,8 @@ FORMS = {
     ",": re.compile(r"(\d+|\d{1,3}(\.\d{3})+|\d{1,3}([ '’]\d{3})+)?(,\d*)?"),
 }
 MULTIPLES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
-ISO = "ISO8601"
+ISO = "ISO8601"  # the name that pandas has for YYYY-MM-DD, with or without a time
+YES_NO = "yes/no"
 DAYS = (
     "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y",
     "%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y",
@@ -89,8 +90,9 @@ def numbers_of_texts(
     if not texts:
         return None
     small = [text.lower() for text in texts]
-    if all(text in TRUTH for text in small):
-        return Numbers(np.array([TRUTH[text] for text in small]), "yes/no")
+    known = sum(text in TRUTH for text in small)
+    if known == len(texts) or (known and reading == YES_NO):
+        return Numbers(np.array([TRUTH.get(text, np.nan) for text in small]), YES_NO)
     if reading in FORMS:
         decimal = reading
     found = plain_numbers(texts, decimal) or written_numbers(texts, decimal)

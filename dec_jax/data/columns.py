@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dec_jax.data.arrays import column_scales
+from dec_jax.data.cells import ISO, NO_NUMBER, YES_NO, numbers_of_texts
 from dec_jax.data.cells import MISSING as NO_TEXT
-from dec_jax.data.cells import NO_NUMBER, numbers_of_texts
 from dec_jax.data.dataset import MISSING, OTHER, Column
 
 # Two rows of different categories, or of yes and no, lie at a distance of 1; two numbers
@@ -21,6 +21,7 @@ from dec_jax.data.dataset import MISSING, OTHER, Column
 CATEGORY_WEIGHT = math.sqrt(0.5)
 MOST_CATEGORIES = 20
 RARE = 0.01  # share of the rows below which a category joins the other rare ones
+FREE_TEXT = 5  # words of a text from which it is no name
 MANY_ROWS = 20  # rows from which all different texts are names
 FEWEST_COUNTED = 10  # rows from which numbers that count up are an id
 # A table of different integers by chance is as unlikely as exp(-14), one in a million.
@@ -28,6 +29,7 @@ UNLIKELY = 14.0
 WORDS = r"[\W\d_]+|(?<=[a-z])(?=[A-Z])"
 IDS = ("id", "uuid", "guid", "rowid")
 NUMBERS = (["number"], ["no"], ["nr"], ["account"], ["key"])
+PLURALS = {"number": "numbers", "date": "dates", YES_NO: "yes or no"}
 LIMIT = 10.0  # deviations up to which rows far away count
 
 
@@ -72,7 +74,7 @@ def cells_of(column: Any, *, decimal: str = ".", like: Column | None = None) -> 
     if like is not None and like.categories is not None:
         return Cells("category", None, texts_of(column))
     if kinds.is_bool_dtype(column) and not is_category:
-        return Cells("yes/no", finite(column.astype("Float64")), None)
+        return Cells(YES_NO, finite(column.astype("Float64")), None)
     if kinds.is_numeric_dtype(column) and not is_category:
         if like is not None and like.kind == "date":
             raise ValueError("must hold dates as before, got numbers")
@@ -116,8 +118,12 @@ def texts_of(column: Any) -> list[str | None]:
 
     missing = column.isna().to_numpy()
     values = column.tolist()
-    for value, none in zip(values, missing, strict=True):
-        if not (none or isinstance(value, numbers.Number | str | date | time)):
+    present = [v for v, none in zip(values, missing, strict=True) if not none]
+    # The first value of each type.
+    kinds = {type(value): value for value in reversed(present)}
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    for value in () if is_category else kinds.values():
+        if not isinstance(value, numbers.Number | str | date | time):
             raise ValueError(
                 "must hold numbers, text, dates, categories or booleans, got values such "
                 f"as {value!r}"
@@ -136,15 +142,17 @@ def read_texts(texts: list[str | None], decimal: str, like: Column | None) -> Ce
     different = sorted(
         {t for t in texts if t is not None and t.lower() not in NO_NUMBER}
     )
-    reading = "" if like is None else like.reading or "."
-    if like is not None and like.kind == "date":
-        reading = like.reading or "ISO8601"
+    reading = ""
+    if like is not None:
+        reading = like.reading or {"date": ISO, YES_NO: YES_NO}.get(like.kind, ".")
     found = numbers_of_texts(different, decimal=decimal, reading=reading)
     if like is not None and different:
-        dates = (like.kind == "date", found is not None and found.kind == "date")
-        if found is None or dates[0] != dates[1]:
-            what = "dates" if like.kind == "date" else "numbers"
-            raise ValueError(f"must hold {what} as before, got {different[0]!r}")
+        # Yes and no may have become numbers since, but no other kind another one.
+        kinds = (like.kind, "number") if like.kind == YES_NO else (like.kind,)
+        if found is None or found.kind not in kinds:
+            raise ValueError(
+                f"must hold {PLURALS[like.kind]} as before, got {different[0]!r}"
+            )
     if found is None:
         if like is None:
             return Cells("category", None, texts)
@@ -175,9 +183,12 @@ def left_out(title: str, cells: Cells) -> str | None:
         return "empty"
     if different == 1 and len(words) == len(cells.texts):
         return "constant"
+    many = different > max(MOST_CATEGORIES, len(words) / 2)
+    if many and sum(len(text.split()) for text in words) >= FREE_TEXT * len(words):
+        return "free text: cluster it as a .txt file"
     if different == len(words) >= MANY_ROWS:
         return "all texts differ"
-    if different > max(MOST_CATEGORIES, len(words) / 2):
+    if many:
         return f"{different:,} different texts"
     return None
 
@@ -191,7 +202,7 @@ def is_id(title: str, values: np.ndarray) -> bool:
     words = [word.lower() for word in re.split(WORDS, title) if word]
     named = any(word in IDS for word in words) or words[-1:] in NUMBERS
     # Integers of so many digits are no measurements: float64 does not hold them all.
-    named = named or bool(np.abs(values).max() >= 2**53)
+    named = named or bool(2**53 <= np.abs(values).max() < 1e20)
     if different < n:
         return named and n >= MANY_ROWS and different > n / 2
     if n < FEWEST_COUNTED:
@@ -229,19 +240,20 @@ def fitted(title: str, cells: Cells, standardize: bool) -> Column:
     if low.is_integer() and high == low + 1 and np.isin(present, (low, high)).all():
         # Yes and no, whatever their numbers are: a mean of the two is no answer.
         often = high if present.mean() > low + 0.5 else low
-        return replace(made, kind="yes/no", mean=low, fill=often)
+        return replace(made, kind=YES_NO, mean=low, fill=often)
     return replace(made, **moments(present))
 
 
 def moments(present: np.ndarray) -> dict[str, Any]:
     """Computes mean, deviation and, where a few rows set them, those of the others."""
     # In float64: a large offset would leave float32 too few digits.
-    deviation = present.std()
-    scale = float(column_scales(present[:, None], deviation[None])[0])
-    if scale == deviation:
+    of_all = float(present.std())
+    scale = float(column_scales(present[:, None], np.array([of_all]))[0])
+    if scale == of_all:
         return {"mean": float(present.mean()), "deviation": scale}
     near = present[np.abs(present - np.median(present)) <= LIMIT * scale]
-    return {"mean": float(near.mean()), "deviation": float(near.std()), "limit": LIMIT}
+    deviation = float(near.std()) or scale
+    return {"mean": float(near.mean()), "deviation": deviation, "limit": LIMIT}
 
 
 def categories_of(texts: list[str | None]) -> tuple[str, ...]:

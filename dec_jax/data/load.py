@@ -4,8 +4,9 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from dec_jax.data.annotated import ANNOTATED_SUFFIX, load_annotated
 from dec_jax.data.arrays import load_arrays
 from dec_jax.data.dataset import Column, Dataset
 from dec_jax.data.images import find_images, load_image_folder
@@ -36,6 +37,15 @@ TEXT_OPTIONS = {"encoding": None}
 NUMBER_OPTIONS = {"standardize": True}
 
 
+@runtime_checkable
+class Frame(Protocol):
+    """A DataFrame of pandas, for which pandas need not be imported."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+
 def load_dataset(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
@@ -64,14 +74,14 @@ def load_dataset(
     scikit-learn's RCV1. The training part comes first, then the test part; clustering
     papers use both.
 
-    `load_image_folder`, `load_table`, `load_arrays` and `load_texts` read a user's own
-    data; their docstrings explain the options. Labels are optional: they score, and never train.
+    `load_image_folder`, `load_table`, `load_arrays`, `load_annotated` and `load_texts`
+    read a user's own data; their docstrings explain the options. Labels are optional: they score, and never train.
 
     Args:
       name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
         `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
-        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, a `.npz` or
-        `.npy` file, or a `.txt` file of one document a line or a folder of `.txt`
+        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, a `.npz`,
+        `.npy` or `.h5ad` file, or a `.txt` file of one document a line or a folder of `.txt`
         files. A name of a set wins over a folder of the same name; write
         `./mnist` for the folder.
       data_dir: a folder with data sets; for named sets only.
@@ -80,7 +90,7 @@ def load_dataset(
       labels_csv: for a folder, a CSV file with the columns filename and label.
       folder_labels: for a folder, whether sub-folders are classes.
       skip_unreadable: for a folder, whether damaged files are skipped.
-      label_column: for a table, the column that holds the labels.
+      label_column: for a table or a `.h5ad` file, the column that holds the labels.
       id_column: for a table, the column that names the rows.
       drop: for a table, columns to leave out.
       keep: for a table, columns to use although they seem to be ids or names.
@@ -137,8 +147,12 @@ def load_dataset(
         check_not_given(
             name, "a folder", {"folder_labels": folder_labels}, ANY_FOLDER_OPTIONS
         )
+    is_annotated = path is not None and path.suffix.lower() == ANNOTATED_SUFFIX
     if not is_table:
-        check_not_given(name, "a table", table_options, TABLE_OPTIONS)
+        given = (
+            {**table_options, "label_column": None} if is_annotated else table_options
+        )
+        check_not_given(name, "a table", given, TABLE_OPTIONS)
     if not (is_table or is_texts):
         check_not_given(
             name, "a table or a text file", {"encoding": encoding}, TEXT_OPTIONS
@@ -177,13 +191,16 @@ def load_dataset(
             decimal=decimal,
             encoding=encoding,
         )
+    if is_annotated:
+        column = None if label_column is None else str(label_column)
+        return load_annotated(path, label_column=column, standardize=standardize)
     return load_arrays(path, standardize=standardize)
 
 
 def own_path(name: str) -> Path | None:
     """Returns `name` as the path of a folder or file, or None for a bare name."""
     path = Path(name).expanduser()
-    suffixes = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES, TEXT_SUFFIX)
+    suffixes = (*ARRAY_SUFFIXES, ANNOTATED_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
     if path.is_dir() or path.suffix.lower() in suffixes:
         return path
     if path.suffix or path.is_file():
@@ -230,11 +247,13 @@ def load_as_in_training(
       ValueError: training was on data of another kind, an option does not fit, or what
         `load_table` and `load_texts` reject.
     """
+    if isinstance(x, Dataset):
+        return None
     path = None
     if isinstance(x, str | os.PathLike):
         path = None if os.fspath(x) in DATASETS else Path(x).expanduser()
     given = {name: value for name, value in options.items() if value}
-    if hasattr(x, "columns") or (path and path.suffix.lower() in TABLE_SUFFIXES):
+    if isinstance(x, Frame) or (path and path.suffix.lower() in TABLE_SUFFIXES):
         if columns is None:
             raise ValueError(
                 f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "

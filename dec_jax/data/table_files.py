@@ -103,7 +103,8 @@ def decoded(content: bytes, encoding: str | None = None) -> tuple[str, str]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"it is not in the encoding {encoding} (byte {error.start})"
+            f"it is not in the encoding {encoding} (see byte {error.start}); another one is "
+            "found without the option encoding"
         ) from error
     if "\0" in text[:4096]:
         raise ValueError("it holds zero bytes, so it is no text in a known encoding")

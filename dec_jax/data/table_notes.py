@@ -10,7 +10,9 @@ from dec_jax.data.columns import LIMIT, Cells, Converted
 from dec_jax.data.dataset import MISSING, Column
 from dec_jax.data.table_files import TableFile, listed
 
+# What names the rows where no column does.
 FIRST = "the first column, which has no name"
+INDEX = "the index"
 
 
 class Read(NamedTuple):
@@ -40,7 +42,7 @@ def notes_of(table: TableFile, read: Read, names_title: str | None) -> tuple[str
     }
     for is_number, rule in rules.items():
         filled = [
-            f"{it.title} (in {len(block.filled):,} rows)"
+            f"{it.title} (in {len(block.filled):,} row{'s' * (len(block.filled) > 1)})"
             for it, block in zip(read.columns, read.converted, strict=True)
             if len(block.filled) and (it.categories is None) == is_number
         ]
@@ -110,7 +112,9 @@ def warnings_of(read: Read) -> list[str]:
             )
         if cells.strange:
             words = [repr(text) for text in cells.strange]
-            lines.append(f"texts in {it.title!r} that are no number: {listed(words)}")
+            lines.append(
+                f"texts in {it.title!r} that are no {it.kind}: {listed(words)}"
+            )
         expected = it.marked or (it.categories is not None and MISSING in it.categories)
         if len(block.filled) and not expected:
             median = it.categories is None
@@ -126,7 +130,9 @@ def counted(rows: np.ndarray) -> str:
     return f"{len(rows):,} row{'s' * (len(rows) > 1)} ({listed([str(row) for row in rows])})"
 
 
-def told(problems: dict[str, str], *, is_new: bool) -> str:
+def told(
+    problems: dict[str, str], label_column: str | int | None, *, is_new: bool
+) -> str:
     """Tells in one line all that is wrong with the columns, and how to mend it."""
     rules: dict[str, list[str]] = {}
     for title, rule in problems.items():
@@ -135,10 +141,11 @@ def told(problems: dict[str, str], *, is_new: bool) -> str:
         f"column{'s' * (len(titles) > 1)} {', '.join(titles)}: {rule}"
         for rule, titles in rules.items()
     ]
-    if is_new:
-        return f"{'; '.join(lines)}."
-    options = " ".join(f"--drop {shlex.quote(title)}" for title in problems)
+    text = "; ".join(lines)
+    others = [title for title in problems if title != str(label_column)]
+    if is_new or not others:
+        return f"{text}."
+    options = " ".join(f"--drop {shlex.quote(title)}" for title in others)
     return (
-        f"{'; '.join(lines)}. Mend the values, or leave columns out by "
-        f"drop={list(problems)} ({options})."
+        f"{text}. Mend the values, or leave columns out by drop={others} ({options})."
     )

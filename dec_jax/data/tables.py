@@ -12,7 +12,7 @@ from dec_jax.data.cells import written_numbers
 from dec_jax.data.columns import cells_of, converted, fitted, left_out, texts_of
 from dec_jax.data.dataset import Column, Dataset, integer_labels
 from dec_jax.data.table_files import TableFile, check_unique, read_table
-from dec_jax.data.table_notes import FIRST, Read, notes_of, told, warnings_of
+from dec_jax.data.table_notes import FIRST, INDEX, Read, notes_of, told, warnings_of
 from dec_jax.validation import check_choice, require
 
 # Headings of labels.csv, which the names of rows cannot have too.
@@ -123,7 +123,7 @@ def load_table(
     if label_column is not None:
         check_choice("label_column", str(label_column), titles)
         labels = labels_of(frame.pop(str(label_column)), problems)
-    names, names_title = table.names, FIRST
+    names, names_title = table.names, INDEX if table.separator is None else FIRST
     if id_column is not None:
         check_choice("id_column", str(id_column), list(frame.columns))
         names, names_title = row_names(frame.pop(str(id_column))), str(id_column)
@@ -135,7 +135,9 @@ def load_table(
     else:
         read = read_like(frame, columns, mark, problems)
     if problems:
-        raise ValueError(f"{source}: {told(problems, is_new=columns is not None)}")
+        raise ValueError(
+            f"{source}: {told(problems, label_column, is_new=columns is not None)}"
+        )
     if names is None:
         names, names_title = found_names(frame, read, columns is not None)
     if not read.columns:
@@ -159,7 +161,7 @@ def load_table(
         source,
         1.0,
         names=names,
-        names_title="name" if names_title in (FIRST, *HEADINGS) else names_title,
+        names_title="name" if names_title in (FIRST, INDEX, *HEADINGS) else names_title,
         columns=tuple(read.columns),
         notes=notes,
     )

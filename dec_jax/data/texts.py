@@ -1,13 +1,14 @@
 """Texts as samples: a file of one document a line, or a folder of text files."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dec_jax.data.dataset import Dataset, integer_labels
-from dec_jax.data.table_files import decoded
+from dec_jax.data.table_files import decoded, is_number
 from dec_jax.data.text_space import TextSpace, embed_texts, fit_text_space
 
 TEXT_SUFFIX = ".txt"
@@ -110,6 +111,7 @@ def load_texts(
     elif path.is_file():
         texts = [line.strip() for line in read_file(path, encoding).splitlines()]
         texts = [line for line in texts if line]
+        check_words(path, texts)
         names, labels, source, kind = None, None, f"txt file {path}", "text"
     else:
         raise FileNotFoundError(f"The text file {path} does not exist.")
@@ -143,6 +145,16 @@ def read_file(path: Path, encoding: str | None) -> str:
         raise ValueError(f"{path} cannot be read: {error}.") from error
 
 
+def check_words(path: Path, texts: list[str]) -> None:
+    """Raises ValueError for a file of numbers, which is a table."""
+    words = re.split(r"[\s,;]+", " ".join(texts[:100]))
+    if 2 * sum(map(is_number, words)) > len(words):
+        raise ValueError(
+            f"{path}: a .txt file must hold texts, one a line, got {texts[0][:40]!r} and "
+            "mostly numbers; if it is a table, let its name end in .csv."
+        )
+
+
 def class_of(folder: Path, name: str) -> str:
     """Returns the first sub-folder of a file."""
     first, slash, _ = name.partition("/")
@@ -173,5 +185,5 @@ def notes_of(space: TextSpace, x: np.ndarray) -> tuple[str, ...]:
     empty = np.flatnonzero(~x.any(axis=1))
     if len(empty):
         shown = ", ".join(map(str, empty[:5])) + ", ..." * (len(empty) > 5)
-        notes.append(f"{len(empty):,} documents hold none of these (rows {shown})")
+        notes.append(f"{len(empty):,} without any of these (row {shown})")
     return tuple(notes)

@@ -3,7 +3,7 @@
 from dec_jax.model.file import ModelError
 from dec_jax.model.inference import (
     Model,
-    data_metadata,
+    UnlikeTraining,
     load,
     predict,
     predict_proba,
@@ -11,10 +11,12 @@ from dec_jax.model.inference import (
     save,
     transform,
 )
+from dec_jax.model.metadata import data_metadata
 
 __all__ = [
     "Model",
     "ModelError",
+    "UnlikeTraining",
     "data_metadata",
     "load",
     "predict",

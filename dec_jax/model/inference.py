@@ -8,6 +8,7 @@ that wrote it, the caller's metadata, and a checksum over all of these.
 import functools
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,15 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from dec_jax.data.dataset import Dataset, columns_to_json
-from dec_jax.data.text_space import text_space_to_json
+from dec_jax.data.dataset import Dataset
 from dec_jax.model.arrays import check_arrays, flattened, nested
 from dec_jax.model.file import ModelError, read_file, write_file
+from dec_jax.model.metadata import (
+    check_metadata,
+    data_metadata,
+    outside_training,
+    unsure,
+)
 from dec_jax.model.units import check_units, in_units_of_training
 from dec_jax.networks import autoencoder
 from dec_jax.networks.architecture import Architecture
@@ -42,6 +48,10 @@ from dec_jax.training.cluster import assign
 from dec_jax.validation import check_samples
 
 
+class UnlikeTraining(UserWarning):
+    """New samples are unlike those of training, so that their clusters mean little."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A trained network, with its clusters if it has any.
@@ -58,7 +68,7 @@ class Model:
 
     Raises:
       ValueError: the parameters do not fit the architecture or are not finite; alpha
-        is not finite and above 0.
+        is not finite and above 0; an entry of `data_metadata` is out of its range.
     """
 
     params: Params
@@ -71,6 +81,7 @@ class Model:
         check_arrays(flattened(self.params), self.architecture)
         if not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha must be finite and above 0, got {self.alpha}.")
+        check_metadata(self.metadata, self.architecture.input_dim)
 
     @property
     def n_clusters(self) -> int | None:
@@ -80,11 +91,12 @@ class Model:
 
 def save(
     path: str | os.PathLike[str],
-    params: Params,
+    params: Params | Model,
     *,
-    architecture: Network,
-    alpha: float = 1.0,
+    architecture: Network | None = None,
+    alpha: float | None = None,
     metadata: Mapping[str, Any] | None = None,
+    dataset: Dataset | None = None,
 ) -> Path:
     """Writes a model to one file; the same model always gives the same bytes.
 
@@ -93,18 +105,22 @@ def save(
     Args:
       path: the file, usually named `model.safetensors`. An existing file is replaced; a
         missing folder is created.
-      params: of a `TrainState`, or of a pretrained autoencoder.
-      architecture: the network that the parameters belong to; an `Architecture`, because
+      params: a `Model`, such as `FitResult.model`, or the parameters of a `TrainState` or
+        of a pretrained autoencoder.
+      architecture: the network that parameters belong to; an `Architecture`, because
         the functions of a `FunctionalNetwork` cannot be written to a file.
-      alpha: degrees of freedom of the objective's Student's t kernel.
+      alpha: degrees of freedom of the objective's Student's t kernel; 1 by default.
       metadata: anything that a reader should know (recipe, seed, names of clusters), as
         JSON values: strings, finite numbers, lists, dictionaries with string keys.
+      dataset: the training data, whose units, columns and range new data are then checked
+        against. `FitResult.model` knows them.
 
     Returns:
       The path.
 
     Raises:
-      TypeError: the network is not an `Architecture`.
+      TypeError: the network is missing or is not an `Architecture`; a `Model` was given
+        together with a network or alpha.
       ValueError: the parameters do not fit the architecture or are not finite, alpha is
         out of range, or the metadata are not JSON.
       ImportError: safetensors is not installed.
@@ -124,13 +140,22 @@ def save(
       >>> loaded.n_clusters, loaded.architecture == network
       (2, True)
     """
+    known = {} if dataset is None else data_metadata(dataset)
+    if isinstance(params, Model):
+        if architecture is not None or alpha is not None:
+            raise TypeError(
+                "architecture and alpha must not be given with a Model, which has them."
+            )
+        architecture, alpha = params.architecture, params.alpha
+        known, params = {**params.metadata, **known}, params.params
     if not isinstance(architecture, Architecture):
         raise TypeError(
             "save needs an Architecture, because a file cannot hold functions, got "
             f"{type(architecture).__name__}; save its parameters by themselves, such as "
             "with numpy.savez, and make a Model of them and the network."
         )
-    model = Model(params, architecture, float(alpha), dict(metadata or {}))
+    alpha = 1.0 if alpha is None else float(alpha)
+    model = Model(params, architecture, alpha, {**known, **(metadata or {})})
     # `dec_jax` imports this module, so its version is not known before a model is saved.
     from dec_jax import __version__
 
@@ -199,6 +224,10 @@ def predict(
     Raises:
       TypeError, ValueError: the model has no centroids; `x` is not finite numbers, has
         another shape than in training, or is clearly in other units.
+
+    Warns:
+      UnlikeTraining: values lie far outside the range of training, or q is far less sure
+        than it was; `data_metadata` made entries of the model that tell.
 
     Example:
       >>> import jax, numpy as np
@@ -284,38 +313,16 @@ def reconstruct(
     return np.asarray(_reconstruct(model.params, x, architecture=model.architecture))
 
 
-def data_metadata(dataset: Dataset) -> dict[str, Any]:
-    """Metadata of the training data that new data are checked against.
-
-    Args:
-      dataset: the training data.
-
-    Returns:
-      `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
-      (least and largest value), `image_shape` (None for a table), `columns` (of a table
-      that `load_table` read, else None), `text_space` (of texts, else None) and
-      `deviation` (by which the numbers of a file were divided), as JSON values.
-    """
-    shape = dataset.image_shape
-    return {
-        "dataset": dataset.name,
-        "dataset_sha256": dataset.sha256,
-        "n_samples": len(dataset.x),
-        "input_dtype": str(dataset.x.dtype),
-        "input_range": [float(dataset.x.min()), float(dataset.x.max())],
-        "image_shape": None if shape is None else list(shape),
-        "columns": columns_to_json(dataset.columns),
-        "text_space": text_space_to_json(dataset.text_space),
-        "deviation": np.asarray(dataset.deviation).tolist(),
-    }
-
-
 def samples_for(
     model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Num[Array | np.ndarray, "n d"]:
     """Checks that samples are as in training, and flattens them to rows."""
     shape: tuple[int, ...]
     scale = model.architecture.input_scale
+    known = isinstance(x, Dataset)
+    hint = ""
+    if model.metadata.get("columns") and getattr(x, "columns", None) is None:
+        hint = "; give the table itself if these are its numbers as they are"
     if isinstance(x, Dataset):
         shape, x = x.image_shape or (), in_units_of_training(model.metadata, scale, x)
     else:
@@ -333,8 +340,15 @@ def samples_for(
         raise ValueError(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
-    check_units(model.metadata, scale, x)
+    check_units(model.metadata, scale, x, known=known)
+    if (text := outside_training(model.metadata, x, scale)) is not None:
+        _warn(text + hint)
     return x
+
+
+def _warn(text: str) -> None:
+    """Warns the caller of this module."""
+    warnings.warn(text, UnlikeTraining, stacklevel=4)
 
 
 # The programs of training, so that numbers are equal bit for bit.
@@ -353,9 +367,12 @@ def _assign_to_centroids(
     # The arrays tell how q comes from z: only VaDE has variances.
     mixture = "log_variances" in model.params
     objective = VaDE() if mixture else DEC(alpha=model.alpha)
-    return _assign(
+    q, labels = _assign(
         model.params, x, architecture=model.architecture, objective=objective
     )
+    if (text := unsure(model.metadata, np.asarray(q))) is not None:
+        _warn(text)
+    return q, labels
 
 
 @functools.partial(jax.jit, static_argnames="architecture")

@@ -23,20 +23,26 @@ def in_units_of_training(
     deviation = np.asarray(metadata.get("deviation", 1.0))
     if np.array_equal(own, deviation):
         return dataset.x
-    factor = own / deviation
+    # Divided as in training, so that its samples come back bit for bit.
+    divisor = deviation / own
     if metadata.get("input_dtype") == "uint8":
         # Bytes that were saved as floats.
-        factor = factor * scale
-    return (dataset.x * factor).astype(np.float32)
+        divisor = divisor / scale
+    return (dataset.x / divisor).astype(np.float32)
 
 
 def check_units(
-    metadata: Mapping[str, Any], scale: float, x: Num[Array | np.ndarray, "n d"]
+    metadata: Mapping[str, Any],
+    scale: float,
+    x: Num[Array | np.ndarray, "n d"],
+    *,
+    known: bool = False,
 ) -> None:
     """Raises ValueError for bytes that are given as floats, and for floats as bytes.
 
     The model stores the type and range of its training data. Values are refused only if
-    they are far outside that range, and so cannot be meant.
+    they are far outside that range, and so cannot be meant. With `known`, the samples were
+    brought to the units of training, and large values are what they are.
     """
     dtype = metadata.get("input_dtype")
     low, high = float(x.min()), float(x.max())
@@ -54,11 +60,16 @@ def check_units(
     deviation = float(np.sqrt(np.mean(scales**2)))
     # The training data were divided by `deviation`, so their mean square is about 1; that
     # of data in the original units is about deviation^2. The nearer of the two decides.
-    if max(deviation, 1 / deviation) > 4 and (
-        (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
+    if (
+        not known
+        and max(deviation, 1 / deviation) > 4
+        and (np.mean(np.square(x, dtype=np.float64)) > deviation) == (deviation > 1)
     ):
+        divisor = f"{deviation:.4g}"
+        if scales.ndim:
+            divisor = "one number a column (metadata['deviation'])"
         raise ValueError(
-            f"x must be as in training, divided by {deviation:.4g}, {found}; divide it, or "
+            f"x must be as in training, divided by {divisor}, {found}; divide it, or "
             "give the Dataset that load_dataset makes of a file."
         )
     least_trained, most_trained = metadata.get("input_range", (-math.inf, 0))

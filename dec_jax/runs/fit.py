@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Num
 from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset, columns_from_json
-from dec_jax.data.load import load_as_in_training, load_dataset
+from dec_jax.data.load import Frame, load_as_in_training, load_dataset
 from dec_jax.data.tables import load_table
 from dec_jax.data.text_space import text_space_from_json
 from dec_jax.data.texts import dataset_from_texts
@@ -33,7 +33,14 @@ from dec_jax.training.layerwise import StageState, pretraining_stages
 from dec_jax.training.state import History, TrainResult, reorder_clusters
 from dec_jax.validation import check_n_clusters
 
-Samples = Dataset | Num[Array | np.ndarray, "n ..."] | str | os.PathLike[str]
+Samples = (
+    Dataset
+    | Num[Array | np.ndarray, "n ..."]
+    | str
+    | os.PathLike[str]
+    | Frame
+    | list[str]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +241,7 @@ def result_of(
             trained.state.params,
             recipe.network,
             recipe.objective.alpha,
-            models.data_metadata(phases.dataset),
+            models.data_metadata(phases.dataset, trained.q),
         ),
         start=start,
     )
@@ -257,9 +264,9 @@ def as_dataset(x: Samples, *, standardize: bool = True) -> Dataset:
         return x
     if isinstance(x, str | os.PathLike):
         return load_dataset(x)
-    if hasattr(x, "columns"):
+    if isinstance(x, Frame):
         return load_table(x, standardize=standardize)
-    if isinstance(x, list | tuple) and x and isinstance(x[0], str):
+    if isinstance(x, list) and isinstance(next(iter(x), None), str):
         return dataset_from_texts(x)
     return dataset_from_array(x, standardize=standardize)
 

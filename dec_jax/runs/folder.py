@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SAME = 0.9  # adjusted Rand index from which two labelings count as one
 MOST_ALTERNATIVES = 3
 MODEL = "model.safetensors"  # after clustering
+LABELS = "labels.csv"
 
 
 def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
@@ -64,6 +65,39 @@ def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
             f"--out {folder} cannot be written to: {error.strerror}."
         ) from error
     return folder
+
+
+def file_of_run(run: Path, name: str) -> Path:
+    """Finds a file of a run: in its folder, or in that of the seed that was chosen.
+
+    Args:
+      run: the folder, or the file itself.
+      name: of the file, such as `MODEL`.
+
+    Returns:
+      The file.
+
+    Raises:
+      UsageError: the folder has no such file, or seeds of which none was chosen.
+    """
+    if not run.is_dir() or (run / name).is_file():
+        return run / name if run.is_dir() else run
+    seeds = sorted(run.glob(f"seed-*/{name}"))
+    if not seeds:
+        raise UsageError(
+            f"{run} holds no {name}; give the folder of a run that came to its end."
+        )
+    try:
+        chosen = json.loads((run / "summary.json").read_text()).get("chosen_seed")
+    except (OSError, ValueError, AttributeError):
+        chosen = None
+    file = run / f"seed-{chosen}" / name
+    if file not in seeds:
+        raise UsageError(
+            f"{run} holds {len(seeds)} seeds, of which none was chosen; give the folder of "
+            f"one, such as {seeds[0].parent}."
+        )
+    return file
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -166,15 +200,9 @@ def write_tables(
       record: the numbers of the run.
       origin: entries of the model file that tell where it comes from.
     """
-    model.save(
-        folder / MODEL,
-        result.model.params,
-        architecture=result.model.architecture,
-        alpha=result.model.alpha,
-        metadata=origin,
-    )
+    model.save(folder / MODEL, result.model, metadata=origin)
     write_labels(
-        folder / "labels.csv",
+        folder / LABELS,
         result.labels,
         result.q,
         dataset.labels,

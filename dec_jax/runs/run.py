@@ -21,7 +21,14 @@ from dec_jax.networks.autoencoder import Params
 from dec_jax.networks.own import change_network
 from dec_jax.parallel.processes import any_process, text_from_first
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import checkpoint, experiment, folder, provenance, summary
+from dec_jax.runs import (
+    checkpoint,
+    experiment,
+    folder,
+    odd_files,
+    provenance,
+    summary,
+)
 from dec_jax.runs.callbacks import Callbacks, Phase, Record, Step
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
@@ -216,6 +223,7 @@ class SeedRun:
         folder.write_tables(
             self.folder, self.dataset, result, self.record, self.origin()
         )
+        odd_files.try_odd_rows(self.folder, self.dataset, result)
         results = self.results(result)
         folder.write_json(self.folder / "config.json", self.config)
         folder.write_json(self.folder / "results.json", results)
@@ -226,6 +234,11 @@ class SeedRun:
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
+    def dataset_path(self) -> str | None:
+        """The place of the data whose rows have names, for `dec-jax sort`."""
+        path = Path(self.config["command"]["dataset"]).expanduser()
+        return str(path.absolute()) if self.dataset.names else None
+
     def results(self, result: FitResult) -> dict[str, Any]:
         """The content of results.json but for the figures."""
         losses, seconds = result.pretraining_loss, self.record.seconds
@@ -235,6 +248,7 @@ class SeedRun:
             "recipe": command["recipe"],
             **{name: command.get(name) for name in summary.CHANGES},
             **experiment.facts(self.dataset),
+            "dataset_path": self.dataset_path(),
             "note": self.config["note"],
             "n_clusters": self.n_clusters,
             "seed": self.seed,

@@ -84,7 +84,7 @@ def test_run_rejects_an_option_in_one_line(labeled, tmp_path, mistake):
     [
         ("fashion-mnist", "did you mean 'fashion_mnist'?"),
         ("nowhere.npz", "The data file nowhere.npz does not exist."),
-        ("photos.zip", ".csv, .tsv or .parquet, got photos.zip"),
+        ("photos.zip", ".tsv, .parquet or .txt, got photos.zip"),
     ],
 )
 def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):

@@ -10,6 +10,7 @@ from programs import program, read_csv
 from dec_jax import model
 from dec_jax.cli.main import main
 from dec_jax.data.tables import load_table
+from dec_jax.model.file import read_file, write_file
 from dec_jax.networks.architecture import dense_architecture
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,67 @@ def test_a_data_set_by_name_is_looked_for_in_the_data_dir(tmp_path, corners):
     assert (run.status, len(read_csv(out))) == (0, 3)
 
 
+def test_many_files_come_into_one_table(corners, points, tmp_path):
+    out, plain = tmp_path / "mine.csv", points.with_name("unlabeled.npz")
+    run = predict(corners, points, plain, "--out", out)
+    assert (run.status, run.err) == (0, "")
+    rows = read_csv(out)
+    assert [row["data"] for row in rows] == [str(points)] * 5 + [str(plain)] * 5
+    assert [row["index"] for row in rows] == [*"01234", *"01234"]
+    assert [row["cluster"] for row in rows] == [*"01220", *"01220"]
+    assert [row["class"] for row in rows] == [*"78998", *[""] * 5]
+    assert "ACC" not in run.out
+    assert [line.split()[1] for line in run.out.splitlines()[4:7]] == [*"424"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_chosen_seed_of_a_run_is_taken(corners, points, tmp_path):
+    several = tmp_path / "several"
+    for seed in (1, 2):
+        (several / f"seed-{seed}").mkdir(parents=True)
+        copy = several / f"seed-{seed}" / "model.safetensors"
+        copy.write_bytes(corners.read_bytes())
+    out = tmp_path / "mine.csv"
+    message = (
+        f"{several} holds 2 seeds, of which none was chosen; give the folder of one,"
+    )
+    assert_rejected(predict(several, points, "--out", out), message, out=out)
+    (several / "summary.json").write_text('{"chosen_seed": 2}')
+    run = predict(several, points, "--out", out)
+    assert run.out.startswith(f"{several / 'seed-2/model.safetensors'}: 3 clusters")
+
+
+def test_raw_values_given_to_a_model_of_standardized_ones_are_told(tmp_path):
+    rng = np.random.default_rng(0)
+    raw = np.array([100, 2]) * rng.normal(size=(40, 2)) + np.array([1_000, 7])
+    rows = "\n".join(f"{a:.3f},{b:.3f}" for a, b in raw)
+    (tmp_path / "wine.csv").write_text(f"proline,hue\n{rows}\n")
+    table = load_table(tmp_path / "wine.csv")
+    metadata = model.data_metadata(table)
+    file = identity_model(tmp_path / "model.safetensors", table.x[:2], **metadata)
+    np.save(tmp_path / "raw.npy", raw)
+    out = tmp_path / "mine.csv"
+    run = predict(file, tmp_path / "raw.npy", "--out", out)
+    assert run.status == 0
+    start = (
+        f"warning: {tmp_path / 'raw.npy'}: 40 of 40 rows have values far outside the"
+    )
+    assert run.err.startswith(start)
+    assert "column 'proline' of row 0, where training had " in run.err
+    assert "give the table itself if these are its numbers as they are" in run.err
+    assert run.err.count("\n") == 1
+    out.unlink()
+    assert predict(file, tmp_path / "wine.csv", "--out", out).err == ""
+
+
+def test_a_low_q_is_told(tmp_path):
+    path = identity_model(tmp_path / "model.safetensors", CORNERS, mean_q=0.95)
+    np.save(tmp_path / "middle.npy", np.tile(CORNERS.mean(axis=0), (10, 1)))
+    out = tmp_path / "mine.csv"
+    run = predict(path, tmp_path / "middle.npy", "--out", out)
+    assert "the mean largest q is 0.52, where training had 0.95: these" in run.err
+
+
 # Mistakes: one line, status 2, nothing written.
 
 
@@ -170,6 +232,29 @@ def test_predict_rejects_a_model_that_was_only_pretrained(corners, points, out):
     run = predict(corners, points, "--out", out)
     assert run.out.startswith(f"{corners}: no clusters\n")
     assert_rejected(run, "The model has no centroids", out=out)
+
+
+def test_predict_rejects_a_folder_that_is_no_run(tmp_path, points, out):
+    message = (
+        f"{tmp_path} holds no model.safetensors; give the folder of a run that came"
+    )
+    assert_rejected(predict(tmp_path, points, "--out", out), message, out=out)
+
+
+def test_predict_rejects_a_forged_model(tmp_path, points, out):
+    path = identity_model(tmp_path / "model.safetensors", CORNERS)
+    description, arrays = read_file(path)
+    for name, value in (("deviation", 0), ("image_shape", [90_000, 90_000, 1])):
+        write_file(path, arrays, {**description, "metadata": {name: value}})
+        run = predict(path, points, "--out", out)
+        assert_rejected(run, f"{path} cannot be used: metadata['{name}'] must", out=out)
+
+
+def test_predict_rejects_one_file_of_many_and_names_it(corners, points, tmp_path, out):
+    np.save(tmp_path / "wide.npy", np.zeros((4, 3), np.float32))
+    run = predict(corners, points, tmp_path / "wide.npy", "--out", out)
+    message = f"{tmp_path / 'wide.npy'}: x must have 2 columns, as in training"
+    assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_data_of_another_width(corners, tmp_path, out):
@@ -242,6 +327,11 @@ def test_predict_rejects_a_file_that_is_there(corners, points, out):
         f"error: --out {out} exists already; name another file.\n",
     )
     assert out.read_text() == "kept"
+
+
+def test_predict_rejects_a_path_with_a_zero_character(corners, points, out):
+    run = predict(corners, points, "--out", "a\0b")
+    assert_rejected(run, "--out must be a path, got a zero character in it.", out=out)
 
 
 def test_predict_rejects_a_folder_that_is_not_there(corners, points, tmp_path):

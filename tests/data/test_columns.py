@@ -93,7 +93,9 @@ def test_id_column_names_the_rows():
 
 def test_the_index_of_a_frame_names_the_rows():
     frame = frame_with().set_axis([f"row {i}" for i in range(N)], axis=0)
-    assert load_table(frame).names[:2] == ("row 0", "row 1")
+    table = load_table(frame)
+    assert (table.names[:2], table.names_title) == (("row 0", "row 1"), "name")
+    assert table.notes[-1] == "rows are named by the index"
     assert load_table(frame_with()).names is None
 
 
@@ -124,9 +126,7 @@ def test_a_missing_number_is_the_median_and_marked(none):
     table = load_table(pd.DataFrame({"a": values}), standardize=False)
     np.testing.assert_array_equal(table.x, [[1, 0], [2, 0], [9, 0], [4, 0], [3, 1]])
     assert table.columns[0].titles == ("a", "a missing")
-    assert table.notes[1].startswith(
-        "missing: a (in 1 rows); what is missing is filled"
-    )
+    assert table.notes[1].startswith("missing: a (in 1 row); what is missing is filled")
 
 
 def test_missing_values_do_not_set_the_scale():
@@ -171,6 +171,11 @@ def test_a_few_rows_far_away_do_not_set_the_scale(n):
     assert "far away from all others: 2 rows (5, 9) in a" in table.notes[1]
 
 
+def test_a_column_of_one_value_but_for_a_few_rows_is_finite():
+    values = [0.0] * 994 + [1.0] + [1e9] * 5
+    assert np.isfinite(load_table(pd.DataFrame({"a": values})).x).all()
+
+
 # New data.
 
 
@@ -213,6 +218,39 @@ def test_new_texts_are_read_as_in_training(tmp_path):
     assert again.x[0, 1] == pytest.approx((1 - price.mean) / price.deviation, rel=1e-5)
     march = (pd.Timestamp("2021-03-04") - pd.Timestamp(0)).days
     assert again.x[0, 2] == pytest.approx((march - day.mean) / day.deviation, rel=1e-5)
+
+
+def test_an_odd_answer_in_new_data_is_missing_and_told():
+    first = load_table(
+        frame_with(member=["yes", "no"] * (N // 2), age=RNG.integers(20, 70, N))
+    )
+    frame = frame_with(member="yes", age="old").iloc[:3]
+    frame.loc[[1, 2], "age"] = "7"
+    frame.loc[2, "member"] = "maybe"
+    with pytest.warns(UserWarning) as caught:
+        table = load_table(frame, columns=first.columns)
+    told = " ".join(str(warning.message) for warning in caught)
+    assert "texts in 'member' that are no yes/no: 'maybe'" in told
+    assert "'age' is missing in 1 row (0)" in told
+    assert table.x[:2, 1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "new", "message"),
+    [
+        ("member", ["x"], "column 'member': must hold yes or no as before, got 'x'"),
+        ("day", [5], "column 'day': must hold dates as before, got numbers"),
+        ("day", ["x"], "column 'day': must hold dates as before, got 'x'"),
+        ("spend", ["yes"], "column 'spend': must hold numbers as before, got 'yes'"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(column, new, message):
+    frame = frame_with(
+        member=["yes", "no"] * (N // 2), day=["2021-03-04", "2020-01-02"] * (N // 2)
+    )
+    columns = load_table(frame).columns
+    with pytest.raises(ValueError, match=message):
+        load_table(frame.iloc[:1].assign(**{column: new}), columns=columns)
 
 
 def test_rows_of_new_data_keep_their_names():

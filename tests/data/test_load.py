@@ -52,7 +52,7 @@ def test_data_imports_neither_sklearn_nor_tfds():
 @pytest.mark.parametrize("name", ["table.xlsx", "photo.png", "archive"])
 def test_load_dataset_rejects_another_ending(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    message = f"must end in .npz, .npy, .csv, .tsv, .parquet or .txt, got .*{name}; for images"
+    message = f"must end in .npz, .npy, .h5ad, .csv, .tsv, .parquet or .txt, got .*{name}; for images"
     with pytest.raises(ValueError, match=message):
         load_dataset(tmp_path / name)
 

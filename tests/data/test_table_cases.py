@@ -60,8 +60,8 @@ def test_customers_are_read_at_once(customers):
         "categories)",
         f"missing: age (in {(table.x[:, 1] > 0).sum()} rows); what is missing is filled by "
         "the median, and marked in a further column",
-        "left out: id (all texts differ; names the rows), remark (all texts differ); "
-        "--keep COLUMN takes one in",
+        "left out: id (all texts differ; names the rows), remark (free text: "
+        "cluster it as a .txt file); --keep COLUMN takes one in",
     )
     assert (table.names[0], table.names_title) == ("K00000", "id")
 

@@ -115,7 +115,10 @@ def test_load_table_rejects_a_csv_file(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoding": "utf-8"}, r"it is not in the encoding utf-8 \(byte 2\)"),
+        (
+            {"encoding": "utf-8"},
+            r"it is not in the encoding utf-8 \(see byte 2\); another",
+        ),
         ({"encoding": "utf8000"}, "a.csv cannot be read: unknown encoding: utf8000"),
         ({"separator": "::"}, "separator must be one character, got '::'"),
         ({"decimal": "'"}, 'decimal must be "." or ",", got'),
@@ -228,7 +231,7 @@ def test_a_comma_at_the_end_of_each_row_makes_no_column(tmp_path, text):
 
 def test_a_short_row_misses_its_last_values(tmp_path):
     table = load_table(write(tmp_path / "a.csv", "x,y\n1,2\n3\n5,6\n"))
-    assert "missing: y (in 1 rows)" in table.notes[1]
+    assert "missing: y (in 1 row)" in table.notes[1]
 
 
 def test_load_table_rejects_a_damaged_parquet_file(tmp_path):

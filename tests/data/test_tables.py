@@ -242,8 +242,8 @@ def test_all_that_is_wrong_is_told_at_once():
         "pandas DataFrame: column 'kind': holds the labels, and 1 of 4 are missing; columns "
         "'a', 'b': must hold numbers, text, dates, categories or booleans, got values such "
         "as [1]; column 'c': must be finite, got 1 of 4 values that are infinite or beyond "
-        "3.4e38. Mend the values, or leave columns out by drop=['kind', 'a', 'b', 'c'] "
-        "(--drop kind --drop a --drop b --drop c)."
+        "3.4e38. Mend the values, or leave columns out by drop=['a', 'b', 'c'] (--drop a "
+        "--drop b --drop c)."
     )
 
 

@@ -77,7 +77,7 @@ def test_new_texts_are_converted_as_those_of_training():
     new = dataset_from_texts([TEXTS[7], "nothing that was there before"], space=space)
     np.testing.assert_array_equal(new.x[0], data.x[7])
     assert not new.x[1].any()
-    assert new.notes[1] == "1 documents hold none of these (rows 1)"
+    assert new.notes[1] == "1 without any of these (row 1)"
     assert text_space_from_json(text_space_to_json(None)) is None
 
 
@@ -139,6 +139,12 @@ def test_load_texts_rejects_a_missing_and_a_wrong_file(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="a.txt cannot be read: it is not in the enc"):
         load_texts(tmp_path / "a.txt")
+
+
+def test_load_texts_rejects_a_table(tmp_path):
+    (tmp_path / "iris.txt").write_text("5.1 3.5 1.4 0.2 setosa\n4.9 3.0 1.4 0.2 ape\n")
+    with pytest.raises(ValueError, match="must hold texts, one a line, .* end in .csv"):
+        load_texts(tmp_path / "iris.txt")
 
 
 # New data of a model.

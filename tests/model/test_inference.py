@@ -550,8 +550,10 @@ def test_data_metadata_of_images_survive_a_file(path):
         "n_samples": 2,
         "input_dtype": "uint8",
         "input_range": [0.0, 49.0],
+        "column_ranges": None,
         "image_shape": [5, 5, 1],
         "columns": None,
+        "text_space": None,
         "deviation": 1.0,
     }
 
@@ -593,6 +595,12 @@ def test_new_data_rejects_numbers_that_were_not_divided(deviation):
     message = f"x must be as in training, divided by {deviation:.4g}, got float32 from"
     with pytest.raises(ValueError, match=message):
         model.predict(a_model, x * deviation)
+
+
+def test_new_data_rejects_columns_that_were_not_divided():
+    message = r"divided by one number a column \(metadata\['deviation'\]\), got float64"
+    with pytest.raises(ValueError, match=message):
+        model.predict(divided_by([80.0, 5.0]), np.array([[80.0, -500.0]]))
 
 
 def test_data_metadata_of_a_table_have_no_image_shape():
@@ -647,6 +655,7 @@ def test_new_data_rejects_bytes_where_training_had_floats_up_to_1():
         model.predict(a_model, np.array([[3, 200]], np.uint8))
 
 
+@pytest.mark.filterwarnings("ignore::dec_jax.model.UnlikeTraining")
 @pytest.mark.parametrize(
     ("metadata", "x"),
     [

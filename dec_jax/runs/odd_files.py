@@ -1,0 +1,78 @@
+"""duplicates.csv and outliers.csv: the odd rows of a run's data."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dec_jax.data.dataset import Dataset
+from dec_jax.evaluation.odd_rows import OddRows, odd_rows
+from dec_jax.runs.fit import FitResult
+from dec_jax.validation import one_line
+
+DUPLICATES, OUTLIERS = "duplicates.csv", "outliers.csv"
+
+
+def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
+    """Writes the odd rows of a run, and prints a line on them; a failure costs one.
+
+    Args:
+      folder: of the run.
+      dataset: what was clustered.
+      result: of `fit`; images are compared in the embedding that clustering started from,
+        other data as they are.
+    """
+    space = dataset.x if dataset.image_shape is None else np.asarray(result.start.z)
+    try:
+        line = write_odd_rows(folder, odd_rows(dataset.x, space), dataset.names)
+        print(line, end="\n" if line else "")
+    # The run is done and saved: whatever this raises must not take it back.
+    except Exception as error:
+        line = f"warning: {DUPLICATES} was not written: {one_line(error)}"
+        print(line, file=sys.stderr)
+
+
+def write_odd_rows(folder: Path, odd: OddRows, names: Sequence[str] | None) -> str:
+    """Writes duplicates.csv and outliers.csv; returns a line if any row is in them.
+
+    Args:
+      folder: of the run.
+      odd: the rows.
+      names: of all rows, or None.
+    """
+    copies: dict[str, Sequence[Any]] = {
+        "group": odd.groups.tolist(),
+        **_named(odd.copies, names),
+    }
+    copies["equal"] = ["yes" if equal else "nearly" for equal in odd.equal]
+    far = _named(odd.outliers, names)
+    far["distance"] = [f"{distance:.6g}" for distance in odd.distances]
+    _write(folder / DUPLICATES, copies)
+    _write(folder / OUTLIERS, far)
+    n_groups = len(set(copies["group"]))
+    if not len(odd.copies) and not len(odd.outliers):
+        return ""
+    return (
+        f"{len(odd.copies):,} samples have copies, equal or nearly so, in {n_groups:,} "
+        f"group{'s' * (n_groups != 1)} ({DUPLICATES}); {len(odd.outliers):,} of {odd.n_compared:,} samples lie "
+        f"far from all others ({OUTLIERS})"
+    )
+
+
+def _named(rows: np.ndarray, names: Sequence[str] | None) -> dict[str, Sequence[Any]]:
+    """Columns with number and, where there are any, name of each row."""
+    columns: dict[str, Sequence[Any]] = {"index": rows.tolist()}
+    if names is not None:
+        columns["file"] = [names[row] for row in rows]
+    return columns
+
+
+def _write(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a table."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
