@@ -88,6 +88,14 @@ def no_opinion():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_report():
+    """Runs write no report, which takes longer than a tiny run."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dec_jax.report.write.try_reports", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def with_opinion(no_opinion):
     """Runs ask for a second opinion, as they do for users."""

@@ -25,6 +25,7 @@ PACKAGES = (
     "plots",
     "model",
     "runs",
+    "report",
     "estimator",
     "cli",
     "__main__",
@@ -46,6 +47,8 @@ OPTIONAL = (
     "safetensors",
     "umap",
     "orbax",
+    "bokeh",
+    "jinja2",
 )
 
 

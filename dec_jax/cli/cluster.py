@@ -1,7 +1,8 @@
 """Clusters a data set: pretrains an autoencoder, finds a start, and trains the clusters.
 
-The folder of a run holds the cluster of each sample (labels.csv), a model that assigns
-new data (model.safetensors), figures, and all numbers (results.json).
+The folder of a run holds the cluster of each sample (labels.csv), a report to look at
+(report.html), a line for each cluster (clusters.csv), a model that assigns new data
+(model.safetensors), figures, and all numbers (results.json).
 """
 
 import argparse
@@ -137,8 +138,11 @@ def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> Non
       options: only those that were given.
       program: the command as it is typed, for the line that resumes a run.
     """
-    # Only now, because it loads jax.
+    # Only now, because they load jax.
+    from dec_jax.report.write import try_reports
     from dec_jax.runs import seeds, settings
 
     given = vars(options)
-    seeds.run(settings.resolve(given), given, program=program)
+    finished = seeds.run(settings.resolve(given), given, program=program)
+    if finished is not None:
+        try_reports(*finished)

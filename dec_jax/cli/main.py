@@ -13,6 +13,7 @@ from dec_jax.cli import (
     info,
     predict,
     recipes,
+    report,
     sort,
 )
 from dec_jax.runs.compile_cache import keep_programs
@@ -22,6 +23,7 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
+    "report": report,
     "sort": sort,
     "choose-k": choose_k,
     "recipes": recipes,

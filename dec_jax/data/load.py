@@ -339,7 +339,7 @@ def check_not_given(
 ) -> None:
     """Raises ValueError if an option was given that only other kinds of data take."""
     for option, value in options.items():
-        if value is not defaults[option]:
+        if value != defaults[option]:
             raise ValueError(
                 f"{option} is for {fitting}, got {option}={value!r} with {name}."
             )

@@ -16,6 +16,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.label_free import evenness
 from dec_jax.evaluation.metrics import adjusted_rand_index, classification_report
+from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.networks.autoencoder import decode
 from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
@@ -140,13 +141,16 @@ def write_labels(
     classes: np.ndarray | None,
     names: Sequence[str] | None = None,
     names_title: str = "file",
+    typical: np.ndarray | None = None,
 ) -> None:
-    """One line a sample: row, name if it has one, cluster, its q, class if known."""
+    """One line a sample: row, name if any, cluster, its q, rank and class if known."""
     columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
     if names is not None:
         columns[names_title] = names
     columns["cluster"] = labels.tolist()
     columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
+    if typical is not None:
+        columns["typical"] = [f"{rank:.4f}" for rank in typical]
     if classes is not None:
         columns["class"] = classes.tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -204,6 +208,7 @@ def write_tables(
         dataset.labels,
         dataset.names,
         dataset.names_title,
+        typical_ranks(result.labels, result.q.max(axis=1)),
     )
     if result.opinion is not None and result.alternatives is not None:
         write_alternatives(folder / "alternatives.csv", result.alternatives)

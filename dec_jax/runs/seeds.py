@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dec_jax.clustering.umap_mixture import check_umap
 from dec_jax.data.arrays import far_rows
@@ -46,7 +46,16 @@ NAMES = (
 ENCODED = "encoded"  # the folder of an encoder's vectors, beside those of runs
 
 
-def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None:
+class Finished(NamedTuple):
+    """A run that came to its end: its folder, and what it clustered."""
+
+    folder: Path
+    dataset: Dataset
+
+
+def run(
+    settings: Settings, options: Mapping[str, Any], *, program: str
+) -> Finished | None:
     """Runs all seeds.
 
     Args:
@@ -55,13 +64,17 @@ def run(settings: Settings, options: Mapping[str, Any], *, program: str) -> None
         and "distributed", which are no settings of the result.
       program: the command as it is typed, for the line that resumes it.
 
+    Returns:
+      The folder and the data; None in a process of several that is not the first, which
+      leaves no folder.
+
     Raises:
       UsageError: a mistake in what was asked for.
       RunFailed: the run diverged, or its checkpoints are damaged.
       KeyboardInterrupt: Ctrl-C; `RunStopped` says how to resume.
     """
     with devices.joined(options) as here:
-        _run(settings, options, here, program=program)
+        return _run(settings, options, here, program=program)
 
 
 class RunStopped(KeyboardInterrupt):
@@ -74,7 +87,7 @@ def _run(
     here: devices.Here,
     *,
     program: str,
-) -> None:
+) -> Finished | None:
     mesh = here.mesh
     resumed = Path(options["resume"]) if "resume" in options else None
     note = None if resumed is None else read_config(resumed).get("note")
@@ -82,7 +95,7 @@ def _run(
         if resumed is None and settings.dataset is None:
             dataset, note = load_default_dataset(options.get("data_dir"))
         else:
-            dataset = _load(settings, options)
+            dataset = load_data(settings, options)
         k = number_of_clusters(settings.n_clusters, dataset)
         network = settings.architecture and load_architecture(settings.architecture)
         name = settings.recipe or default_recipe(data_shape(dataset, k))
@@ -157,12 +170,21 @@ def _run(
         except FloatingPointError as error:
             raise RunFailed(str(error)) from error
     # Only the first process has the folders of seeds that a resumed run finds done.
-    if len(seeds) > 1 and here.scratch is None:
+    if here.scratch is not None:
+        return None
+    if len(seeds) > 1:
         _sum_up(results, out)
+    return Finished(out, dataset)
 
 
-def _load(settings: Settings, options: Mapping[str, Any]) -> Dataset:
-    """Loads the data, with a bar where there are images to read."""
+def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:
+    """Loads the data of a run, with a bar where there are images to read.
+
+    Args:
+      settings: of the run.
+      options: those that were given; "data_dir" is the folder with named data sets, and
+        "resume" or "out" the folder of the run.
+    """
     out = options.get("resume") or options.get("out") or "runs/new"
     with image_bars(settings.encoder) as progress:
         return load_dataset(

@@ -66,3 +66,8 @@ def test_embeddings_of_each_type_keep_their_geometry(tmp_path, dtype, width):
     exact = x.astype(np.float64)
     np.testing.assert_allclose(dataset.x * dataset.deviation, exact, rtol=2e-6)
     assert abs(float(dataset.x.var(axis=0).mean()) - 1) < 1e-3
+
+
+def test_options_of_a_stored_command_are_not_given(rows):
+    # A text that JSON gave back is equal to the default, but another object.
+    assert len(load_dataset(rows, image_fit="".join("crop")).x) == 3

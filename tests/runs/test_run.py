@@ -138,7 +138,7 @@ def test_run_warns_once_of_each_sign_of_collapse(
 
 def test_labels_hold_cluster_confidence_and_class_of_each_sample(finished):
     rows = read_csv(finished.inner / "labels.csv")
-    assert list(rows[0]) == ["index", "cluster", "q", "class"]
+    assert list(rows[0]) == ["index", "cluster", "q", "typical", "class"]
     assert [int(row["index"]) for row in rows] == list(range(90))
     assert [int(row["class"]) for row in rows] == [0, 1, 2] * 30
     sizes = read_json(finished.inner / "results.json")["cluster_sizes"]
@@ -191,7 +191,7 @@ def test_unlabeled_data_are_scored_without_classes(unlabeled, small, tmp_path):
     assert header.split() == [*scores, "seconds"]
     for stage in read_json(out / "results.json")["stages"]:
         assert set(stage) == {"name", "seconds", *scores}
-    assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q"]
+    assert list(read_csv(out / "labels.csv")[0]) == ["index", "cluster", "q", "typical"]
     assert read_csv(out / "history.csv")[-1]["acc"] == ""
 
 
