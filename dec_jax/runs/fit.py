@@ -14,8 +14,8 @@ from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset, columns_from_json
 from dec_jax.data.load import Frame, load_as_in_training, load_dataset
-from dec_jax.data.tables import load_table
 from dec_jax.data.reading import reading_from_json
+from dec_jax.data.tables import load_table
 from dec_jax.data.text_space import text_space_from_json
 from dec_jax.data.texts import dataset_from_texts
 from dec_jax.evaluation.health import Health, health
