@@ -7,6 +7,7 @@ without it.
 import difflib
 import importlib
 import math
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 # Packages whose name on PyPI differs from the module that is imported.
 _PYPI_NAMES = {
     "PIL": "Pillow",
+    "pillow_heif": "pillow-heif",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
     "umap": "umap-learn",
@@ -56,6 +59,33 @@ def require(module: str, *, extra: str, task: str) -> Any:
 def one_line(error: BaseException) -> str:
     """Formats an error as its type and its message, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def shown(text: str) -> str:
+    r"""Escapes what a terminal, a table or a page must not see raw, as in names of files.
+
+    Args:
+      text: as Python decodes it; bytes that are no UTF-8 are surrogates in it.
+
+    Returns:
+      The text; with its control characters, the marks that turn the direction of writing,
+      and surrogates written as escapes.
+
+    Example:
+      >>> print(shown("gr\udcfcn\x1b[31m.png"), shown("Größe 4.png"))
+      gr\udcfcn\x1b[31m.png Größe 4.png
+    """
+    return "".join(
+        ascii(character)[1:-1] if _is_unsafe(character) else character
+        for character in text
+    )
+
+
+def _is_unsafe(character: str) -> bool:
+    """Returns True for a character that could command a terminal or hide a text."""
+    # Others of the kind Cf are meant, such as those in Persian words.
+    turns = character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def is_traced(x: object) -> bool:

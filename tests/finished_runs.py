@@ -44,7 +44,7 @@ def write_run(folder, dataset, labels, n_clusters=None, *, source=None, opinion=
     path = folder / run_folder.MODEL
     model.save(path, params, architecture=network, metadata=metadata)
     ranks = typical_ranks(labels, q.max(axis=1))
-    table = (labels, q, dataset.labels, dataset.names, ranks)
+    table = (labels, q, dataset.labels, dataset.names, dataset.names_title, ranks)
     run_folder.write_labels(folder / "labels.csv", *table)
     settings = Settings(dataset=source or dataset.name, recipe="dec", n_clusters=k)
     recipe = {"pretrain": {"epochs": 2}, "train": {"tolerance": 0.001}}

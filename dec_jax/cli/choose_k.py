@@ -14,7 +14,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dec_jax.cli.options import TABLE_OPTIONS, add_data_options, add_table_options
+from dec_jax.cli.options import (
+    TABLE_OPTIONS,
+    add_data_options,
+    add_image_options,
+    add_table_options,
+)
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 
@@ -26,6 +31,11 @@ if TYPE_CHECKING:
 
 HELP = "look for the number of clusters"
 STOPPED_LINE = "Stopped before there was an answer."
+READING = (
+    *("image_size", "image_mode", "image_fit", "features", "encoder"),
+    *("labels_csv", "folder_labels", "skip_unreadable", "names"),
+    *TABLE_OPTIONS,
+)
 VIEWS = ("eigengap", "stability", "silhouette", "modularity")
 
 
@@ -35,7 +45,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("dataset", metavar="DATA", help="data set, file or folder")
     add_data_options(parser)
     add_table_options(parser)
-    add("--image-size", metavar="N", type=int, help="crop and resize images to N x N")
     what = "autoencoder of an earlier run: its folder, or a .safetensors file"
     add("--pretrained", metavar="PATH", help=what)
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
@@ -45,12 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = "of matrix products (default: the one that is faster on this machine)"
     add("--precision", choices=PRECISIONS, help=what)
     add("--out", metavar="DIR", help="folder (default runs/<data set>-choose-k)")
+    add_image_options(parser)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Embeds, sweeps, draws; returns the content of results.json."""
     settings = vars(options)
-    check_least(settings, most=2, epochs=1, image_size=1)
+    check_least(settings, most=2, epochs=1)
     # Here and below only now, because they load jax.
     import jax
     import numpy as np
@@ -59,15 +69,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
     from dec_jax.runs import experiment
     from dec_jax.runs import folder as run_folder
-    from dec_jax.runs.progress import bar_of
+    from dec_jax.runs.progress import bar_of, image_bars
+    from dec_jax.runs.seeds import ENCODED
 
-    reading = {name: settings[name] for name in ("image_size", *TABLE_OPTIONS)}
-    with mistakes_of_use("label_column", "id_column", "image_size", "data_dir"):
+    reading = {name: settings[name] for name in READING}
+    bars = image_bars(settings["encoder"])
+    with mistakes_of_use(*READING, "data_dir"), bars as progress:
         dataset = load_dataset(
             settings["dataset"],
             settings["data_dir"],
             **reading,
             standardize=not settings["no_standardize"],
+            encoder_cache=Path(settings["out"] or "runs/new").parent / ENCODED,
+            progress=progress,
         )
     if settings["most"] >= len(dataset.x):
         raise UsageError(

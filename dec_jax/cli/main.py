@@ -1,6 +1,7 @@
 """`dec-jax`: clusters data, assigns new data, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     verb = VERBS[options.verb]
     del options.verb
+    # What these tell of damaged files comes back in the line on them.
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_programs()
     return exit_status(lambda: verb.run(options), verb.STOPPED_LINE)
 

@@ -1,8 +1,10 @@
 """Options that several verbs share."""
 
 import argparse
+import re
 from typing import Any
 
+LARGEST_SIDE = 1024  # pixels of an image
 # Options of a table or an array file that `load_dataset` takes by the same name.
 TABLE_OPTIONS = (
     "label_column",
@@ -32,10 +34,17 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
     if sizes:
         add(
             "--image-size",
-            metavar="N",
-            type=int,
+            metavar="N|HxW",
+            type=image_size,
             default=default,
-            help="crop and resize to N x N",
+            help="resize to N x N pixels, or to height x width, such as 48x64",
+        )
+        add(
+            "--image-fit",
+            choices=("crop", "pad", "stretch"),
+            default=_default(parser, "crop"),
+            help="the way to that shape: cut off the rest (the default), fill up with "
+            "black, or change the proportions",
         )
         add(
             "--image-mode",
@@ -43,6 +52,21 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
             default=default,
             help="default: gray where all images are",
         )
+        add(
+            "--features",
+            choices=("hog",),
+            default=default,
+            help="for photographs: cluster shapes and colors (histograms of oriented "
+            "gradients, a color map) in place of pixels",
+        )
+    add(
+        "--encoder",
+        metavar="FILE.onnx|MODULE:FUNCTION",
+        default=default,
+        help="for photographs: cluster the vectors of a pretrained network"
+        if sizes
+        else "the encoder of training, if it lies elsewhere now",
+    )
     add(
         "--labels-csv",
         metavar="FILE",
@@ -56,6 +80,26 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
         add(name, action="store_true", default=_default(parser, False), help=text)
 
 
+def image_size(text: str) -> int | list[int]:
+    """Converts the text of --image-size to one number, or to height and width.
+
+    Raises:
+      argparse.ArgumentTypeError: it is neither, or out of range.
+
+    Example:
+      >>> image_size("32"), image_size("48x64")
+      (32, [48, 64])
+    """
+    found = re.fullmatch(r"([0-9]{1,9})(?:[x×X]([0-9]{1,9}))?", text.strip())
+    sides = [int(side) for side in found.groups() if side] if found else []
+    if not sides or not all(1 <= side <= LARGEST_SIDE for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"must be pixels from 1 to {LARGEST_SIDE}, such as 32 or 48x64 (height x "
+            f"width), got {text!r}"
+        )
+    return sides[0] if len(sides) == 1 else sides
+
+
 def add_table_options(
     parser: argparse.ArgumentParser, *, standardize: bool = True
 ) -> None:
@@ -67,6 +111,12 @@ def add_table_options(
         metavar="NAME",
         default=default,
         help="column with the classes, for scoring",
+    )
+    add(
+        "--names",
+        metavar="FILE",
+        default=_default(parser),
+        help="text file with the name of each row of an array file, one a line",
     )
     add(
         "--id-column",

@@ -15,6 +15,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,9 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
     out = Path(options.out)
-    check_out(out)
-    names = ("label_column", "id_column", "labels_csv", "data_dir")
+    names = ("label_column", "id_column", "labels_csv", "data_dir", "encoder", "names")
     with mistakes_of_use(*names):
+        check_out(out)
         _run(options, out)
 
 
@@ -109,18 +110,17 @@ def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predict
     return Predicted(dataset, q, q.argmax(axis=1))
 
 
-def write(out: Path, found: Sequence[Predicted], names: Sequence[str]) -> None:
+def write(out: Path, found: Sequence[Predicted], data: Sequence[str]) -> None:
     """Writes a line for each sample, all of them or none."""
     from dec_jax.runs.folder import write_labels
 
     partials = [out.with_name(f"{out.name}.{i}.partial") for i in range(len(found))]
     try:
         for partial, (dataset, q, labels) in zip(partials, found, strict=True):
-            write_labels(
-                partial, labels, q, dataset.labels, dataset.names, dataset.names_title
-            )
+            names, title = dataset.names, dataset.names_title
+            write_labels(partial, labels, q, dataset.labels, names, title)
         if len(found) > 1:
-            join_tables(partials, names)
+            join_tables(partials, data)
         os.replace(partials[0], out)
     finally:
         for partial in partials:
@@ -167,7 +167,9 @@ def load_like_training(
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
     from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
+    from dec_jax.data.reading import reading_from_json
     from dec_jax.data.text_space import text_space_from_json
+    from dec_jax.runs.progress import image_bars
 
     path = Path(name).expanduser()
     known = (
@@ -183,15 +185,35 @@ def load_like_training(
     if found is not None:
         return found
     wanted = (
-        *("labels_csv", "folder_labels", "skip_unreadable", "label_column"),
+        *("labels_csv", "folder_labels", "skip_unreadable", "label_column", "names"),
         *("id_column", "separator", "decimal", "encoding"),
     )
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
-    if name not in DATASETS and path.is_dir() and shape is not None:
+    stored = reading_from_json(model.metadata.get("reading"))
+    if options.encoder is not None:
+        if stored is None or stored.encoder is None:
+            raise UsageError(
+                f"--encoder {options.encoder}: the model was not trained on the vectors of "
+                "an encoder; leave the option out."
+            )
+        stored = replace(
+            stored, encoder=options.encoder, encoder_sha256=None, mode=None
+        )
+    if stored is not None:
+        reading["reading"] = stored
+        reading["encoder_cache"] = Path(options.model).parent / "encoded"
+    elif name not in DATASETS and path.is_dir() and shape is not None:
         reading["image_size"] = tuple(shape[:2])
         reading["image_mode"] = "gray" if shape[2] == 1 else "color"
-    return load_dataset(name, options.data_dir, **reading)
+    is_slow = stored is not None and (stored.encoder or stored.features)
+    with image_bars(stored and stored.encoder) as progress:
+        return load_dataset(
+            name,
+            options.data_dir,
+            **reading,
+            progress=progress if is_slow else None,
+        )
 
 
 def table(labels: np.ndarray, q: np.ndarray) -> str:

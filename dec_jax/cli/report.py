@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
     folders = seed_folders(Path(options.run))
     settings = read_settings(folders[0], options.data)
-    reading = {"data_dir": options.data_dir}
+    reading = {"data_dir": options.data_dir, "resume": options.run}
     try:
         with mistakes_of_use("data_dir"):
             dataset = load_data(settings, reading)

@@ -19,7 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from dec_jax.data.image_files import find_files
 from dec_jax.runs.errors import UsageError, flag
+from dec_jax.validation import shown
 
 HELP = "sort images into a folder for each cluster"
 STOPPED_LINE = "Stopped; the same command goes on."
@@ -64,12 +66,13 @@ def run(options: argparse.Namespace) -> None:
     done: Counter[str] = Counter()
     told: dict[str, list[str]] = {}
     found: Counter[int] = Counter()
+    real = files_of(source, names)
     for name, cluster, target in zip(names, clusters, targets, strict=True):
         if cluster not in chosen:
             continue
         folder = into / folder_name(cluster, sizes[cluster], width)
         try:
-            what = place(source, name, folder / target, link=options.link)
+            what = place(source, real[name], folder / target, link=options.link)
         except OSError as error:
             raise UsageError(
                 f"{shown_name(name)} cannot be put into {folder}: {error.strerror}; "
@@ -194,6 +197,15 @@ def check_into(into: Path, source: Path) -> None:
         )
     if os.path.lexists(into) and not into.is_dir():
         raise UsageError(f"--into {into} is no folder; name another.")
+
+
+def files_of(source: Path, names: Sequence[str]) -> dict[str, str]:
+    """Finds the files of names, in which labels.csv escapes control characters."""
+    files = {name: name for name in names}
+    if any("\\" in name for name in names):
+        found = {shown(name): name for name in find_files(source).images}
+        files |= {name: found[name] for name in names if name in found}
+    return files
 
 
 def target_names(names: Sequence[str]) -> list[str]:

@@ -62,8 +62,8 @@ def dataset_from_array(
       ((5, 12), (4, 3, 1), True)
     """
     x = np.asarray(x)
-    # Booleans are numbers here, and NumPy has no arithmetic of its own for bfloat16.
-    if x.dtype == np.bool_ or x.dtype.name == "bfloat16":
+    # Booleans are numbers here, and 16 bits are too few to divide floats by a scale.
+    if x.dtype == np.bool_ or x.dtype.name in ("bfloat16", "float16"):
         x = x.astype(np.float32)
     # JAX takes native byte order only; the values stay the same.
     x = x.astype(x.dtype.newbyteorder("="), copy=False)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from dec_jax.data.reading import ImageReading
 from dec_jax.data.text_space import TextSpace
 from dec_jax.validation import check_samples
 
@@ -94,6 +95,9 @@ class Dataset:
         number for each column.
       names_title: what the names are, such as "file" or the title of a column.
       notes: lines that say how the data were understood.
+      reading: the way from images to `x`, or None if the data are no images.
+      thumbnails: small pictures of the samples, uint8 [n, h, w, c], where `x` holds
+        features of images in place of pixels; else None.
       text_space: conversion of texts, or None.
 
     Raises:
@@ -119,6 +123,8 @@ class Dataset:
     deviation: float | tuple[float, ...] = 1.0
     names_title: str = "file"
     notes: tuple[str, ...] = ()
+    reading: ImageReading | None = None
+    thumbnails: np.ndarray | None = None
     text_space: TextSpace | None = None
 
     def __post_init__(self) -> None:

@@ -1,43 +1,42 @@
 """Folders of images, with or without labels, as samples."""
 
 import os
-import re
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
-from dec_jax.data.dataset import Dataset, image_dataset
+from dec_jax.data.dataset import Dataset, input_scale_of
+from dec_jax.data.image_files import FolderFiles, find_files, listed, passed_over_line
 from dec_jax.data.image_labels import (
     find_labels,
     labels_of_csv,
     labels_of_folders,
     numbered,
 )
-from dec_jax.validation import check_choice, check_positive_int, one_line, require
+from dec_jax.data.image_pixels import FITS, MODES, Picture, read_image
+from dec_jax.data.image_stack import notes_on, stacked
+from dec_jax.data.photographs import PHOTOGRAPHS, are_photographs
+from dec_jax.data.reading import ImageReading
+from dec_jax.validation import check_choice, check_positive_int, require, shown
 
-if TYPE_CHECKING:
-    from PIL import Image
+Progress = Callable[[int, int], object]
+MOST_BYTES = 8 * 2**30  # of all images
+LARGEST_SIDE = 1024  # pixels; more values than that are no input of a network
 
-IMAGE_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".pgm",
-    ".ppm",
-)
-MODES = ("gray", "color")
-GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
-# Messages name this many files, and count the others.
-NAMED = 5
+
+class FolderImages(NamedTuple):
+    """The images of a folder, before their pixels are read."""
+
+    folder: Path
+    names: list[str]
+    labels: list[str] | None
+    source: list[str]  # the parts of the line on the origin of the data
+    notes: list[str]  # lines for people
 
 
 def load_image_folder(
@@ -45,24 +44,30 @@ def load_image_folder(
     *,
     size: int | Sequence[int] | None = None,
     mode: str | None = None,
+    fit: str = "crop",
     labels_csv: str | os.PathLike[str] | None = None,
     folder_labels: bool = False,
     skip_unreadable: bool = False,
-    progress: Callable[[int, int], object] | None = None,
+    levels: tuple[float, float] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """Reads all images in a folder and its sub-folders as bytes; labels are optional.
+    """Reads all images in a folder and its sub-folders; labels are optional.
 
-    Images are the files that end in png, jpg, jpeg, bmp, gif, tif, tiff, webp, pgm or
-    ppm, in upper or lower case. They are read in the order of their paths, with numbers
-    compared by value: `a2.png` before `a10.png`. Hidden files and folders, and links to
-    folders, are skipped.
+    Images are the files that end in png, jpg, jpeg, jfif, bmp, gif, tif, tiff, webp, pgm
+    or ppm, in upper or lower case, and in avif, jp2, j2k, heic and heif where Pillow (with
+    pillow-heif) reads them. They are read in the order of their paths, with numbers
+    compared by value: `a2.png` before `a10.png`. `notes` names the other files. Hidden
+    files and folders, and links to folders, are skipped.
 
     Each image is turned upright (EXIF), composited on white if it is transparent, and
-    converted to 8 bits. 16-bit gray is divided by 257, so that 0 stays black and 65535
-    stays white. Only the first frame or page of a file is read. With `size`, each image
-    is cropped around its center to that aspect ratio and resized with Lanczos
-    antialiasing, up as well as down; it is never stretched. (JPEG files are decoded
-    directly to at least twice the size.)
+    converted to 8 bits. Only the first frame or page of a file is read. With `size`,
+    each image is resized with Lanczos antialiasing, up as well as down. (JPEG files are
+    decoded directly to at least twice the size.)
+
+    Files with more than 8 bits a value (16 bits, signed, floats) are scaled together: the
+    least value in the folder becomes 0 and the largest 1, but for a few broken pixels, at
+    most one of 2,000 at each end, that would widen the range to more than four times.
+    Their opacity is dropped. TIFF files may have 2, 4 or more channels, which are all kept.
 
     Without `labels_csv` and `folder_labels`, a `labels.csv` or `train.csv` with the
     columns filename and label is searched in the folder and the two above it. It is used
@@ -70,11 +75,13 @@ def load_image_folder(
     `source` says why. So a file that nobody named never removes an image.
 
     Args:
-      folder: the folder.
+      folder: the folder, or one image file.
       size: (height, width) in pixels, or one number for both; None if all images have
         the same size already.
       mode: `gray` (luma, 1 channel) or `color` (RGB, 3 channels); None is gray if every
         file is stored in gray, else color.
+      fit: the way to the shape of `size`: `crop` keeps the center, `pad` keeps all and
+        fills up with black, `stretch` keeps all and changes its proportions.
       labels_csv: a CSV file (UTF-8, commas) whose first line names the columns
         filename and label; other columns are ignored. A file name is relative to
         `folder`, or to the folder of the CSV file, or a bare name that only one image
@@ -82,18 +89,22 @@ def load_image_folder(
       folder_labels: True makes the first sub-folder of each image its class. By default
         sub-folders are not labels.
       skip_unreadable: True skips files that cannot be read; `source` counts them.
+      levels: values that become 0 and 1, in place of the least and the largest in the
+        folder; as in the `reading` of other data.
       progress: called with (files read, number of files) after each file.
 
     Returns:
-      Samples uint8 [n, height * width * channels] in the order of `names`, the paths
-      relative to `folder` with forward slashes. Labels are kept if all are integers,
-      else numbered in sorted order.
+      Samples [n, height * width * channels] in the order of `names`, the paths relative
+      to `folder` with forward slashes, in which control characters are escaped: uint8, or
+      float32 from 0 to 1 if a file has more than 8 bits. Labels are kept if all are
+      integers, else numbered in sorted order.
 
     Raises:
       FileNotFoundError: `folder` or `labels_csv` does not exist.
       ValueError: no images; files that cannot be read; images of different sizes
-        without `size`; a row without an image, or with an image that another row
-        has; an image without a class folder; an option out of range.
+        without `size`; more pixels than memory should hold; a row without an image, or
+        with an image that another row has; an image without a class folder; an option
+        out of range.
       TypeError: `size` is not made of integers.
       ImportError: Pillow is not installed.
 
@@ -109,48 +120,27 @@ def load_image_folder(
       >>> images.x.dtype, images.x[:, 0].tolist()
       (dtype('uint8'), [6, 7])
     """
-    require("PIL", extra="images", task="reading images")
-    folder = Path(folder).expanduser()
     shape = None if size is None else height_and_width(size)
     if mode is not None:
         check_choice("mode", mode, MODES)
-    if labels_csv is not None and folder_labels:
+    check_choice("fit", fit, FITS)
+    if fit != "crop" and shape is None:
         raise ValueError(
-            "labels_csv and folder_labels exclude each other, got "
-            f"labels_csv={os.fspath(labels_csv)!r} and folder_labels=True."
+            f"fit={fit!r} (--image-fit {fit}) needs the size to bring images to, such as "
+            "size=64 (--image-size 64)."
         )
-    names = find_images(folder)
-    notes: list[str] = []
-    labels: list[str] | None = None
-    if labels_csv is not None:
-        path = Path(labels_csv).expanduser()
-        label_of = labels_of_csv(path, folder, names)
-        notes.append(f"labels of {path}")
-        if len(label_of) < len(names):
-            notes.append(f"left out, having no row there: {len(names) - len(label_of)}")
-        names = [name for name in names if name in label_of]
-        labels = [label_of[name] for name in names]
-    elif folder_labels:
-        labels = labels_of_folders(folder, names)
-        notes.append("sub-folders as labels")
-    else:
-        labels, note = find_labels(folder, names)
-        notes += [note] if note else []
-
-    images, failures = read_images(folder, names, shape, mode, progress)
-    if failures:
-        if not skip_unreadable or not images:
-            raise ValueError(unreadable(folder, failures, len(names)))
-        notes.append(f"left out, being unreadable: {len(failures)}")
-    kept = [index for index, name in enumerate(names) if name not in failures]
-    source = "; ".join([f"image folder {folder}", *notes])
-    return image_dataset(
-        folder.resolve().name,
-        stacked(images),
-        None if labels is None else numbered([labels[i] for i in kept], source),
-        source,
-        tuple(names[index] for index in kept),
-    )
+    found = find_folder_images(folder, labels_csv, folder_labels)
+    reading = ImageReading(shape, mode, fit)
+    pictures, failures = read_images(found, reading, progress)
+    kept = kept_rows(found, failures, skip_unreadable)
+    x, levels = stacked(pictures, levels)
+    notes = [*found.notes, *notes_on(pictures, reading, levels)]
+    if are_photographs(x):
+        notes.append(PHOTOGRAPHS)
+    channels = x.shape[-1]
+    known = {1: "gray", 3: "color"}
+    reading = ImageReading(x.shape[1:3], known.get(channels), fit, levels)
+    return folder_dataset(found._replace(notes=notes), kept, x, reading)
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
@@ -160,157 +150,180 @@ def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
         raise ValueError(f"size must be (height, width) or one number, got {size!r}.")
     for value in both:
         check_positive_int("size", value)
+        if value > LARGEST_SIDE:
+            raise ValueError(
+                f"size must be at most {LARGEST_SIDE:,} pixels a side, got {value:,}."
+            )
     return int(both[0]), int(both[1])
 
 
-def find_images(folder: Path) -> list[str]:
-    """Finds all images below `folder`: relative paths, in natural order."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"The image folder {folder} does not exist.")
-    names, others = [], 0
-    for parent, folders, files in os.walk(folder, onerror=raise_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(parent).relative_to(folder)
-        for file in files:
-            if file.startswith(".") or not file.lower().endswith(IMAGE_SUFFIXES):
-                others += 1
-            else:
-                names.append((inside / file).as_posix())
-    if not names:
-        endings = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+def find_folder_images(
+    folder: str | os.PathLike[str],
+    labels_csv: str | os.PathLike[str] | None = None,
+    folder_labels: bool = False,
+) -> FolderImages:
+    """Finds the images of a folder, and their labels; arguments of `load_image_folder`."""
+    require("PIL", extra="images", task="reading images")
+    folder = Path(folder).expanduser()
+    if labels_csv is not None and folder_labels:
         raise ValueError(
-            f"{folder} holds no images: no file in it or its sub-folders ends in "
-            f"{endings}; other files: {others}."
+            "labels_csv and folder_labels exclude each other, got "
+            f"labels_csv={os.fspath(labels_csv)!r} and folder_labels=True."
         )
-    return sorted(names, key=natural_key)
+    if folder.is_file():
+        files, folder = FolderFiles([folder.name], {}), folder.parent
+        source = [f"image file {folder / files.images[0]}"]
+    else:
+        files, source = find_files(folder), [f"image folder {folder}"]
+    names = files.images
+    labels: list[str] | None = None
+    if labels_csv is not None:
+        path = Path(labels_csv).expanduser()
+        label_of = labels_of_csv(path, folder, names)
+        source.append(f"labels of {path}")
+        if len(label_of) < len(names):
+            without = len(names) - len(label_of)
+            source.append(f"left out, having no row there: {without}")
+        names = [name for name in names if name in label_of]
+        labels = [label_of[name] for name in names]
+    elif folder_labels:
+        labels = labels_of_folders(folder, names)
+        source.append("sub-folders as labels")
+    else:
+        labels, note = find_labels(folder, names)
+        source += [note] if note else []
+    line = passed_over_line(files.passed_over)
+    return FolderImages(folder, names, labels, source, [line] if line else [])
 
 
-def raise_error(error: OSError) -> None:
-    """Raises the error of a folder that `os.walk` cannot read and would skip."""
-    raise error
+def kept_rows(
+    found: FolderImages, failures: dict[str, str], skip_unreadable: bool
+) -> list[int]:
+    """Lists the images that were read; raises if others may not be left out."""
+    kept = [at for at, name in enumerate(found.names) if name not in failures]
+    if failures and not (skip_unreadable and kept):
+        raise ValueError(unreadable(found.folder, failures, len(found.names)))
+    return kept
 
 
-def natural_key(name: str) -> tuple[object, ...]:
-    """Key that sorts paths folder by folder, and numbers in them by value."""
-    # Text and digits alternate, text first: text is compared with text only.
-    key = [
-        [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)]
-        for pieces in (
-            re.split("([0-9]+)", part.casefold()) for part in name.split("/")
-        )
-    ]
-    return key, name
+def folder_dataset(
+    found: FolderImages, kept: list[int], x: np.ndarray, reading: ImageReading
+) -> Dataset:
+    """Makes a data set of the images of a folder.
+
+    Args:
+      found: the images.
+      kept: the numbers of those that were read.
+      x: their pixels [n, h, w, c], or vectors [n, d].
+      reading: the way from files to `x`.
+    """
+    parts = list(found.source)
+    if len(kept) < len(found.names):
+        parts.append(f"left out, being unreadable: {len(found.names) - len(kept)}")
+    source = shown("; ".join(parts))
+    labels = found.labels
+    return Dataset(
+        name=shown(found.folder.resolve().name),
+        x=x.reshape(len(x), -1),
+        labels=None if labels is None else numbered([labels[r] for r in kept], source),
+        image_shape=None if x.ndim == 2 else (x.shape[1], x.shape[2], x.shape[3]),
+        source=source,
+        input_scale=input_scale_of(x),
+        names=tuple(shown(found.names[row]) for row in kept),
+        notes=tuple(found.notes),
+        reading=reading,
+    )
 
 
 def read_images(
-    folder: Path,
-    names: list[str],
-    shape: tuple[int, int] | None,
-    mode: str | None,
-    progress: Callable[[int, int], object] | None,
-) -> tuple[list[np.ndarray], dict[str, str]]:
+    found: FolderImages, reading: ImageReading, progress: Progress | None
+) -> tuple[list[Picture], dict[str, str]]:
     """Reads the pixels of all files, and {name: reason} of those it cannot read."""
-    read = partial(read_image, shape=shape, mode=mode)
-    images: list[np.ndarray] = []
+    names, folder = found.names, found.folder
+    read = partial(read_image, reading=reading)
+    pictures: list[Picture] = []
     failures: dict[str, str] = {}
-    sizes: dict[str, tuple[int, int]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     # Threads help: Pillow decodes and resizes without the interpreter's lock.
     pool = ThreadPoolExecutor()
-    try:
-        results = pool.map(read, [folder / name for name in names])
-        for done, (name, image) in enumerate(zip(names, results, strict=True), 1):
-            if isinstance(image, str):
-                failures[name] = image
-            else:
-                images.append(image)
-                if image.shape[:2] not in sizes.values():
-                    sizes[name] = image.shape[:2]
-                if len(sizes) > 1:
-                    raise ValueError(different_sizes(folder, sizes))
-            if progress is not None:
-                progress(done, len(names))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return images, failures
+    with warnings.catch_warnings():
+        # Pillow warns of images that are large, and refuses those that are too large.
+        warnings.simplefilter("ignore")
+        try:
+            results = pool.map(read, [folder / name for name in names])
+            for done, (name, picture) in enumerate(zip(names, results, strict=True), 1):
+                if isinstance(picture, str):
+                    failures[name] = picture
+                else:
+                    pictures.append(picture)
+                    check_shapes(found, shapes, name, picture.pixels)
+                if progress is not None:
+                    progress(done, len(names))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return pictures, failures
 
 
-def read_image(
-    path: Path, *, shape: tuple[int, int] | None, mode: str | None
-) -> np.ndarray | str:
-    """Reads pixels, uint8 [h, w] or [h, w, 3], or returns one line on why it cannot."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def check_shapes(
+    found: FolderImages,
+    shapes: dict[str, tuple[int, ...]],
+    name: str,
+    pixels: np.ndarray,
+) -> None:
+    """Raises ValueError for an image that does not fit the first, or too many large ones.
 
-    try:
-        with Image.open(path) as image:
-            if shape is not None:
-                # JPEG decodes at 1/2, 1/4 or 1/8 of its size in a fraction of the time.
-                image.draft(None, (2 * max(shape), 2 * max(shape)))
-            ImageOps.exif_transpose(image, in_place=True)
-            flat = flattened(image, mode)
-        if shape is not None:
-            flat = ImageOps.fit(flat, shape[::-1], Image.Resampling.LANCZOS)
-        return np.asarray(flat)
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        return "not an image that Pillow knows, or damaged at its beginning"
-    except Exception as error:
-        # Damaged bytes make decoders raise nearly anything: struct.error, EOFError ...
-        return one_line(error)
-
-
-def flattened(image: "Image.Image", mode: str | None) -> "Image.Image":
-    """Converts an image to 8 bits, gray or RGB, on white if it is transparent."""
-    from PIL import Image
-
-    gray = mode == "gray" or (mode is None and is_gray(image))
-    # Mode "I" holds 16 bits from these two formats, and 32 bits from others.
-    is_16_bit = image.mode == "I" and image.format in ("PNG", "PPM")
-    if image.mode.startswith("I;16") or is_16_bit:
-        # Pillow's own conversion clips at 255 or shifts, depending on its version.
-        pixels = (np.asarray(image).astype(np.uint32) + 128) // 257
-        image = Image.fromarray(pixels.astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no fixed range; save it with 8 or 16 bits")
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if gray else "RGB")
-
-
-def is_gray(image: "Image.Image") -> bool:
-    """Returns True if the file is stored in gray, as is or by a palette of grays."""
-    if image.mode not in ("P", "PA"):
-        return image.mode in GRAY_MODES
-    palette = np.reshape(image.getpalette() or [], (-1, 3))
-    return bool((palette == palette[:, :1]).all())
+    Args:
+      found: the images.
+      shapes: the shape of the first image of each number of channels; this one is added.
+      name: of the image.
+      pixels: its pixels.
+    """
+    if max(pixels.shape[:2]) > LARGEST_SIDE:
+        raise ValueError(
+            f"{shown(str(found.folder))}: images must have at most {LARGEST_SIDE:,} pixels "
+            f"a side, got {shown(name)} with height x width = {pixels.shape[0]} x "
+            f"{pixels.shape[1]}; give the size to resize all to, such as size=64 "
+            "(--image-size 64)."
+        )
+    if not shapes:
+        n_bytes = len(found.names) * pixels.nbytes
+        if n_bytes > MOST_BYTES:
+            height, width = pixels.shape[:2]
+            raise ValueError(
+                f"{shown(str(found.folder))}: {len(found.names):,} images of {height} x "
+                f"{width} pixels take {n_bytes / 2**30:.0f} GiB, at most "
+                f"{MOST_BYTES >> 30} are read; give a smaller size, such as size=64 "
+                "(--image-size 64)."
+            )
+    if pixels.shape in shapes.values():
+        return
+    shapes[name] = pixels.shape
+    if len({shape[:2] for shape in shapes.values()}) > 1:
+        raise ValueError(different_sizes(found.folder, shapes))
+    channels = {(*shape, 1)[2]: file for file, shape in shapes.items()}
+    if len(channels) > 1 and set(channels) != {1, 3}:
+        (one, first), (other, second) = list(channels.items())[:2]
+        raise ValueError(
+            f"{shown(str(found.folder))}: all images must have the same channels, got "
+            f"{shown(first)} with {one} and {shown(second)} with {other}; put them into "
+            "folders of their own."
+        )
 
 
-def stacked(images: list[np.ndarray]) -> np.ndarray:
-    """Stacks images to [n, h, w, c]: one channel if all are gray, else three."""
-    channels = max(1 if image.ndim == 2 else 3 for image in images)
-    stack = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
-    for index in reversed(range(len(images))):
-        # Each is freed once it is copied, so that memory never holds all of them twice.
-        image = images.pop()
-        stack[index] = image if image.ndim == 3 else image[..., None]
-    return stack
-
-
-def different_sizes(folder: Path, sizes: dict[str, tuple[int, int]]) -> str:
+def different_sizes(folder: Path, shapes: dict[str, tuple[int, ...]]) -> str:
     """Formats the error that names two files of different sizes."""
-    (one, (height, width)), (other, (other_height, other_width)) = sizes.items()
+    one = next(iter(shapes))
+    other = next(name for name in shapes if shapes[name][:2] != shapes[one][:2])
+    (height, width), (other_height, other_width) = shapes[one][:2], shapes[other][:2]
     return (
-        f"{folder}: all images must have one size, got {one} with height x width = "
-        f"{height} x {width} and {other} with {other_height} x {other_width}; give the "
-        "size to resize all to, such as size=32 (--image-size 32)."
+        f"{shown(str(folder))}: all images must have one size, got {shown(one)} with height "
+        f"x width = {height} x {width} and {shown(other)} with {other_height} x "
+        f"{other_width}; give the size to resize all to, such as size=32 (--image-size 32)."
     )
 
 
 def unreadable(folder: Path, failures: dict[str, str], n: int) -> str:
     """Formats the error that names the first files that cannot be read, and a fix."""
-    listed = [f"{name} ({reason})" for name, reason in failures.items()][:NAMED]
-    more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
     fix = (
         "repair or delete them, or skip them with skip_unreadable=True "
         "(--skip-unreadable)"
@@ -318,6 +331,6 @@ def unreadable(folder: Path, failures: dict[str, str], n: int) -> str:
         else "none is left"
     )
     return (
-        f"{folder}: {len(failures)} of {n} images cannot be read: "
-        f"{', '.join(listed)}{more}; {fix}."
+        f"{shown(str(folder))}: {len(failures)} of {n} images cannot be read: "
+        f"{listed(failures)}; {fix}."
     )

@@ -9,8 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 from dec_jax.data.annotated import ANNOTATED_SUFFIX, load_annotated
 from dec_jax.data.arrays import load_arrays
 from dec_jax.data.dataset import Column, Dataset
-from dec_jax.data.images import find_images, load_image_folder
+from dec_jax.data.image_files import IMAGE_SUFFIXES, find_files
+from dec_jax.data.image_samples import described, load_images
+from dec_jax.data.images import height_and_width
 from dec_jax.data.named import DATASETS, DatasetNotFoundError, load_digits, load_named
+from dec_jax.data.reading import ImageReading
+from dec_jax.data.row_names import with_names
 from dec_jax.data.table_files import TABLE_SUFFIXES
 from dec_jax.data.tables import load_table
 from dec_jax.data.text_space import TextSpace
@@ -26,6 +30,8 @@ ARRAY_SUFFIXES = (".npz", ".npy")
 FOLDER_OPTIONS = {
     "image_size": None,
     "image_mode": None,
+    "image_fit": "crop",
+    "encoder": None,
     "labels_csv": None,
     "skip_unreadable": False,
 }
@@ -34,6 +40,7 @@ TABLE_OPTIONS = dict.fromkeys(
     ("label_column", "id_column", "drop", "keep", "separator", "decimal")
 )
 TEXT_OPTIONS = {"encoding": None}
+ARRAY_OPTIONS = {"names": None}
 NUMBER_OPTIONS = {"standardize": True}
 
 
@@ -52,10 +59,14 @@ def load_dataset(
     *,
     image_size: int | Sequence[int] | None = None,
     image_mode: str | None = None,
+    image_fit: str = "crop",
+    features: str | None = None,
+    encoder: str | os.PathLike[str] | None = None,
     labels_csv: str | os.PathLike[str] | None = None,
     folder_labels: bool = False,
     skip_unreadable: bool = False,
     label_column: str | int | None = None,
+    names: str | os.PathLike[str] | None = None,
     id_column: str | None = None,
     drop: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
@@ -63,6 +74,8 @@ def load_dataset(
     decimal: str | None = None,
     encoding: str | None = None,
     standardize: bool = True,
+    reading: ImageReading | None = None,
+    encoder_cache: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Dataset:
     """Loads a data set by its name, or a user's own images, table or arrays.
@@ -80,13 +93,18 @@ def load_dataset(
     Args:
       name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
         `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
-        path of a folder of images, a `.csv`, `.tsv` or `.parquet` table, a `.npz`,
-        `.npy` or `.h5ad` file, or a `.txt` file of one document a line or a folder of `.txt`
-        files. A name of a set wins over a folder of the same name; write
+        path of a folder of images, an image file, a `.csv`, `.tsv` or `.parquet` table, a
+        `.npz`, `.npy` or `.h5ad` file, or a `.txt` file of one document a line or a folder
+        of `.txt` files. A name of a set wins over a folder of the same name; write
         `./mnist` for the folder.
       data_dir: a folder with data sets; for named sets only.
       image_size: for a folder, the `size` of `load_image_folder`.
       image_mode: for a folder, the `mode` of `load_image_folder`.
+      image_fit: for a folder, the `fit` of `load_image_folder`.
+      features: for images, `hog` replaces their pixels by histograms of oriented gradients
+        and a color map (see `with_features`), at 96 x 96 pixels unless a size is given.
+      encoder: for a folder, an `.onnx` file or `module:function` that turns images into
+        vectors, which replace the pixels (see `load_encoded_folder`).
       labels_csv: for a folder, a CSV file with the columns filename and label.
       folder_labels: for a folder, whether sub-folders are classes.
       skip_unreadable: for a folder, whether damaged files are skipped.
@@ -97,10 +115,14 @@ def load_dataset(
       separator: for a table in a text file, what stands between columns.
       decimal: for a table, the mark of decimals, "." or ",".
       encoding: for a table or a text file, its encoding.
+      names: for a `.npz` or `.npy` file, a text file with the name of each row, one a line.
       standardize: for a table, whether numeric columns are standardized; for a `.npz`
         or `.npy` file, whether numbers are divided by one scale (see `load_arrays`).
-      progress: for a folder, called with (files read, number of files) after each
-        file. Other data never call it.
+      reading: for images, the `reading` of other data, which takes the place of the size,
+        the mode, the fit, the features and the encoder.
+      encoder_cache: a folder that keeps the vectors of an encoder for another call.
+      progress: for images, called with (files read, number of files) after each file, and
+        again from 1 for the features. Other data never call it.
 
     Returns:
       All samples, in the order of the files.
@@ -124,6 +146,8 @@ def load_dataset(
     folder_options: dict[str, Any] = {
         "image_size": image_size,
         "image_mode": image_mode,
+        "image_fit": image_fit,
+        "encoder": encoder,
         "labels_csv": labels_csv,
         "skip_unreadable": skip_unreadable,
     }
@@ -136,11 +160,13 @@ def load_dataset(
         "decimal": decimal,
     }
     path = None if name in DATASETS else own_path(name)
-    is_folder = path is not None and path.is_dir()
+    is_texts = path is not None and holds_texts(path)
+    is_folder = path is not None and (
+        path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    )
     is_table = (
         path is not None and not is_folder and path.suffix.lower() in TABLE_SUFFIXES
     )
-    is_texts = path is not None and holds_texts(path)
     if not is_folder or is_texts:
         check_not_given(name, "a folder of images", folder_options, FOLDER_OPTIONS)
     if not is_folder:
@@ -157,11 +183,27 @@ def load_dataset(
         check_not_given(
             name, "a table or a text file", {"encoding": encoding}, TEXT_OPTIONS
         )
-    if path is None or is_folder or is_texts:
+    if path is None or path.suffix.lower() not in ARRAY_SUFFIXES:
+        check_not_given(name, "an array file", {"names": names}, ARRAY_OPTIONS)
+    if is_table or is_texts or is_annotated:
+        given = {"features": features}
+        check_not_given(name, "images", given, {"features": None})
+    vectors = features is not None or encoder is not None or reading is not None
+    if is_texts or ((path is None or is_folder) and not vectors):
         given = {"standardize": standardize}
         check_not_given(name, "a table or an array file", given, NUMBER_OPTIONS)
+    if reading is None:
+        size = None if image_size is None else height_and_width(image_size)
+        reading = ImageReading(
+            size,
+            image_mode,
+            image_fit,
+            features=features,
+            encoder=None if encoder is None else os.fspath(encoder),
+        )
     if path is None:
-        return load_named(name, data_dir)
+        named = load_named(name, data_dir)
+        return described(named, reading, standardize, progress)
     if data_dir is not None:
         raise ValueError(
             f"data_dir must not be given with a {'folder of images' if is_folder else 'file'}, "
@@ -170,13 +212,14 @@ def load_dataset(
     if is_texts:
         return load_texts(path, encoding=encoding, folder_labels=folder_labels)
     if is_folder:
-        return load_image_folder(
+        return load_images(
             path,
-            size=image_size,
-            mode=image_mode,
+            reading,
             labels_csv=labels_csv,
             folder_labels=folder_labels,
             skip_unreadable=skip_unreadable,
+            standardize=standardize,
+            encoder_cache=encoder_cache,
             progress=progress,
         )
     if is_table:
@@ -194,14 +237,18 @@ def load_dataset(
     if is_annotated:
         column = None if label_column is None else str(label_column)
         return load_annotated(path, label_column=column, standardize=standardize)
-    return load_arrays(path, standardize=standardize)
+    arrays = load_arrays(path, standardize=standardize)
+    if names is not None:
+        arrays = with_names(arrays, Path(names))
+    return described(arrays, reading, standardize, progress)
 
 
 def own_path(name: str) -> Path | None:
     """Returns `name` as the path of a folder or file, or None for a bare name."""
     path = Path(name).expanduser()
     suffixes = (*ARRAY_SUFFIXES, ANNOTATED_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
-    if path.is_dir() or path.suffix.lower() in suffixes:
+    is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    if path.is_dir() or is_image or path.suffix.lower() in suffixes:
         return path
     if path.suffix or path.is_file():
         raise ValueError(
@@ -219,7 +266,7 @@ def holds_texts(path: Path) -> bool:
     if not path.is_dir():
         return path.suffix.lower() == TEXT_SUFFIX
     try:
-        find_images(path)
+        find_files(path)
     except ValueError:
         return bool(find_texts(path))
     return False
@@ -292,7 +339,7 @@ def check_not_given(
 ) -> None:
     """Raises ValueError if an option was given that only other kinds of data take."""
     for option, value in options.items():
-        if value is not defaults[option]:
+        if value != defaults[option]:
             raise ValueError(
                 f"{option} is for {fitting}, got {option}={value!r} with {name}."
             )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from dec_jax.data.dataset import Dataset, columns_from_json, columns_to_json
+from dec_jax.data.reading import reading_from_json, reading_to_json
 from dec_jax.data.text_space import text_space_from_json, text_space_to_json
 
 # Columns up to which a table's model keeps the range of each.
@@ -32,8 +33,8 @@ def data_metadata(
       (least and largest value), `column_ranges` (the same for each column of a table of at
       most 1,000 columns, else None), `image_shape` (None for a table), `columns` (of a table
       that `load_table` read, else None), `text_space` (of texts, else None), `deviation`
-      (by which the numbers of a file were divided) and, with `q`, `mean_q` (mean of the
-      largest q), as JSON values.
+      (by which the numbers of a file were divided), `reading` (the way from image files to
+      samples, else None) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
     """
     shape, x = dataset.image_shape, dataset.x
     ranges = None
@@ -51,6 +52,7 @@ def data_metadata(
         "columns": columns_to_json(dataset.columns),
         "text_space": text_space_to_json(dataset.text_space),
         "deviation": np.asarray(dataset.deviation).tolist(),
+        "reading": reading_to_json(dataset.reading),
     }
     if q is not None:
         found["mean_q"] = float(q.max(axis=1).mean())
@@ -100,6 +102,7 @@ def check_metadata(metadata: Mapping[str, Any], input_dim: int) -> None:
             f"a conversion of texts to {width:,} numbers",
             lambda it: is_text_space(it, width),
         ),
+        "reading": ("a way of reading images", is_reading),
     }
     for name, (rule, fits) in rules.items():
         value = metadata.get(name)
@@ -166,6 +169,25 @@ def is_text_space(value: Any, width: int) -> bool:
         )
     except Exception:
         return False
+
+
+def is_reading(value: Any) -> bool:
+    """Returns True for what `reading_to_json` makes."""
+    try:
+        reading = reading_from_json(value)
+    # Whatever a forged entry raises, it is no way of reading.
+    except Exception:
+        return False
+    if reading is None:
+        return False
+    texts = [reading.mode, reading.fit, reading.features]
+    texts += [reading.encoder, reading.encoder_sha256]
+    size = reading.size
+    return (
+        all(it is None or isinstance(it, str) for it in texts)
+        and (size is None or is_image_shape([*size, 1]))
+        and (reading.levels is None or is_range(reading.levels))
+    )
 
 
 def outside_training(

@@ -212,7 +212,7 @@ class CardPictures(NamedTuple):
 def card_pictures(card: Card, run: RunFiles, pictures: Pictures) -> CardPictures:
     """Draws the mean image of a cluster that is not empty, and its samples."""
     members = run.labels == card.cluster
-    mean = pictures.dataset.x[members].mean(axis=0, dtype=np.float32)
+    mean = pictures.x[members].mean(axis=0, dtype=np.float32)
     (mean_picture,) = pictures.of(mean[None], CARD_SIDE)
     return CardPictures(
         small_uri(mean_picture),

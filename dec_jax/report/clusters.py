@@ -1,17 +1,19 @@
 """Numbers of each cluster: size, sureness, conductance and stability."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from scipy.sparse import csr_matrix
 
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import NEIGHBORS, method_space
-from dec_jax.report.run_files import OtherLabels, RunFiles
+from dec_jax.evaluation.stability import cluster_stability
+from dec_jax.report.run_files import RunFiles
 
 MOST_ROWS = 3_000  # of the neighbor graph
+MOST_VALUES = 30_000_000  # of samples that are looked at as floats at a time
+FEWEST_ROWS = 200
 
 
 class ClusterNumbers(NamedTuple):
@@ -38,7 +40,7 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
 
     The neighbor graph is that of at most `MOST_ROWS` random samples as they were given,
     not of z, which was trained to bring the samples of a cluster together. Other seeds
-    are compared with, else the simple methods of alternatives.csv.
+    are compared with, else the simple methods that the second opinion asked.
 
     Args:
       run: from `read_run`.
@@ -47,26 +49,45 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
     n, k = len(run.labels), run.n_clusters
     sizes = np.bincount(run.labels, minlength=k)
     totals = np.bincount(run.labels, weights=run.q, minlength=k)
-    rows = np.arange(n)
-    if n > MOST_ROWS:
-        rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_ROWS])
+    rows = few_rows(x, MOST_ROWS)
     if n > 2:
         graph = neighbor_graph(method_space(x[rows].astype(np.float64)), NEIGHBORS)
         leaving = conductances(graph, run.labels[rows], k)
     else:
         leaving = np.full(k, np.nan)
-    others, names = run.alternatives, "simple methods"
-    if run.seeds:
-        others, names = run.seeds, "other seeds"
-    if len(others) == 1:
-        names = others[0].name
+    stability, names = stability_of(run)
     return ClusterNumbers(
         sizes,
         np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan),
         leaving,
-        jaccard_stability(run.labels, others, k),
-        names if others else "",
+        stability,
+        names,
     )
+
+
+def few_rows(x: Num[np.ndarray, "n d"], most: int) -> Int[np.ndarray, " m"]:
+    """Draws rows at random: at most so many, and fewer of large samples."""
+    most = min(most, max(FEWEST_ROWS, MOST_VALUES // x.shape[1]))
+    if len(x) <= most:
+        return np.arange(len(x))
+    return np.sort(np.random.default_rng(0).permutation(len(x))[:most])
+
+
+def stability_of(run: RunFiles) -> tuple[Float[np.ndarray, " k"], str]:
+    """Finds the stability of each cluster, and a phrase that names what it rests on."""
+    k = run.n_clusters
+    if run.seeds:
+        others = [other.labels for other in run.seeds]
+        names = f"{len(others)} other seed{'s' * (len(others) > 1)}"
+        return cluster_stability(run.labels, others, k), names
+    if (found := run.results.get("stability")) is not None:
+        return np.array(found, np.float64), "simple methods"
+    # Runs of older versions have but the labelings that differ most.
+    if run.alternatives:
+        others = [other.labels for other in run.alternatives]
+        own = run.labels[run.alternatives[0].rows]
+        return cluster_stability(own, others, k), "methods in alternatives.csv"
+    return np.full(k, np.nan), ""
 
 
 def conductances(
@@ -93,43 +114,3 @@ def conductances(
     volume = between.sum(axis=1)
     inside = between.diagonal() / np.where(volume > 0, volume, 1)
     return np.where(volume > 0, 1 - inside, np.nan)
-
-
-def jaccard_stability(
-    labels: Int[np.ndarray, " n"], others: Sequence[OtherLabels], n_clusters: int
-) -> Float[np.ndarray, " k"]:
-    """Measures how well each cluster is found again in other labelings.
-
-    The cluster-wise stability of Hennig, `Cluster-wise assessment of cluster stability
-    <https://doi.org/10.1016/j.csda.2006.11.025>`_, 2007, with given labelings in place of
-    those of resampled data.
-
-    Args:
-      labels: [n] the cluster of each sample.
-      others: labelings of some of the samples.
-      n_clusters: k.
-
-    Returns:
-      [k] in [0, 1]; NaN without other labelings, or where they miss the cluster.
-
-    Example:
-      >>> other = OtherLabels("b", np.arange(4), np.array([5, 5, 5, 7]))
-      >>> jaccard_stability(np.array([0, 0, 1, 1]), [other], 2).round(2).tolist()
-      [0.67, 0.5]
-    """
-    found = []
-    for other in others:
-        own = labels[other.rows]
-        _, codes = np.unique(other.labels, return_inverse=True)
-        table = np.zeros((n_clusters, codes.max() + 1))
-        np.add.at(table, (own, codes), 1)
-        sizes = table.sum(axis=1, keepdims=True)
-        union = sizes + table.sum(axis=0, keepdims=True) - table
-        best = (table / union).max(axis=1)
-        found.append(np.where(sizes[:, 0] > 0, best, np.nan))
-    if not found:
-        return np.full(n_clusters, np.nan)
-    known = ~np.isnan(found)
-    count = known.sum(axis=0)
-    total = np.nansum(found, axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -25,21 +25,27 @@ class ReadableColumn(NamedTuple):
     """A column of a table as its reader knows it, before standardizing.
 
     Attributes:
-      title: its name.
+      title: its name, and its unit if it has one.
       values: [n] numbers, or the places of the categories.
       categories: their names, or None for numbers.
+      is_date: whether the numbers are days since 1970.
     """
 
     title: str
     values: Float[np.ndarray, " n"] | Int[np.ndarray, " n"]
     categories: tuple[str, ...] | None = None
+    is_date: bool = False
 
     def texts(self, rows: Int[np.ndarray, " m"]) -> list[str]:
         """Formats the values of some rows."""
         values = self.values[rows]
         if self.categories is None:
-            return [number(value) for value in values]
+            return [self.text(value) for value in values]
         return [self.categories[place] for place in values]
+
+    def text(self, value: float) -> str:
+        """Formats a number of the column."""
+        return day(value) if self.is_date else number(value)
 
 
 class Trait(NamedTuple):
@@ -81,10 +87,11 @@ def readable_columns(dataset: Dataset) -> list[ReadableColumn]:
     """Turns the columns of x back into those that the user gave.
 
     Returns:
-      The columns; none for images, and for wide arrays without names.
+      The columns; none for images, texts, and wide arrays without names. Where numbers
+      were missing, a column of 0 and 1 tells so, and the numbers are those put there.
     """
     x = dataset.x
-    if dataset.image_shape is not None:
+    if dataset.image_shape is not None or dataset.text_space is not None:
         return []
     if dataset.columns is None:
         if x.shape[1] > MOST_UNNAMED:
@@ -96,16 +103,26 @@ def readable_columns(dataset: Dataset) -> list[ReadableColumn]:
         ]
     found, first = [], 0
     for column in dataset.columns:
-        width = 1 if column.categories is None else len(column.categories)
-        block = np.asarray(x[:, first : first + width], np.float64)
-        first += width
-        if column.categories is None:
-            values = block[:, 0] * column.deviation + column.mean
-            found.append(ReadableColumn(column.title, values))
-        else:
+        titles = column.titles
+        block = np.asarray(x[:, first : first + len(titles)], np.float64)
+        first += len(titles)
+        if column.categories is not None:
             places = block.argmax(axis=1)
             found.append(ReadableColumn(column.title, places, column.categories))
+            continue
+        title = f"{column.title} ({column.unit})" if column.unit else column.title
+        values = block[:, 0] * column.deviation + column.mean
+        is_date = column.kind == "date"
+        found.append(ReadableColumn(title, values, is_date=is_date))
+        if column.marked:
+            found.append(ReadableColumn(titles[1], block[:, 1]))
     return found
+
+
+def terms_of(dataset: Dataset) -> Terms | None:
+    """Takes the terms of texts, or None for other data."""
+    space = dataset.text_space
+    return None if space is None else Terms(space.terms, space.directions)
 
 
 def traits(
@@ -143,7 +160,7 @@ def _trait(column: ReadableColumn, inside: np.ndarray) -> Trait:
     if column.categories is not None:
         name = f"{column.categories[common]} {here:.0%}"
         return Trait(column.title, name, f"{rest:.0%}", difference)
-    return Trait(column.title, number(here), number(rest), difference)
+    return Trait(column.title, column.text(here), column.text(rest), difference)
 
 
 def in_words(found: Sequence[Trait]) -> str:
@@ -217,7 +234,7 @@ def rules(
         values = column.values[rows]
         if column.categories is None:
             blocks.append(values.astype(np.float64)[:, None])
-            names.append(plain(column.title))
+            names.append(plain(column.title) + "\2" * column.is_date)
             continue
         blocks.append(np.eye(len(column.categories))[values])
         names += [f"{plain(column.title)}\1{plain(it)}" for it in column.categories]
@@ -241,7 +258,12 @@ def _reworded(text: str) -> str:
     """Writes a tree of scikit-learn in words: "is red" for the 0/1 column of a category."""
     text = re.sub(r"\x01(.*)\0\d+ <= .*$", r" is not \1", text, flags=re.M)
     text = re.sub(r"\x01(.*)\0\d+ >  .*$", r" is \1", text, flags=re.M)
-    text = re.sub(r"\0\d+", "", text)
+
+    def threshold(found: re.Match[str]) -> str:
+        value = float(found[3])
+        return f" {found[2]} {day(value) if found[1] else number(value)}"
+
+    text = re.sub(r"(\x02?)\0\d+ (<=|> ) (\S+)$", threshold, text, flags=re.M)
     return re.sub(r"--- class: (\d+)$", r"--- cluster \1", text, flags=re.M).rstrip()
 
 
@@ -255,6 +277,16 @@ def number(value: float) -> str:
     if abs(value) >= 1000 and abs(value) < 1e15:
         return f"{value:,.0f}"
     return f"{float(f'{value:.4g}') + 0.0:g}"
+
+
+def day(value: float) -> str:
+    """Formats days since 1970 as a date.
+
+    Example:
+      >>> day(18262.4)
+      '2020-01-01'
+    """
+    return str(np.datetime64(round(float(value)), "D"))
 
 
 def plain(text: str) -> str:

@@ -15,7 +15,7 @@ from dec_jax.evaluation.metrics import contingency_matrix, match_clusters
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.report.cards import Card, card_pictures
 from dec_jax.report.content import ReadableColumn, plain, readable_columns, rules
-from dec_jax.report.pictures import SMALL, Pictures, sheets
+from dec_jax.report.pictures import SMALL, Pictures, pictures_of, sheets
 from dec_jax.report.run_files import RunFiles
 from dec_jax.report.scatter import (
     MOST_POINTS,
@@ -57,8 +57,7 @@ def page(
       HTML of less than `MOST_BYTES`, for which fewer points are drawn if need be.
     """
     columns = by_difference(readable_columns(dataset), found)
-    shape = dataset.image_shape
-    pictures = None if shape is None else Pictures(dataset)
+    pictures = pictures_of(dataset)
     colors = cluster_colors(run.n_clusters)
     shown = [card for card in found if card.size][:MOST_CARDS]
     content: dict[str, Any] = {
@@ -71,7 +70,7 @@ def page(
         "colors": colors,
         "pictures": pictures
         and {card.cluster: card_pictures(card, run, pictures) for card in shown},
-        "pixelated": shape is not None and max(shape[:2]) <= SMALL,
+        "pixelated": pictures is not None and max(pictures.shape[:2]) <= SMALL,
         "rules": rules(columns, run.labels),
         "sure": float(run.q.mean()),
         "recipe": DESCRIPTIONS.get(run.results["recipe"]),
@@ -121,7 +120,9 @@ def points_of(
         views.reverse()
     words: dict[str, list[str]] = {}
     if dataset.names is not None:
-        words["name"] = [plain(dataset.names[row])[:WORDS] for row in drawn]
+        words[plain(dataset.names_title)] = [
+            plain(dataset.names[row])[:WORDS] for row in drawn
+        ]
     for column in columns[:HOVER_COLUMNS]:
         texts = [plain(text)[:WORDS] for text in column.texts(drawn)]
         words[plain(column.title)] = texts
@@ -178,10 +179,13 @@ def kind_of(dataset: Dataset) -> str:
         height, width, channels = dataset.image_shape
         color = {1: "gray", 3: "color"}.get(channels, f"{channels}-channel")
         return f"{color} images of {width} x {height} pixels"
+    if dataset.text_space is not None:
+        return f"texts of {len(dataset.text_space.terms):,} terms"
     if dataset.columns is not None:
         count = len(dataset.columns)
         return f"rows of {count} column{'s' * (count != 1)}"
-    return f"rows of {dataset.x.shape[1]:,} values"
+    count = dataset.x.shape[1]
+    return f"rows of {count:,} value{'s' * (count != 1)}"
 
 
 def health_line(run: RunFiles) -> str:

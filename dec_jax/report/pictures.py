@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Num, UInt8
 
 from dec_jax.data.dataset import Dataset
 from dec_jax.validation import require
@@ -28,15 +28,16 @@ class Pictures:
     """The images of a data set as pixels for people.
 
     Attributes:
-      dataset: of images.
+      x: [n, d] the samples.
+      shape: height, width and channels of each.
       low, high: the values shown as black and white.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        is_bytes = dataset.x.dtype == np.uint8
-        self.low = 0.0 if is_bytes else float(dataset.x.min())
-        self.high = 255.0 if is_bytes else float(dataset.x.max())
+    def __init__(self, x: Num[np.ndarray, "n d"], shape: tuple[int, int, int]) -> None:
+        self.x, self.shape = x, shape
+        is_bytes = x.dtype == np.uint8
+        self.low = 0.0 if is_bytes else float(x.min())
+        self.high = 255.0 if is_bytes else float(x.max())
 
     def of(self, x: np.ndarray, side: int) -> list["Image"]:
         """Makes pictures of samples.
@@ -51,8 +52,7 @@ class Pictures:
         """
         task = "showing images in the report"
         pil = require("PIL.Image", extra="plots", task=task)
-        assert self.dataset.image_shape is not None
-        height, width, channels = self.dataset.image_shape
+        height, width, channels = self.shape
         pixels = x.reshape(-1, height, width, channels)
         pixels = pixels[..., 0] if channels < 3 else pixels[..., :3]
         pictures = [pil.fromarray(image) for image in self._bytes(pixels)]
@@ -63,21 +63,35 @@ class Pictures:
 
     def rows(self, rows: Int[np.ndarray, " m"], side: int) -> list["Image"]:
         """Makes pictures of the samples of some rows."""
-        return self.of(self.dataset.x[rows], side)
+        return self.of(self.x[rows], side)
 
     def size(self, side: int) -> tuple[int, int]:
         """Finds the width and height of a picture whose sides are at most `side`."""
-        assert self.dataset.image_shape is not None
-        height, width, _ = self.dataset.image_shape
+        height, width, _ = self.shape
         factor = min(1.0, side / max(height, width))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
     def _bytes(self, pixels: np.ndarray) -> UInt8[np.ndarray, "..."]:
-        if self.dataset.x.dtype == np.uint8 and pixels.dtype == np.uint8:
+        if self.x.dtype == np.uint8 and pixels.dtype == np.uint8:
             return np.ascontiguousarray(pixels)
         span = max(self.high - self.low, 1e-12)
         shares = (pixels.astype(np.float32) - self.low) / span
         return np.round(255 * np.clip(shares, 0, 1)).astype(np.uint8)
+
+
+def pictures_of(dataset: Dataset) -> Pictures | None:
+    """Finds the pictures of a data set: its images, or those that features stand for.
+
+    Returns:
+      The pictures, or None where there are none.
+    """
+    if dataset.image_shape is not None:
+        return Pictures(dataset.x, dataset.image_shape)
+    # Only data sets of features of images have them.
+    small = getattr(dataset, "thumbnails", None)
+    if small is None:
+        return None
+    return Pictures(small.reshape(len(small), -1), small.shape[1:])
 
 
 class Sheets(NamedTuple):

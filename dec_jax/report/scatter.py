@@ -8,11 +8,13 @@ from jaxtyping import Float, Int, Num
 
 from dec_jax.evaluation.judge import WIDE
 from dec_jax.plots.embedding import COLORS, principal_axes
+from dec_jax.report.clusters import few_rows
 from dec_jax.report.pictures import Sheets
 from dec_jax.validation import require
 
 MOST_POINTS = 20_000
 AXES_ROWS = 3_000  # that the axes of wide data are found from
+BLOCK = 500  # rows that are placed at a time
 AXES = 10  # of them, among which the first two are found again from all samples
 HOVER_WIDTH = 72  # pixels of the longer side of the picture under the pointer
 GRAY = "#808080"  # readable on white and on black
@@ -72,13 +74,21 @@ def view_of_data(title: str, x: Num[np.ndarray, "m d"]) -> View:
         return view_of(title, x)
     from sklearn.decomposition import PCA
 
+    # Few rows tell the axes, and sorting them out takes time.
+    few = few_rows(x, AXES_ROWS)
+    axes = PCA(min(AXES, len(few)), random_state=0).fit(_directions(x[few]))
+    blocks = [
+        _directions(x[first : first + BLOCK]) @ axes.components_.T
+        for first in range(0, len(x), BLOCK)
+    ]
+    return view_of(title, np.concatenate(blocks))
+
+
+def _directions(x: Num[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
+    """Scales rows to a length of 1."""
     rows = x.astype(np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(length > 0, length, 1)
-    # Few rows tell the axes, and sorting them out takes time.
-    few = rows[np.random.default_rng(0).permutation(len(rows))[:AXES_ROWS]]
-    axes = PCA(min(AXES, len(few)), random_state=0).fit(few).components_
-    return view_of(title, rows @ axes.T)
+    return rows / np.where(length > 0, length, 1)
 
 
 def rows_to_draw(

@@ -7,7 +7,7 @@ from pathlib import Path
 from dec_jax.data.dataset import Dataset
 from dec_jax.report.cards import cards, write_clusters
 from dec_jax.report.clusters import cluster_numbers
-from dec_jax.report.content import readable_columns
+from dec_jax.report.content import readable_columns, terms_of
 from dec_jax.report.page import page
 from dec_jax.report.run_files import RunFiles, read_run, seed_folders
 from dec_jax.runs.errors import UsageError
@@ -35,7 +35,7 @@ def write_report(folder: Path, dataset: Dataset) -> Path:
     run = read_run(folder)
     check_same_data(run, dataset)
     numbers = cluster_numbers(run, dataset.x)
-    found = cards(run, dataset, numbers, readable_columns(dataset))
+    found = cards(run, dataset, numbers, readable_columns(dataset), terms_of(dataset))
     write_clusters(folder / CLUSTERS, found)
     html = page(run, dataset, found, numbers.compared_with)
     path, partial = folder / REPORT, folder / f"{REPORT}.partial"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from dec_jax.validation import shown
+
 FAILED = 1  # the exit status of a run that could not come to its end
 WRONG_USE = 2  # that of a mistake in what was asked for
 STOPPED = 130  # that which a shell reports for a program ended by Ctrl-C
@@ -39,14 +41,16 @@ def mistakes_of_use(*names: str) -> Iterator[None]:
     """Turns errors of the library into a `UsageError`.
 
     Args:
-      *names: settings whose names in a message become those of their options.
+      *names: settings whose names in a message become those of their options; a name of
+        one word, which a sentence may hold too, only where the message begins with it.
     """
     try:
         yield
     except MISTAKES as error:
         text = " ".join(str(error).split())
         for name in names:
-            text = re.sub(rf"(?<![-\w.]){name}\b(?!=)", flag(name), text)
+            begin = r"(?<![-\w.])" if "_" in name else "^"
+            text = re.sub(rf"{begin}{name}\b(?!=)", flag(name), text)
         raise UsageError(text) from error
 
 
@@ -63,10 +67,10 @@ def exit_status(run: Callable[[], object], stopped: str) -> int:
     try:
         run()
     except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return WRONG_USE
     except RunFailed as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         # An interrupted run that can be resumed says how.

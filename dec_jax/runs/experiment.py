@@ -34,7 +34,10 @@ def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
     """
     labels = None if dataset.labels is None else dataset.labels[rows]
     names = dataset.names and tuple(dataset.names[row] for row in rows)
-    return dataclasses.replace(dataset, x=dataset.x[rows], labels=labels, names=names)
+    small = None if dataset.thumbnails is None else dataset.thumbnails[rows]
+    return dataclasses.replace(
+        dataset, x=dataset.x[rows], labels=labels, names=names, thumbnails=small
+    )
 
 
 def take_first(dataset: Dataset, limit: int | None) -> Dataset:

@@ -14,6 +14,7 @@ from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset, columns_from_json
 from dec_jax.data.load import Frame, load_as_in_training, load_dataset
+from dec_jax.data.reading import reading_from_json
 from dec_jax.data.tables import load_table
 from dec_jax.data.text_space import text_space_from_json
 from dec_jax.data.texts import dataset_from_texts
@@ -355,10 +356,15 @@ def check_batches(recipe: Recipe, n_samples: int, mesh: Mesh) -> None:
 
 
 def _new_samples(model: models.Model, x: Samples) -> Dataset:
-    """New samples as a `Dataset`: a table and texts as in training, others in their units."""
+    """New samples as a `Dataset`: files as in training, others in their units."""
     found = load_as_in_training(
         x,
         columns_from_json(model.metadata.get("columns")),
         text_space_from_json(model.metadata.get("text_space")),
     )
-    return as_dataset(x, standardize=False) if found is None else found
+    if found is not None:
+        return found
+    if isinstance(x, str | os.PathLike):
+        reading = reading_from_json(model.metadata.get("reading"))
+        return load_dataset(x, reading=reading)
+    return as_dataset(x, standardize=False)

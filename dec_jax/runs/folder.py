@@ -153,7 +153,7 @@ def write_labels(
         columns["typical"] = [f"{rank:.4f}" for rank in typical]
     if classes is not None:
         columns["class"] = classes.tolist()
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
@@ -233,6 +233,11 @@ def write_figures(
       The names of the files.
     """
     drawn = []
+    pictures, shape = pictures_of(dataset), dataset.image_shape
+    if pictures is not None and shape is not None and shape[2] > pictures.shape[3]:
+        n_seen = pictures.shape[3]
+        first = "channel" if n_seen == 1 else f"{n_seen} channels"
+        print(f"figures show the first {first} of {shape[2]}")
     for name, draw in figures_of(dataset, result, record).items():
         try:
             draw().savefig(folder / name, dpi=120)
@@ -278,15 +283,34 @@ def figures_of(
         figures["confusion.png"] = lambda: plots.confusion_matrix(
             classes, result.labels
         )
-    if (shape := dataset.image_shape) is not None:
+    pictures = pictures_of(dataset)
+    if (shape := dataset.image_shape) is not None and pictures is not None:
         sizes = np.bincount(result.labels, minlength=result.q.shape[1])
+        seen = pictures.shape[-1]
         figures["centroids.png"] = lambda: plots.decoded_centroids(
-            typical_samples(dataset.x, result).reshape(-1, *shape), sizes
+            typical_samples(dataset.x, result).reshape(-1, *shape)[..., :seen], sizes
         )
+    if pictures is not None:
         figures["members.png"] = lambda: plots.cluster_members(
-            dataset.x, result.q, result.labels, shape
+            pictures, result.q, result.labels, pictures.shape[1:]
         )
     return figures
+
+
+def pictures_of(dataset: Dataset) -> np.ndarray | None:
+    """Finds the pictures of the samples: their pixels, or the thumbnails of features.
+
+    Returns:
+      [n, h, w, c], of 2 channels the first one, and of more the first three; None for
+      samples without pictures.
+    """
+    if dataset.thumbnails is not None:
+        pixels = dataset.thumbnails
+    elif dataset.image_shape is not None:
+        pixels = dataset.x.reshape(-1, *dataset.image_shape)
+    else:
+        return None
+    return pixels[..., : 1 if pixels.shape[-1] < 3 else 3]
 
 
 def typical_samples(x: np.ndarray, result: FitResult) -> np.ndarray:

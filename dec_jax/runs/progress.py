@@ -1,6 +1,8 @@
 """Progress bars."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -26,3 +28,31 @@ def bar_of(title: str, total: int, done: int, unit: str) -> tqdm:
         bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} "
         "[{elapsed}<{remaining}{postfix}]",
     )
+
+
+@contextmanager
+def image_bars(encoder: object = None) -> Iterator[Callable[[int, int], None]]:
+    """Opens the bars of images that are read, and of their features where there are any.
+
+    Args:
+      encoder: the network that encodes the images, if there is one.
+
+    Yields:
+      The `progress` of `load_dataset`; without images, no bar appears.
+    """
+    titles = ["reading images", "features"]
+    if encoder is not None:
+        titles = ["encoding images"]
+    bars: list[tqdm] = []
+
+    def progress(done: int, total: int) -> None:
+        # Features begin again at the first image.
+        if not bars or done < bars[-1].n:
+            bars.append(bar_of(titles[len(bars)], total, 0, "file"))
+        bars[-1].update(done - bars[-1].n)
+
+    try:
+        yield progress
+    finally:
+        for bar in bars:
+            bar.close()

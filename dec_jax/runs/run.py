@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from dec_jax import model
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.label_free import cluster_sizes
+from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.networks.autoencoder import Params
 from dec_jax.networks.own import change_network
 from dec_jax.parallel.processes import any_process, text_from_first
@@ -262,10 +264,20 @@ class SeedRun:
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),
             "health": health_entry(result.health),
             "opinion": result.opinion and result.opinion.as_json(),
+            "stability": stability_entry(result),
             "label_free": seed_scores(result, self.recipe.objective, loss),
             "figures": [],
             **self.together,
         }
+
+
+def stability_entry(result: FitResult) -> list[float | None] | None:
+    """The stability of each cluster among the labelings of simple methods."""
+    if result.opinion is None or result.alternatives is None:
+        return None
+    own, others = result.labels[result.alternatives.rows], result.alternatives.judgment
+    found = cluster_stability(own, list(others.labels), result.q.shape[1])
+    return [None if np.isnan(value) else float(value) for value in found]
 
 
 def resumed_line(record: Record) -> str:

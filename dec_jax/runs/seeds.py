@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from dec_jax.clustering.umap_mixture import check_umap
 from dec_jax.data.arrays import far_rows
 from dec_jax.data.dataset import Dataset
@@ -32,7 +30,7 @@ from dec_jax.runs.fit import (
     number_of_clusters,
     place,
 )
-from dec_jax.runs.progress import bar_of
+from dec_jax.runs.progress import image_bars
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
@@ -40,9 +38,12 @@ from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
-    "data_dir",
+    *("data_dir", "encoder", "features", "names"),
     *(field.name for field in dataclasses.fields(Settings) if "_" in field.name),
 )
+
+
+ENCODED = "encoded"  # the folder of an encoder's vectors, beside those of runs
 
 
 class Finished(NamedTuple):
@@ -181,26 +182,18 @@ def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:
 
     Args:
       settings: of the run.
-      options: those that were given; "data_dir" is the folder with named data sets.
+      options: those that were given; "data_dir" is the folder with named data sets, and
+        "resume" or "out" the folder of the run.
     """
-    bars: list[tqdm] = []
-
-    def progress(done: int, total: int) -> None:
-        # Only a folder of images takes long enough for a bar.
-        if not bars:
-            bars.append(bar_of("reading images", total, 0, "file"))
-        bars[0].update(done - bars[0].n)
-
-    try:
+    out = options.get("resume") or options.get("out") or "runs/new"
+    with image_bars(settings.encoder) as progress:
         return load_dataset(
             settings.dataset or "mnist",
             options.get("data_dir"),
             **settings.reading,
+            encoder_cache=Path(out).parent / ENCODED,
             progress=progress,
         )
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 def _alone(one: SeedRun) -> dict[str, Any]:

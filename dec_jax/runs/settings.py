@@ -26,8 +26,9 @@ class Settings:
         `adjust_recipe` takes them; a precision of None is the faster one here.
       architecture: a name or a JSON file, in place of the recipe's network.
       pretrained: a path of an earlier run's autoencoder.
-      image_size, image_mode, labels_csv, folder_labels, skip_unreadable, label_column,
-        id_column, drop, keep, separator, decimal, encoding: as `load_dataset` takes them.
+      image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
+        skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
+        encoding: as `load_dataset` takes them.
       no_standardize: takes numbers as they are.
     """
 
@@ -46,12 +47,16 @@ class Settings:
     start: str | None = None
     normalize: bool = False
     reseed_below: float | None = None
-    image_size: int | None = None
+    image_size: int | list[int] | None = None
     image_mode: str | None = None
+    image_fit: str = "crop"
+    features: str | None = None
+    encoder: str | None = None
     labels_csv: str | None = None
     folder_labels: bool = False
     skip_unreadable: bool = False
     label_column: str | None = None
+    names: str | None = None
     id_column: str | None = None
     drop: list[str] | None = None
     keep: list[str] | None = None
@@ -66,10 +71,14 @@ class Settings:
         names = (
             "image_size",
             "image_mode",
+            "image_fit",
+            "features",
+            "encoder",
             "labels_csv",
             "folder_labels",
             "skip_unreadable",
             "label_column",
+            "names",
             "id_column",
             "drop",
             "keep",

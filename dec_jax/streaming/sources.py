@@ -14,8 +14,11 @@ from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
-from dec_jax.data.images import MODES, find_images, height_and_width, read_image
-from dec_jax.validation import check_choice, check_samples, one_line, require
+from dec_jax.data.image_files import find_files
+from dec_jax.data.image_pixels import MODES, Picture, read_image
+from dec_jax.data.images import height_and_width
+from dec_jax.data.reading import ImageReading
+from dec_jax.validation import check_choice, check_samples, one_line, require, shown
 
 # Reading one row of a mapped file brings up to 16 pages around it into memory, 64 KiB. Each
 # reader copies this number of rows, and then gives back the pages, 4 MiB.
@@ -322,6 +325,8 @@ class ImageFolderSource:
       size: (height, width) in pixels, or one number for both.
       mode: `gray` (1 channel) or `color` (3 channels). It has no default, because finding
         the mode of all files would take a pass.
+      levels: values of files with more than 8 bits that become 0 and 255. Without them,
+        such files are refused, because finding their range would take a pass.
 
     Attributes:
       names: the paths relative to `folder`, in the order of the rows.
@@ -340,13 +345,17 @@ class ImageFolderSource:
         *,
         size: int | Sequence[int],
         mode: str,
+        levels: tuple[float, float] | None = None,
     ) -> None:
         require("PIL", extra="images", task="reading images")
         check_choice("mode", mode, MODES)
         height, width = height_and_width(size)
         self._folder = Path(folder).expanduser()
-        self._read = partial(read_image, shape=(height, width), mode=mode)
-        self.names = tuple(find_images(self._folder))
+        self._levels = levels
+        self._read = partial(
+            read_image, reading=ImageReading((height, width), mode, levels=levels)
+        )
+        self.names = tuple(find_files(self._folder).images)
         self.image_shape = (height, width, 1 if mode == "gray" else 3)
         self.name = f"image folder {self._folder}"
         self.shape = (len(self.names), int(np.prod(self.image_shape)))
@@ -361,17 +370,30 @@ class ImageFolderSource:
         # Pillow decodes and resizes without Python's global lock, so that threads help.
         pool = ThreadPoolExecutor()
         try:
-            images = pool.map(self._read, [self._folder / name for name in names])
-            for place, (name, image) in enumerate(zip(names, images, strict=True)):
-                if isinstance(image, str):
+            pictures = pool.map(self._read, [self._folder / name for name in names])
+            for place, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+                if isinstance(picture, str):
                     raise ValueError(
-                        f"{self.name}: {name} cannot be read: {image}; repair or delete "
-                        "it."
+                        f"{self.name}: {shown(name)} cannot be read: {picture}; repair or "
+                        "delete it."
                     )
-                out[place] = image.reshape(-1)
+                out[place] = self._bytes(name, picture).reshape(-1)
         finally:
             pool.shutdown(cancel_futures=True)
         return out
+
+    def _bytes(self, name: str, picture: Picture) -> np.ndarray:
+        """Scales the pixels of more than 8 bits by the levels."""
+        if picture.limits is None:
+            return picture.pixels
+        if self._levels is None:
+            raise ValueError(
+                f"{self.name}: {shown(name)} has more than 8 bits a value, from "
+                f"{picture.limits[0]:g} to {picture.limits[1]:g}; give levels=(low, high)."
+            )
+        low, high = self._levels
+        scaled = (picture.pixels - low) * (255 / (high - low))
+        return scaled.round().clip(0, 255).astype(np.uint8)
 
 
 def source_of(x: Source | np.ndarray) -> Source:

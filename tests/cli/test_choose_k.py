@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from image_files import save
 from programs import program
 
 from dec_jax.cli.main import main
@@ -51,3 +52,18 @@ def test_rejects_a_mistake_in_one_line(arguments, message, tmp_path):
     assert run.status == 2
     assert run.err.startswith(f"error: {message}")
     assert run.err.count("\n") == 1
+
+
+def test_images_have_the_options_of_cluster(tmp_path):
+    save(tmp_path / "photos" / "a.png")
+    for options, message in (
+        (("--image-fit", "pad"), "--image-fit pad) needs the size"),
+        (("--image-size", "8x"), "such as 32 or 48x64"),
+        (("--encoder", "resnet"), "--encoder must be a file that ends in .onnx"),
+        (("--image-size", "8x6"), "--most must be below the 1 samples"),
+    ):
+        run = program(
+            main, "choose-k", tmp_path / "photos", *options, "--out", tmp_path / "out"
+        )
+        assert (run.status, message in run.err) == (2, True), run.err
+        assert not (tmp_path / "out").exists()

@@ -54,7 +54,7 @@ def test_a_run_tells_how_each_column_was_understood(shop):
 def test_rows_keep_their_names_in_labels_csv(shop):
     folder, _ = shop
     rows = read_csv(folder / "run" / "labels.csv")
-    assert list(rows[0]) == ["index", "row", "cluster", "q"]
+    assert list(rows[0]) == ["index", "row", "cluster", "q", "typical"]
     assert [row["row"] for row in rows[:3]] == ["1", "2", "3"]
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from PIL import Image
 from programs import program
 
 from dec_jax.cli.main import main
+from dec_jax.data.images import load_image_folder
 
 
 def sort(*arguments):
@@ -290,3 +292,15 @@ def test_sort_rejects_a_command_without_a_target(done):
     ran = sort(done)
     assert ran.status == 2
     assert "required: --into" in ran.err
+
+
+def test_names_that_labels_csv_escapes_find_their_files(tmp_path, into):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    odd = os.fsdecode(b"gr\xfcn\x1b.png")
+    Image.new("L", (2, 2), 7).save(folder / odd)
+    path = tmp_path / "labels.csv"
+    write_labels(path, files=load_image_folder(folder).names, clusters=[0])
+    run = sort(path, "--source", folder, "--into", into)
+    assert (run.status, run.err) == (0, "")
+    assert contents(into) == {r"cluster-0-of-1/gr\udcfcn\x1b.png": 7}

@@ -273,13 +273,6 @@ def test_load_image_folder_rejects_a_text_called_png(tmp_path):
         load_image_folder(tmp_path)
 
 
-def test_load_image_folder_rejects_pixels_of_no_fixed_range(tmp_path):
-    save(tmp_path / "a.tif", np.zeros((4, 4), np.float32))
-    save(tmp_path / "b.tif", np.zeros((4, 4), np.int32))
-    with pytest.raises(ValueError, match=r"2 of 2 .*a.tif \(.*32-bit pixels.*b.tif"):
-        load_image_folder(tmp_path)
-
-
 def test_load_image_folder_names_five_unreadable_files_and_counts_all(tmp_path):
     with pytest.raises(ValueError) as error:
         load_image_folder(broken_folder(tmp_path, 7))

@@ -555,6 +555,7 @@ def test_data_metadata_of_images_survive_a_file(path):
         "columns": None,
         "text_space": None,
         "deviation": 1.0,
+        "reading": None,
     }
 
 

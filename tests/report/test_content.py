@@ -4,6 +4,7 @@ import pytest
 
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.tables import load_table
+from dec_jax.data.texts import dataset_from_texts
 from dec_jax.report.content import (
     ReadableColumn,
     Terms,
@@ -12,6 +13,7 @@ from dec_jax.report.content import (
     plain,
     readable_columns,
     rules,
+    terms_of,
     traits,
 )
 
@@ -32,6 +34,27 @@ def test_columns_are_those_that_the_user_gave(columns):
     np.testing.assert_allclose(size.values, SIZES, rtol=1e-5)
     assert color.texts(np.arange(6)) == COLORS
     assert size.texts(np.array([0, 3])) == ["1", "1,001"]
+
+
+def test_dates_units_and_missing_numbers_are_told():
+    frame = pd.DataFrame(
+        {
+            "price": ["$1,200", "$800", None, "$100"] * 5,
+            "joined": ["2020-01-01", "2020-02-02", "2021-01-01", "2021-03-02"] * 5,
+            "kind": ["a", "b", "b", None] * 5,
+        }
+    )
+    columns = {it.title: it for it in readable_columns(load_table(frame))}
+    assert columns["joined"].texts(np.arange(4)) == frame["joined"][:4].tolist()
+    assert columns["kind"].texts(np.arange(4)) == ["a", "b", "b", "(missing)"]
+    # What is missing is the median.
+    assert columns["price ($)"].texts(np.arange(4)) == ["1,200", "800", "800", "100"]
+    assert columns["price missing"].texts(np.arange(4)) == ["0", "0", "1", "0"]
+    late = np.array([0, 0, 1, 1] * 5)
+    (found,) = traits([columns["joined"]], late, 1)
+    assert (found.here, found.rest) == ("2021-01-31", "2020-01-17")
+    text = rules([columns["joined"]], late).text
+    assert text.splitlines()[0] == "|--- joined <= 2020-07-18"
 
 
 def test_columns_of_an_array_are_numbered_and_in_its_units():
@@ -75,9 +98,9 @@ def test_rules_name_columns_in_their_units(columns):
     assert found.share == 1
     lines = [" ".join(line.split()) for line in found.text.splitlines()]
     assert lines == [
-        "|--- size <= 502.000",
+        "|--- size <= 502",
         "| |--- cluster 0",
-        "|--- size > 502.000",
+        "|--- size > 502",
         "| |--- cluster 1",
     ]
 
@@ -122,3 +145,12 @@ def test_terms_of_a_cluster_are_those_of_the_largest_difference():
     expected = [names[place] for place in np.argsort(-difference)]
     expected = expected[: (difference > 0).sum()]
     assert distinctive_terms(x, labels, 2, Terms(names, directions)) == expected
+
+
+def test_texts_have_terms_and_no_columns():
+    texts = ["red apples", "green apples", "fast cars", "slow cars"] * 5
+    data = dataset_from_texts(texts)
+    assert readable_columns(data) == []
+    labels = np.array([0, 0, 1, 1] * 5)
+    found = distinctive_terms(data.x, labels, 0, terms_of(data))
+    assert found[0] == "apples" and "cars" not in found

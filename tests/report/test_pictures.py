@@ -1,6 +1,6 @@
 import base64
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from finished_runs import image_data
 from PIL import Image
 
 from dec_jax.data.dataset import Dataset
-from dec_jax.report.pictures import Pictures, data_uri, sheets, small_uri
+from dec_jax.report.pictures import data_uri, pictures_of, sheets, small_uri
 
 
 def decoded(uri):
@@ -20,7 +20,7 @@ def decoded(uri):
 
 def test_bytes_are_shown_as_they_are():
     data = image_data()
-    (picture,) = Pictures(data).rows(np.array([4]), 64)
+    (picture,) = pictures_of(data).rows(np.array([4]), 64)
     np.testing.assert_array_equal(np.asarray(picture), data.x[4].reshape(6, 5))
     np.testing.assert_array_equal(np.asarray(decoded(small_uri(picture))), picture)
 
@@ -28,7 +28,7 @@ def test_bytes_are_shown_as_they_are():
 def test_floats_are_shown_from_their_lowest_to_their_highest():
     x = np.array([[-1.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
     data = Dataset("floats", x, None, (2, 2, 1), "made by hand", 1.0)
-    first, second = Pictures(data).rows(np.array([0, 1]), 64)
+    first, second = pictures_of(data).rows(np.array([0, 1]), 64)
     np.testing.assert_array_equal(np.asarray(first).ravel(), [0, 64, 128, 255])
     # One scale for all images.
     np.testing.assert_array_equal(np.asarray(second).ravel(), [64, 64, 64, 64])
@@ -39,13 +39,13 @@ def test_floats_are_shown_from_their_lowest_to_their_highest():
 )
 def test_any_number_of_channels_is_shown(channels, mode):
     data = image_data(shape=(6, 5, channels))
-    (picture,) = Pictures(data).rows(np.array([0]), 64)
+    (picture,) = pictures_of(data).rows(np.array([0]), 64)
     assert (picture.mode, picture.size) == (mode, (5, 6))
 
 
 def test_large_images_become_small_and_keep_their_proportions():
     data = image_data(3, shape=(60, 120, 3))
-    (picture,) = Pictures(data).rows(np.array([0]), 32)
+    (picture,) = pictures_of(data).rows(np.array([0]), 32)
     assert picture.size == (32, 16)
 
 
@@ -54,7 +54,7 @@ def test_sheets_hold_the_tiles_in_their_order():
     x = (np.arange(n * 4) // 4 % 251).astype(np.uint8).reshape(n, 4)
     data = Dataset("tiles", x, None, (2, 2, 1), "made by hand", 1 / 255)
     rows = np.arange(n)[::-1]
-    found = sheets(Pictures(data), rows)
+    found = sheets(pictures_of(data), rows)
     assert (found.tile, found.cell) == ((2, 2), (2, 2))
     assert (found.columns, found.at_once) == (50, 2500)
     first, second = (np.asarray(decoded(uri)) for uri in found.uris)
@@ -66,7 +66,7 @@ def test_sheets_hold_the_tiles_in_their_order():
 
 def test_color_pictures_are_compressed():
     data = replace(image_data(shape=(40, 40, 3)))
-    (picture,) = Pictures(data).rows(np.array([0]), 64)
+    (picture,) = pictures_of(data).rows(np.array([0]), 64)
     assert small_uri(picture).startswith("data:image/webp;base64,")
     assert len(small_uri(picture)) < len(data_uri(picture))
 
@@ -75,9 +75,29 @@ def test_compressed_tiles_do_not_run_into_each_other():
     x = np.zeros((4, 28 * 28), np.uint8)
     x[1] = x[3] = 255
     data = Dataset("tiles", x, None, (28, 28, 1), "made by hand", 1 / 255)
-    found = sheets(Pictures(data), np.arange(4))
+    found = sheets(pictures_of(data), np.arange(4))
     assert (found.tile, found.cell) == ((28, 28), (32, 32))
     sheet = np.asarray(decoded(found.uris[0]).convert("L")).astype(int)
     for place in range(4):
         tile = sheet[:28, 32 * place : 32 * place + 28]
         assert abs(tile - x[place, 0]).max() < 12
+
+
+@dataclass(frozen=True, eq=False)
+class Features(Dataset):
+    """Features of images, which keep small pictures of them."""
+
+    thumbnails: np.ndarray | None = None
+
+
+def test_pictures_of_features_are_those_that_they_stand_for():
+    small = image_data(shape=(6, 5, 3)).x.reshape(60, 6, 5, 3)
+    x = np.random.default_rng(0).random((60, 100), np.float32)
+    data = Features("hog", x, None, None, "made by hand", 1.0, thumbnails=small)
+    (picture,) = pictures_of(data).rows(np.array([7]), 64)
+    np.testing.assert_array_equal(np.asarray(picture), small[7])
+
+
+def test_tables_have_no_pictures():
+    x = np.zeros((2, 3), np.float32)
+    assert pictures_of(Dataset("table", x, None, None, "made by hand", 1.0)) is None

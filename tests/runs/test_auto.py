@@ -48,6 +48,8 @@ def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures, with_opinio
     results = read_json(out / "results.json")
     assert results["recipe"] == "auto"
     assert results["opinion"]["verdict"] == "confident"
+    # All methods find the three blobs.
+    assert results["stability"] == [1, 1, 1]
     rows = read_csv(out / "alternatives.csv")
     assert len(rows) == 90 and list(rows[0])[0] == "index"
 

@@ -14,6 +14,7 @@ def raising(error):
     "error, status, line",
     [
         (UsageError("--seeds must\nbe 1."), 2, "error: --seeds must be 1.\n"),
+        (UsageError("no a\x1b[31m\udcfc"), 2, "error: no a\\x1b[31m\\udcfc\n"),
         (RunFailed("The loss is nan."), 1, "error: The loss is nan.\n"),
         (KeyboardInterrupt(), 130, "\nStopped.\n"),
         (KeyboardInterrupt("Resume it."), 130, "\nResume it.\n"),
@@ -42,6 +43,12 @@ def test_mistakes_of_use_names_options_as_typed(message, expected):
     with pytest.raises(UsageError) as caught, mistakes_of_use("n_clusters"):
         raise ValueError(message)
     assert str(caught.value) == expected
+
+
+def test_a_name_of_one_word_is_an_option_where_a_message_begins_with_it():
+    with pytest.raises(UsageError) as caught, mistakes_of_use("names"):
+        raise ValueError("names x.txt must hold names")
+    assert str(caught.value) == "--names x.txt must hold names"
 
 
 def test_mistakes_of_use_leaves_other_errors_alone():

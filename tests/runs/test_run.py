@@ -257,9 +257,6 @@ def test_images_of_five_channels_end_with_their_labels(tmp_path):
     assert run.status == 0, run.err
     assert len(read_csv(out / "labels.csv")) == 60
     left = {path.name for path in out.iterdir()}
-    assert left >= MODELS | {"results.json", "latent.png", "curves.png"}
-    # One line for each figure that such images do not have.
-    figures = read_json(out / "results.json")["figures"]
-    missing = {"latent.png", "curves.png", *PICTURES} - {*figures}
-    assert run.err.count(" was not drawn: ") == len(missing)
-    assert all(f"warning: {name} was not drawn: " in run.err for name in missing)
+    assert left >= MODELS | {"results.json", "latent.png", "curves.png"} | {*PICTURES}
+    assert "was not drawn" not in run.err
+    assert "figures show the first 3 channels of 5" in run.out

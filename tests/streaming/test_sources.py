@@ -121,6 +121,18 @@ def test_image_folder_source_gives_what_the_loader_gives(tmp_path):
     np.testing.assert_array_equal(gray.read(slice(0, 3)), expected)
 
 
+def test_image_folder_source_scales_files_of_12_bits_by_the_levels(tmp_path):
+    values = np.array([[0, 1365], [2730, 4095]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    levels = (0, 4095)
+    source = ImageFolderSource(tmp_path, size=2, mode="gray", levels=levels)
+    np.testing.assert_array_equal(source.read(slice(0, 1)), [[0, 85, 170, 255]])
+    source = ImageFolderSource(tmp_path, size=2, mode="gray")
+    message = "a.tif has more than 8 bits a value, from 0 to 4095; give levels="
+    with pytest.raises(ValueError, match=message):
+        source.read(slice(0, 1))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_mapped_file_leaves_no_page_resident(tmp_path):
     x = np.zeros((4096, 4096), np.uint8)
