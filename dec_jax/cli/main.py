@@ -22,8 +22,8 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
-    "report": report,
     "sort": sort,
+    "report": report,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from dec_jax.data.dataset import Dataset, columns_from_json, columns_to_json
-from dec_jax.data.text_space import text_space_to_json
+from dec_jax.data.text_space import text_space_from_json, text_space_to_json
 
 # Columns up to which a table's model keeps the range of each.
 MOST_RANGES = 1_000
@@ -31,8 +31,9 @@ def data_metadata(
       `dataset` (its name), `dataset_sha256`, `n_samples`, `input_dtype`, `input_range`
       (least and largest value), `column_ranges` (the same for each column of a table of at
       most 1,000 columns, else None), `image_shape` (None for a table), `columns` (of a table
-      that `load_table` read, else None), `text_space` (of texts, else None), `deviation` (by which the numbers of a file were
-      divided) and, with `q`, `mean_q` (mean of the largest q), as JSON values.
+      that `load_table` read, else None), `text_space` (of texts, else None), `deviation`
+      (by which the numbers of a file were divided) and, with `q`, `mean_q` (mean of the
+      largest q), as JSON values.
     """
     shape, x = dataset.image_shape, dataset.x
     ranges = None
@@ -91,7 +92,14 @@ def check_metadata(metadata: Mapping[str, Any], input_dim: int) -> None:
             "a number above 0, at most 1",
             lambda it: is_positive(it) and it <= 1,
         ),
-        "columns": ("the columns of a table", are_columns),
+        "columns": (
+            f"columns of a table that become {width:,}",
+            lambda it: are_columns(it, width),
+        ),
+        "text_space": (
+            f"a conversion of texts to {width:,} numbers",
+            lambda it: is_text_space(it, width),
+        ),
     }
     for name, (rule, fits) in rules.items():
         value = metadata.get(name)
@@ -127,17 +135,37 @@ def is_image_shape(value: Any) -> bool:
     return is_list(value, 3) and all(type(it) is int and it >= 1 for it in value)
 
 
-def are_columns(value: Any) -> bool:
+def are_columns(value: Any, width: int) -> bool:
     """Returns True for what `columns_to_json` makes, with numbers that can divide."""
     try:
         columns = columns_from_json(value) or ()
+        return sum(len(it.titles) for it in columns) == width and all(
+            all(
+                isinstance(text, str)
+                for text in (it.title, it.kind, it.reading, it.unit)
+            )
+            and all(isinstance(text, str) for text in it.categories or ())
+            and all(map(is_number, (it.mean, it.weight, it.fill or 0, it.limit or 0)))
+            and is_positive(it.deviation)
+            for it in columns
+        )
     # Whatever a forged entry raises, it is no column.
     except Exception:
         return False
-    return all(
-        isinstance(it.title, str) and is_number(it.mean) and is_positive(it.deviation)
-        for it in columns
-    )
+
+
+def is_text_space(value: Any, width: int) -> bool:
+    """Returns True for what `text_space_to_json` makes."""
+    try:
+        space = text_space_from_json(value)
+        assert space is not None
+        return (
+            space.directions.shape == (width, len(space.terms))
+            and len(space.idf) == len(space.terms)
+            and all(isinstance(term, str) for term in space.terms)
+        )
+    except Exception:
+        return False
 
 
 def outside_training(
@@ -185,13 +213,13 @@ def column_units(metadata: Mapping[str, Any], column: int) -> tuple[str, float, 
     """Finds name, scale and shift that turn a column of x into what the user gave."""
     deviation = metadata.get("deviation") or 1.0
     scale = deviation[column] if isinstance(deviation, list | tuple) else deviation
-    begin = 0
+    titles = []
     for it in columns_from_json(metadata.get("columns")) or ():
-        end = begin + (1 if it.categories is None else len(it.categories))
-        if begin <= column < end:
-            return f"column {it.title!r}", scale * it.deviation, it.mean
-        begin = end
-    return f"column {column}", scale, 0.0
+        is_numeric = it.categories is None
+        units = (scale * it.deviation, it.mean) if is_numeric else (scale, 0.0)
+        titles += [(f"column {title!r}", *units) for title in it.titles[:1]]
+        titles += [(f"column {title!r}", scale, 0.0) for title in it.titles[1:]]
+    return titles[column] if titles else (f"column {column}", scale, 0.0)
 
 
 def unsure(metadata: Mapping[str, Any], q: Float[np.ndarray, "n k"]) -> str | None:

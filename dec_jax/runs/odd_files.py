@@ -27,7 +27,7 @@ def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
     """
     space = dataset.x if dataset.image_shape is None else np.asarray(result.start.z)
     try:
-        line = write_odd_rows(folder, odd_rows(dataset.x, space), dataset.names)
+        line = write_odd_rows(folder, odd_rows(dataset.x, space), dataset)
         print(line, end="\n" if line else "")
     # The run is done and saved: whatever this raises must not take it back.
     except Exception as error:
@@ -35,20 +35,20 @@ def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
         print(line, file=sys.stderr)
 
 
-def write_odd_rows(folder: Path, odd: OddRows, names: Sequence[str] | None) -> str:
+def write_odd_rows(folder: Path, odd: OddRows, dataset: Dataset) -> str:
     """Writes duplicates.csv and outliers.csv; returns a line if any row is in them.
 
     Args:
       folder: of the run.
       odd: the rows.
-      names: of all rows, or None.
+      dataset: all rows, with their names if they have any.
     """
     copies: dict[str, Sequence[Any]] = {
         "group": odd.groups.tolist(),
-        **_named(odd.copies, names),
+        **_named(odd.copies, dataset),
     }
     copies["equal"] = ["yes" if equal else "nearly" for equal in odd.equal]
-    far = _named(odd.outliers, names)
+    far = _named(odd.outliers, dataset)
     far["distance"] = [f"{distance:.6g}" for distance in odd.distances]
     _write(folder / DUPLICATES, copies)
     _write(folder / OUTLIERS, far)
@@ -62,11 +62,11 @@ def write_odd_rows(folder: Path, odd: OddRows, names: Sequence[str] | None) -> s
     )
 
 
-def _named(rows: np.ndarray, names: Sequence[str] | None) -> dict[str, Sequence[Any]]:
+def _named(rows: np.ndarray, dataset: Dataset) -> dict[str, Sequence[Any]]:
     """Columns with number and, where there are any, name of each row."""
     columns: dict[str, Sequence[Any]] = {"index": rows.tolist()}
-    if names is not None:
-        columns["file"] = [names[row] for row in rows]
+    if (names := dataset.names) is not None:
+        columns[dataset.names_title] = [names[row] for row in rows]
     return columns
 
 

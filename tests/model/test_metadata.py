@@ -176,6 +176,10 @@ FORGED = [
     ("columns", [{"title": "a", "mean": "x", "categories": None}]),
     ("columns", [{"name": "a", "categories": None}]),
     ("columns", [{"title": 3, "categories": None}]),
+    ("columns", [{"title": "a", "categories": ["x", 3]}]),
+    ("columns", [{"title": "a", "categories": ["x", "y", "z"]}]),
+    ("text_space", {"terms": ["a"]}),
+    ("text_space", 3),
 ]
 
 
