@@ -100,8 +100,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     found = recommend(sweep)
     print(table(sweep))
     print("\n".join(found.reasons))
-    decided = "the data decide it" if found.decided else "the data do not decide it"
-    print(f"recommended: {found.n_clusters} clusters; {decided}")
+    print(found.text)
     classes = dataset.n_classes
     results = {
         "recipe": "choose-k",

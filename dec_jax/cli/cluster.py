@@ -44,14 +44,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "-k",
         "--n-clusters",
         metavar="K",
-        type=int,
-        help="number of clusters (default: of classes, where there are labels)",
+        type=number_or_auto,
+        help="number of clusters, or auto, which looks for it as dec-jax choose-k does "
+        "(default: the number of classes, where there are labels)",
     )
     add(
         "--recipe",
         metavar="NAME",
         help="settings of a published method (default: best for images, auto for "
         "everything else); dec-jax recipes lists them",
+    )
+    add(
+        "--limit",
+        metavar="N",
+        type=int,
+        help="take N samples at random, for a first look",
     )
     add("--seeds", metavar="N", type=int, help="how many seeds to run (default 1)")
     add("--seed", metavar="S", type=int, help="the first seed (default 0)")
@@ -129,6 +136,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="train all seeds in one program, for an accelerator that one seed does not "
         "fill",
     )
+
+
+def number_or_auto(text: str) -> int | str:
+    """Reads a number of clusters, or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number or auto, got {text!r}"
+        ) from None
 
 
 def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> None:

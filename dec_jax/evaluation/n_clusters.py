@@ -57,6 +57,12 @@ class Recommendation(NamedTuple):
     decided: bool
     reasons: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The recommendation in one line."""
+        decided = "the data decide it" if self.decided else "the data do not decide it"
+        return f"recommended: {self.n_clusters} clusters; {decided}"
+
 
 @one_thread
 def sweep_n_clusters(

@@ -40,6 +40,32 @@ def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
     )
 
 
+def take_sample(dataset: Dataset, limit: int) -> Dataset:
+    """Takes `limit` samples at random, in their order; rows without names get their number.
+
+    Args:
+      dataset: the samples.
+      limit: how many; all where there are no more.
+
+    Returns:
+      The data set of these samples; a note tells how many there are in all.
+
+    Example:
+      >>> from dec_jax.data.load import load_dataset
+      >>> take_sample(load_dataset("digits"), 100).x.shape
+      (100, 64)
+    """
+    n = len(dataset.x)
+    if limit >= n:
+        return dataset
+    if dataset.names is None:
+        numbers = tuple(str(row) for row in range(n))
+        dataset = dataclasses.replace(dataset, names=numbers, names_title="row")
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:limit])
+    note = f"{limit:,} of {n:,} samples, drawn at random"
+    return dataclasses.replace(take(dataset, rows), notes=(*dataset.notes, note))
+
+
 def take_first(dataset: Dataset, limit: int | None) -> Dataset:
     """Takes the first `limit` samples, or all where it is None.
 

@@ -53,13 +53,18 @@ def write_odd_rows(folder: Path, odd: OddRows, dataset: Dataset) -> str:
     _write(folder / DUPLICATES, copies)
     _write(folder / OUTLIERS, far)
     n_groups = len(set(copies["group"]))
-    if not len(odd.copies) and not len(odd.outliers):
-        return ""
-    return (
-        f"{len(odd.copies):,} samples have copies, equal or nearly so, in {n_groups:,} "
-        f"group{'s' * (n_groups != 1)} ({DUPLICATES}); {len(odd.outliers):,} of {odd.n_compared:,} samples lie "
-        f"far from all others ({OUTLIERS})"
-    )
+    told = []
+    if len(odd.copies):
+        told.append(
+            f"{len(odd.copies):,} samples have copies, equal or nearly so, in "
+            f"{n_groups:,} group{'s' * (n_groups != 1)} ({DUPLICATES})"
+        )
+    if len(odd.outliers):
+        told.append(
+            f"{len(odd.outliers):,} of {odd.n_compared:,} samples lie far from all others "
+            f"({OUTLIERS})"
+        )
+    return "; ".join(told)
 
 
 def _named(rows: np.ndarray, dataset: Dataset) -> dict[str, Sequence[Any]]:

@@ -194,7 +194,7 @@ class Phases:
         """
         if params is None:
             # In the units that the network sees.
-            z = jnp.asarray(scale_input(self.x, self.recipe.architecture))
+            z = jnp.asarray(scale_input(self.dataset.x, self.recipe.architecture))
             labels, centroids = self._labeled(z)
             return Start(self._first_state({}, centroids, labels), z, labels)
         begin = time.monotonic()
@@ -297,7 +297,9 @@ class Phases:
         title = "second opinion"
         self.clock = time.monotonic()
         if self.choice is None:
-            space = start.z if self.dataset.image_shape is not None else self.x
+            # Not self.x, of which each of several processes has a part.
+            images = self.dataset.image_shape is not None
+            space = start.z if images else self.dataset.x
             with self._phase(Phase(title, "step", 1)):
                 alone = np.asarray(space, np.float32)
                 self.choice = choose_labels(alone, k, seed=self.seed)

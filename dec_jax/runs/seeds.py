@@ -30,6 +30,7 @@ from dec_jax.runs.fit import (
     number_of_clusters,
     place,
 )
+from dec_jax.runs.k_search import find_n_clusters
 from dec_jax.runs.progress import image_bars
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
@@ -96,7 +97,16 @@ def _run(
             dataset, note = load_default_dataset(options.get("data_dir"))
         else:
             dataset = load_data(settings, options)
-        k = number_of_clusters(settings.n_clusters, dataset)
+        wanted, reasons = settings.n_clusters, []
+        if isinstance(wanted, str):
+            chosen = find_n_clusters(
+                dataset,
+                seed=settings.seed,
+                epochs=settings.epochs,
+                precision=settings.precision,
+            )
+            wanted, reasons = chosen.n_clusters, [*chosen.reasons, chosen.text]
+        k = number_of_clusters(wanted, dataset)
         network = settings.architecture and load_architecture(settings.architecture)
         name = settings.recipe or default_recipe(data_shape(dataset, k))
         recipe = choose_recipe(
@@ -112,6 +122,7 @@ def _run(
     settings = dataclasses.replace(
         settings,
         dataset=settings.dataset or dataset.name,
+        n_clusters=wanted,
         recipe=name,
         precision=recipe.architecture.precision,
     )
@@ -126,11 +137,12 @@ def _run(
     elif resumed is not None:
         out = resumed
     else:
-        wanted = Path(options.get("out", f"runs/{dataset.name}-{name}"))
-        out = folder.prepare(wanted, explicit="out" in options, resumable=True)
+        asked = Path(options.get("out", f"runs/{dataset.name}-{name}"))
+        out = folder.prepare(asked, explicit="out" in options, resumable=True)
         folder.write_json(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
+    print("".join(f"  {reason}\n" for reason in reasons), end="")
     far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
     if far:
         print(
@@ -187,13 +199,16 @@ def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:
     """
     out = options.get("resume") or options.get("out") or "runs/new"
     with image_bars(settings.encoder) as progress:
-        return load_dataset(
+        dataset = load_dataset(
             settings.dataset or "mnist",
             options.get("data_dir"),
             **settings.reading,
             encoder_cache=Path(out).parent / ENCODED,
             progress=progress,
         )
+    if settings.limit is None:
+        return dataset
+    return experiment.take_sample(dataset, settings.limit)
 
 
 def _alone(one: SeedRun) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class Settings:
       dataset: a name or path that `load_dataset` takes; None is MNIST, or the digits
         where MNIST cannot be had.
       recipe: a name; None is the default for such data.
-      n_clusters: k; None counts the classes.
+      n_clusters: k; "auto" looks for it; None counts the classes.
+      limit: takes a sample of this many rows.
       seeds: how many seeds.
       seed: the first one.
       vectorized: all seeds in one program.
@@ -34,7 +35,8 @@ class Settings:
 
     dataset: str | None = None
     recipe: str | None = None
-    n_clusters: int | None = None
+    n_clusters: int | str | None = None
+    limit: int | None = None
     seeds: int = 1
     seed: int = 0
     vectorized: bool = False
@@ -126,7 +128,9 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if name in names}
     if "resume" in options:
         return _resumed(Path(options["resume"]), given, "out" in options)
-    numbers = ("seeds", "epochs", "max_intervals", "batch_size", "n_clusters")
+    numbers = ["seeds", "epochs", "max_intervals", "batch_size", "limit"]
+    if given.get("n_clusters") != "auto":
+        numbers.append("n_clusters")
     check_least(given, **dict.fromkeys(numbers, 1), seed=0)
     settings = Settings(**given)
     if settings.vectorized and settings.seeds < 2:

@@ -191,3 +191,20 @@ def test_numbers_of_any_unit_give_the_same_clusters(small, tmp_path, monkeypatch
     # Predicted in the file's own unit: each as in training.
     assert program(main, "predict", out, "x.npy").status == 0
     assert Path("labels.csv").read_text() == labels[1]
+
+
+def test_a_limit_takes_a_sample_whose_rows_keep_their_numbers(on_blobs, tmp_path):
+    out = tmp_path / "out"
+    run = cluster(*on_blobs, "--limit", 40, "--out", out)
+    assert run.status == 0, run.err
+    assert "40 of 90 samples, drawn at random" in run.out
+    rows = [int(row["row"]) for row in read_csv(out / "labels.csv")]
+    assert len(rows) == 40 and rows == sorted(set(rows)) and max(rows) > 40
+
+
+def test_auto_looks_for_the_number_of_clusters(on_blobs, tmp_path):
+    out = tmp_path / "out"
+    run = cluster(*on_blobs, "-k", "auto", "--out", out)
+    assert run.status == 0, run.err
+    assert "recommended: 3 clusters; the data decide it" in run.out
+    assert read_json(out / "config.json")["command"]["n_clusters"] == 3

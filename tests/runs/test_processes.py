@@ -89,6 +89,22 @@ def test_two_processes_run_as_one_and_the_second_is_quiet(options, alone, tmp_pa
     assert (results["n_devices"], results["n_processes"]) == (2, 2)
 
 
+@pytest.mark.parametrize("recipe", ["dec", "auto"])
+def test_two_processes_ask_the_simple_methods_about_all_rows(recipe, options, tmp_path):
+    # Without the network, `auto` pretrains nothing, and takes the samples as they are.
+    short = ("--n-clusters", 4, "--batch-size", 64, "--max-intervals", 3)
+    given = options if recipe == "dec" else (options[0], *short)
+    command = (*given, "--recipe", recipe)
+    both = start_two((*command, "--out", tmp_path / "run"))
+    (_, complained), (_, silent) = (one.communicate() for one in both)
+    assert [one.returncode for one in both] == [0, 0], complained + silent
+    one = start((*command, "--out", tmp_path / "one"), 0, 1, 1)
+    assert one.wait() == 0
+    assert clusters(tmp_path / "run") == clusters(tmp_path / "one")
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["opinion"]["verdict"] in ("confident", "several answers")
+
+
 def test_a_peer_that_dies_ends_the_run_which_then_resumes(options, alone, tmp_path):
     out = tmp_path / "run"
     both = start_two((*options, "--out", out))
