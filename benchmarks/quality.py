@@ -23,7 +23,7 @@ from benchmarks.tables import RESULTS
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
-from dec_jax.evaluation.second_opinion import RISKY, second_opinion
+from dec_jax.evaluation.second_opinion import DOUBTFUL, second_opinion
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
@@ -52,7 +52,7 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     choice = result.alternatives
     simple: dict[str, float] = {}
-    risks: dict[str, float] = {}
+    doubts: dict[str, float] = {}
     if choice is not None:
         classes = dataset.labels[choice.rows]
         simple = {
@@ -62,8 +62,8 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
             )
         }
         # Each simple labeling as if a run had ended with it: does the verdict tell?
-        risks = {
-            name: second_opinion(labels, choice.judgment, choice.space).risk
+        doubts = {
+            name: second_opinion(labels, choice.judgment, choice.space).doubt
             for name, labels in zip(
                 choice.judgment.names, choice.judgment.labels, strict=True
             )
@@ -75,11 +75,11 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         **class_scores(dataset.labels, result.labels),
         "simple": simple,
-        "risks": risks,
+        "doubts": doubts,
         "start": result.stages[-2]["name"] if len(result.stages) > 1 else "",
         "seconds": seconds,
         "verdict": result.opinion.verdict if result.opinion else "",
-        "risk": result.opinion.risk if result.opinion else None,
+        "doubt": result.opinion.doubt if result.opinion else None,
     }
 
 
@@ -129,27 +129,27 @@ def summary(rows: list[dict[str, Any]]) -> str:
             f"{np.mean(acc >= best - WITHIN):.0%}; more than 5 points below k-means on "
             f"{np.sum(acc < k_means - WORSE)}"
         )
-    first = list({row["dataset"]: row for row in rows if row["risks"]}.values())
+    first = list({row["dataset"]: row for row in rows if row["doubts"]}.values())
     if first:
         lines.append(verdicts(first))
     return "\n".join(lines)
 
 
 def verdicts(rows: list[dict[str, Any]]) -> str:
-    """Measures how well the risk tells labelings 5 points below the best one."""
-    risk, poor = [], []
+    """Measures how well the doubt tells labelings 5 points below the best one."""
+    doubt, poor = [], []
     for row in rows:
         best = max(row["simple"].values())
         for name, acc in row["simple"].items():
-            risk.append(row["risks"][name])
+            doubt.append(row["doubts"][name])
             poor.append(acc < best - WORSE)
-    risks, wrong = np.array(risk), np.array(poor)
-    limit = np.quantile(risks[~wrong], 0.9)
-    found, alarms = (np.mean(risks[w] > RISKY) for w in (wrong, ~wrong))
+    doubts, wrong = np.array(doubt), np.array(poor)
+    limit = np.quantile(doubts[~wrong], 0.9)
+    found, alarms = (np.mean(doubts[w] > DOUBTFUL) for w in (wrong, ~wrong))
     return (
-        f"verdict on {len(risks)} simple labelings, of which {wrong.sum()} are more than "
-        f"5 points below the best: {np.mean(risks[wrong] > limit):.0%} found at 10 % "
-        f"false alarms (risk {limit:.2f}); {found:.0%} and {alarms:.0%} at {RISKY}"
+        f"verdict on {len(doubts)} simple labelings, of which {wrong.sum()} are more than "
+        f"5 points below the best: {np.mean(doubts[wrong] > limit):.0%} found at 10 % "
+        f"false alarms (doubt {limit:.2f}); {found:.0%} and {alarms:.0%} at {DOUBTFUL}"
     )
 
 

@@ -17,8 +17,8 @@ from dec_jax.parallel.hardware import one_thread
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # Of 594 labelings of 33 small tables, this names 72 % of those that are more than 5
 # points of ACC below the best one, and 10 % of the others (`python -m benchmarks.quality`).
-RISKY = 0.35
-GAP_WEIGHT = 0.7
+DOUBTFUL = 0.4
+GAP_WEIGHT, DISPUTE_WEIGHT = 0.7, 2.0
 # Below this agreement of the simple methods, their best labeling is one of several.
 DISPUTED = 0.55
 APART = 0.02  # conductance at which clusters are apart, whatever the methods say
@@ -36,7 +36,8 @@ class SecondOpinion(NamedTuple):
       method: the name of that labeling's method.
       support: mean adjusted Rand index of that labeling with the other methods'.
       conductance: of the run's labels in the neighbor graph, in [0, 1].
-      risk: 0 for labels that the judge prefers; larger is worse.
+      doubt: 0 for labels that the judge prefers and most methods share; the verdict is
+        "confident" up to 0.4.
     """
 
     verdict: str
@@ -45,7 +46,7 @@ class SecondOpinion(NamedTuple):
     method: str
     support: float
     conductance: float
-    risk: float
+    doubt: float
 
     def as_json(self) -> dict[str, Any]:
         """The entry "opinion" of results.json."""
@@ -85,23 +86,25 @@ def second_opinion(
     score = judge_score(float(np.mean(with_each)), leaving)
     gap = max(0.0, float(judgment.scores[0]) - score)
     top, support = float(with_each[0]), float(judgment.agreement[0])
-    risk = (1 - top) + GAP_WEIGHT * gap
     method, best = judgment.names[0], float(judgment.conductance[0])
-    numbers = (top, method, support, leaving, risk)
     disputed = support < DISPUTED and best > APART
+    doubt = (
+        (1 - top) + GAP_WEIGHT * gap + disputed * DISPUTE_WEIGHT * (DISPUTED - support)
+    )
+    numbers = (top, method, support, leaving, doubt)
     if disputed and best > LIKE_NOISE * noise_conductance(space, labels, seed):
         text = (
             "there are no clusters to speak of: the graph of neighbors has no more gaps "
             f"than noise has, and simple methods disagree (mean ARI {support:.2f})"
         )
-        return SecondOpinion(NONE, text, *numbers)
-    if risk > RISKY:
+        return SecondOpinion(NONE, text, *numbers[:-1], 1 + doubt)
+    if doubt > DOUBTFUL and (1 - top) > DISPUTED - support:
         text = (
             f"several answers are possible: {method} finds another one (ARI {top:.2f}), "
             f"with which simple methods agree more (mean ARI {support:.2f})"
         )
         return SecondOpinion(SEVERAL, text, *numbers)
-    if disputed:
+    if doubt > DOUBTFUL:
         text = (
             f"several answers are possible: simple methods disagree (mean ARI "
             f"{support:.2f}), {method} is nearest to all of them"

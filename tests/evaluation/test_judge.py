@@ -85,7 +85,7 @@ def opinion_of(x, k, labels=None):
 def test_far_blobs_are_confident():
     found = opinion_of(BLOBS, 3)
     assert found.verdict == "confident" and found.text.startswith("confident: ")
-    assert (found.agreement, found.risk) == (pytest.approx(1), pytest.approx(0))
+    assert (found.agreement, found.doubt) == (pytest.approx(1), pytest.approx(0))
 
 
 def test_labels_that_cut_the_blobs_are_one_of_several_answers():
