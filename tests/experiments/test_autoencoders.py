@@ -27,7 +27,7 @@ FIELDS = {
     *("kind", "dataset", "seed", "sparsity", "n_train", "n_validation", "epochs"),
     *("best_epoch", "stop_reason", "training_loss", "validation_loss"),
     *("validation_mse", "k_means", "seconds", "device", "versions", "commit"),
-    *("precision", "dataset_source", "dataset_sha256", "n_samples"),
+    *("precision", "dataset_source", "dataset_notes", "dataset_sha256", "n_samples"),
 }
 OF_Z = {"active_fraction", "above_hundredth", "mean_z"}
 MORE_FIELDS = {"simple": OF_Z, "sparse": OF_Z, "denoising": {"noise_mse"}}

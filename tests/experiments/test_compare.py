@@ -218,7 +218,7 @@ def test_report_has_the_classes_of_each_method(finished):
     report = (finished.folder / f"seed-{SEEDS[0]}/report.txt").read_text()
     assert report.count("precision") == 3
     assert report.startswith("k-means on pixels\n\n")
-    assert "\nDEC\n\n" in report
+    assert "\ndec\n\n" in report
 
 
 def test_run_prints_the_parts_and_a_table(finished):
