@@ -1,6 +1,7 @@
 """Recipes, networks and data of runs."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
