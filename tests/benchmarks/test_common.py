@@ -13,7 +13,7 @@ from dec_jax.runs.errors import UsageError
 NAMES = [
     path.stem
     for path in sorted(tables.HERE.glob("[a-z]*.py"))
-    if path.stem not in ("common", "tables", "quality", "verdict")
+    if path.stem not in ("common", "tables", "quality", "verdict", "number_of_clusters")
 ]
 # Options that are no settings of a result, and settings that are no options.
 UNSAVED, FOUND = {"folder"}, {"end_to_end": {"data"}}

@@ -1,0 +1,62 @@
+"""Does choose-k find the number of clusters, and does it know when it does not?
+
+    python -m benchmarks.number_of_clusters          # the tables in $DEC_JAX_DATA/tables
+    python -m benchmarks.number_of_clusters usps     # other data with known classes, as they are
+
+Compares the recommended number with the number of classes, for the sets that decide it and
+for the others, and adds noise, which must decide nothing.
+"""
+
+import argparse
+import sys
+
+from benchmarks.quality import datasets
+from benchmarks.verdict import noise_sets
+from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
+from dec_jax.parallel.hardware import device_name
+from dec_jax.runs.errors import exit_status
+
+MOST = 25
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measures and prints."""
+    print(f"number of clusters on {device_name()}, from 2 to {MOST}")
+    found: list[tuple[bool, bool]] = []
+    for dataset in datasets(options.datasets):
+        got = recommend(sweep_n_clusters(dataset.x, range(2, MOST + 1)))
+        assert dataset.n_classes is not None
+        found.append((got.decided, got.n_clusters == dataset.n_classes))
+        told = "decided" if got.decided else ""
+        print(
+            f"{dataset.name:<18}{dataset.n_classes:>3} classes, recommended "
+            f"{got.n_clusters:>3} {told}",
+            flush=True,
+        )
+    noise = [
+        recommend(sweep_n_clusters(dataset.x, range(2, MOST + 1))).decided
+        for dataset in noise_sets()
+    ]
+    right = [right for decided, right in found if decided]
+    guessed = [right for decided, right in found if not decided]
+    print(
+        f"decided on {len(right)} of {len(found)} sets, right on {sum(right)} of these; "
+        f"right on {sum(guessed)} of the other {len(guessed)}; decided on {sum(noise)} of "
+        f"{len(noise)} sets of noise"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    out = argparse.ArgumentParser(
+        prog="python -m benchmarks.number_of_clusters",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("datasets", metavar="DATA", nargs="*")
+    options = out.parse_args(arguments)
+    return exit_status(lambda: run(options), "Stopped.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
