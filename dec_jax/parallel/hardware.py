@@ -56,6 +56,9 @@ def one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def limited(*arguments: P.args, **options: P.kwargs) -> R:
+        # Only threads of libraries that are loaded already can be limited.
+        import sklearn.cluster  # noqa: F401
+
         with threadpool_limits(limits=1):
             return function(*arguments, **options)
 
