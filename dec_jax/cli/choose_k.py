@@ -93,11 +93,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     experiment.print_head(dataset, f"2 to {settings['most']} clusters", folder)
     z = embedded(jax.random.key(settings["seed"]), dataset, settings)
     numbers = range(2, settings["most"] + 1)
-    with bar_of("numbers k", len(numbers), 0, "k") as bar:
-        sweep = sweep_n_clusters(
-            z, numbers, seed=settings["seed"], on_k=lambda _: bar.update()
-        )
+    with Stop() as stop, bar_of("numbers k", len(numbers), 0, "k") as bar:
+
+        def on_k(_: int) -> bool:
+            bar.update()
+            return stop.asked
+
+        sweep = sweep_n_clusters(z, numbers, seed=settings["seed"], on_k=on_k)
     found = recommend(sweep)
+    if stop.asked:
+        print(f"Stopped after k = {sweep.n_clusters[-1]}: of those that were tried,")
     print(table(sweep))
     print("\n".join(found.reasons))
     print(found.text)

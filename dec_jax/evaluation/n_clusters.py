@@ -35,6 +35,8 @@ NEARLY = 0.9
 # large as that of noise, but for one table, whose number it missed by one.
 ABOVE_NOISE = 1.75
 NOISE_DRAWS = 2
+N_NEIGHBORS = 20  # of each sample in the graph
+MOST_PARTS = 20  # that a graph is searched for, where no numbers are given
 MOST_ROWS = 5_000  # that the graph is made of
 
 
@@ -70,7 +72,7 @@ def sweep_n_clusters(
     n_clusters: Sequence[int],
     *,
     seed: int = 0,
-    n_neighbors: int = 20,
+    n_neighbors: int = N_NEIGHBORS,
     n_halves: int = 5,
     on_k: Callable[[int], object] | None = None,
 ) -> Sweep:
@@ -139,6 +141,39 @@ def sweep_n_clusters(
     numbers, (gaps, modular, width, stability) = columns[0].astype(int), columns[1:]
     noise = _noise_gap(rng, space, numbers, n_neighbors)
     return Sweep(numbers, gaps, modular, width, stability, values, noise)
+
+
+@one_thread
+def clear_number(space: Float[np.ndarray, "n e"], *, seed: int = 0) -> int | None:
+    """Finds the number of parts that a neighbor graph clearly falls into, if any.
+
+    Args:
+      space: samples in the space in which neighbors mean something.
+      seed: of the noise that the graph is compared with.
+
+    Returns:
+      The number from 2 to 20 whose eigengap is the largest by far, and at least 1.75 times
+      as large as that of noise; None if there is no such number.
+
+    Example:
+      >>> x = 9 * np.eye(4)[np.arange(80) % 4]
+      >>> clear_number(x + np.random.default_rng(0).normal(size=(80, 4)))
+      4
+    """
+    n = len(space)
+    numbers = np.arange(2, min(MOST_PARTS, n - 2) + 1)
+    if len(numbers) < 2:
+        return None
+    graph = neighbor_graph(space, N_NEIGHBORS)
+    values, _ = graph_spectrum(graph, int(numbers[-1]) + 1, seed)
+    gaps = values[numbers - 1] - values[numbers]
+    widest = int(gaps.argmax())
+    rivals = (gaps >= RIVAL * gaps[widest]).sum() > 1
+    if rivals or numbers[widest] == numbers[-1]:
+        return None
+    rng = np.random.default_rng(seed)
+    noise = _noise_gap(rng, space, numbers, N_NEIGHBORS)
+    return int(numbers[widest]) if gaps[widest] >= ABOVE_NOISE * noise else None
 
 
 def _noise_gap(

@@ -19,6 +19,8 @@ CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # points of ACC below the best one, and 10 % of the others (`python -m benchmarks.quality`).
 DOUBTFUL = 0.4
 GAP_WEIGHT, DISPUTE_WEIGHT = 0.7, 2.0
+# Another number of parts of the graph counts if it differs by more than one, and a tenth.
+OTHER_NUMBER, NEAR_SHARE = 0.5, 0.1
 # Below this agreement of the simple methods, their best labeling is one of several.
 DISPUTED = 0.55
 APART = 0.02  # conductance at which clusters are apart, whatever the methods say
@@ -58,6 +60,7 @@ def second_opinion(
     judgment: Judgment,
     space: Float[np.ndarray, "m e"],
     *,
+    parts: int | None = None,
     seed: int = 0,
 ) -> SecondOpinion:
     """Compares the labels of a run with those of simple methods.
@@ -66,6 +69,7 @@ def second_opinion(
       labels: [m] of the run, for the rows that were judged.
       judgment: of the simple methods' labelings.
       space: [m, e] those rows as the methods saw them.
+      parts: the number that their graph clearly falls into, from `clear_number`.
       seed: of the noise that they are compared with.
 
     Returns:
@@ -91,6 +95,9 @@ def second_opinion(
     doubt = (
         (1 - top) + GAP_WEIGHT * gap + disputed * DISPUTE_WEIGHT * (DISPUTED - support)
     )
+    k = len(np.unique(labels))
+    another = parts is not None and abs(parts - k) > max(1, NEAR_SHARE * k)
+    doubt += OTHER_NUMBER * another
     numbers = (top, method, support, leaving, doubt)
     if disputed and best > LIKE_NOISE * noise_conductance(space, labels, seed):
         text = (
@@ -98,6 +105,12 @@ def second_opinion(
             f"than noise has, and simple methods disagree (mean ARI {support:.2f})"
         )
         return SecondOpinion(NONE, text, *numbers[:-1], 1 + doubt)
+    if another:
+        text = (
+            f"several answers are possible: the graph of neighbors falls into {parts} "
+            f"parts rather than {k}"
+        )
+        return SecondOpinion(SEVERAL, text, *numbers)
     if doubt > DOUBTFUL and (1 - top) > DISPUTED - support:
         text = (
             f"several answers are possible: {method} finds another one (ARI {top:.2f}), "

@@ -1,4 +1,5 @@
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ from image_files import save
 from programs import program
 
 from dec_jax.cli.main import main
+from dec_jax.clustering.candidates import best_cut
+from dec_jax.evaluation import n_clusters
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +70,22 @@ def test_images_have_the_options_of_cluster(tmp_path):
         )
         assert (run.status, message in run.err) == (2, True), run.err
         assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_ends_the_sweep_with_what_was_tried(table, tmp_path, monkeypatch):
+    asked = []
+
+    def press(key, *arguments):
+        # As Ctrl-C in the midst of the first number.
+        if not asked:
+            asked.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return best_cut(key, *arguments)
+
+    monkeypatch.setattr(n_clusters, "best_cut", press)
+    options = ("--label-column", "kind", "--most", 4, "--out", tmp_path / "out")
+    run = program(main, "choose-k", table, *options)
+    assert run.status == 0, run.err
+    assert "Stopped after k = 2: of those that were tried," in run.out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["n_clusters"] == [2]

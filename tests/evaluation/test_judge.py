@@ -10,7 +10,8 @@ from dec_jax.evaluation.judge import (
     method_space,
 )
 from dec_jax.evaluation.metrics import adjusted_rand_index
-from dec_jax.evaluation.second_opinion import second_opinion
+from dec_jax.evaluation.n_clusters import clear_number
+from dec_jax.evaluation.second_opinion import DOUBTFUL, second_opinion
 
 RNG = np.random.default_rng(0)
 CLASSES = np.arange(90) % 3
@@ -99,3 +100,24 @@ def test_noise_has_no_clusters_to_speak_of():
     found = opinion_of(noise, 4)
     assert found.verdict == "no clusters"
     assert "no clusters to speak of" in found.text
+
+
+def test_another_number_of_parts_is_told():
+    rng = np.random.default_rng(0)
+    x = 9 * np.eye(6)[np.arange(180) % 6] + rng.normal(size=(180, 6))
+    choice = choose_labels(x, 3)
+    parts = clear_number(choice.space)
+    assert parts == 6
+    labels, judgment, space = choice.labels, choice.judgment, choice.space
+    found = second_opinion(labels, judgment, space, parts=parts)
+    assert found.verdict == "several answers" and found.doubt > DOUBTFUL
+    assert found.text.endswith("falls into 6 parts rather than 3")
+    # One more or less may be a matter of taste.
+    near = choose_labels(x, 5)
+    told = second_opinion(near.labels, near.judgment, near.space, parts=6)
+    assert "parts" not in told.text
+
+
+@pytest.mark.parametrize("d", [2, 8])
+def test_noise_has_no_number_of_parts(d):
+    assert clear_number(np.random.default_rng(0).normal(size=(400, d))) is None

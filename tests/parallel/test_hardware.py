@@ -17,5 +17,7 @@ print(threads())
 
 
 def test_libraries_that_are_loaded_inside_take_one_thread_too():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True
+    )
     assert done.stdout == "{1}\n", done.stderr
