@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.runs import folder as run_folder
     from dec_jax.runs.progress import bar_of, image_bars
     from dec_jax.runs.seeds import ENCODED
+    from dec_jax.runs.signals import Stop
 
     reading = {name: settings[name] for name in READING}
     bars = image_bars(settings["encoder"])
