@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import dec_jax
 from dec_jax.cli import (
@@ -17,7 +18,7 @@ from dec_jax.cli import (
     sort,
 )
 from dec_jax.runs.compile_cache import keep_programs
-from dec_jax.runs.errors import exit_status
+from dec_jax.runs.errors import WRONG_USE, exit_status
 
 PROGRAM = "dec-jax"
 VERBS = {
@@ -32,9 +33,17 @@ VERBS = {
 }
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program."""
+        self.exit(WRONG_USE, f"error: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Makes the parser of all verbs."""
-    out = argparse.ArgumentParser(
+    out = OneLineParser(
         prog=PROGRAM,
         description="Clusters images, tables and embeddings without labels, by Deep "
         "Embedded Clustering.",

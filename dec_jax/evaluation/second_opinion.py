@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import NEIGHBORS, Judgment, conductance, judge_score
 from dec_jax.evaluation.metrics import adjusted_rand_index
+from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.parallel.hardware import one_thread
 
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
@@ -19,6 +20,8 @@ CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # points of ACC below the best one, and 10 % of the others (`python -m benchmarks.quality`).
 DOUBTFUL = 0.4
 GAP_WEIGHT, DISPUTE_WEIGHT = 0.7, 2.0
+# Stability below which the verdict names a cluster, and how many it names.
+WEAK, MOST_WEAK = 0.6, 3
 # Another number of parts of the graph counts if it differs by more than one, and a tenth.
 OTHER_NUMBER, NEAR_SHARE = 0.5, 0.1
 # Below this agreement of the simple methods, their best labeling is one of several.
@@ -125,9 +128,19 @@ def second_opinion(
         return SecondOpinion(SEVERAL, text, *numbers)
     text = (
         f"confident: {method} finds much the same clusters (ARI {top:.2f}), and simple methods "
-        f"agree (mean ARI {support:.2f})"
+        f"agree (mean ARI {support:.2f}){weak_clusters(labels, judgment)}"
     )
     return SecondOpinion(CONFIDENT, text, *numbers)
+
+
+def weak_clusters(labels: Int[np.ndarray, " m"], judgment: Judgment) -> str:
+    """Names the clusters that simple methods hardly find, for the end of a sentence."""
+    stability = cluster_stability(labels, list(judgment.labels), int(labels.max()) + 1)
+    weakest = [i for i in np.argsort(stability) if stability[i] < WEAK][:MOST_WEAK]
+    if not weakest:
+        return ""
+    named = ", ".join(f"{i} ({stability[i]:.2f})" for i in weakest)
+    return f"; least sure: cluster{'s' * (len(weakest) > 1)} {named}"
 
 
 @one_thread

@@ -221,7 +221,7 @@ def result_of(
     trained = reorder_clusters(trained, order)
     start = start._replace(labels=jnp.argsort(jnp.asarray(order))[start.labels])
     phases.record.reorder_clusters(order)
-    z, recipe, record = phases.add_result(trained), phases.recipe, phases.record
+    z, recipe, record = phases.add_result(trained, start), phases.recipe, phases.record
     found = phases.second_opinion(start, trained) if opinion else None
     return FitResult(
         labels=trained.labels,

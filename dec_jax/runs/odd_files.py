@@ -61,8 +61,8 @@ def write_odd_rows(folder: Path, odd: OddRows, dataset: Dataset) -> str:
         )
     if len(odd.outliers):
         told.append(
-            f"{len(odd.outliers):,} of {odd.n_compared:,} samples lie far from all others "
-            f"({OUTLIERS})"
+            f"{len(odd.outliers):,} of {odd.n_compared:,} samples "
+            f"lie{'s' * (len(odd.outliers) == 1)} far from all others ({OUTLIERS})"
         )
     return "; ".join(told)
 

@@ -269,18 +269,22 @@ class Phases:
             raise FloatingPointError(f"Clustering failed: {result.stop_reason}.")
         return result
 
-    def add_result(self, result: TrainResult) -> np.ndarray:
+    def add_result(self, result: TrainResult, start: Start) -> np.ndarray:
         """Scores the labels of the end, and embeds the samples.
+
+        Without classes, clusters are compared in the space that clustering started from:
+        training pulls them apart in its own, whether they are right or wrong.
 
         Args:
           result: of the clustering phase.
+          start: of the clustering phase.
 
         Returns:
           z, [n, e], of the final parameters.
         """
         z = np.asarray(self.embed(result.state.params, self.recipe.network))
         seconds = self.record.seconds.get("clustering", 0.0)
-        self._stage(self.recipe.name, result.labels, result.centroids, z, seconds)
+        self._stage(self.recipe.name, result.labels, result.centroids, start.z, seconds)
         return z
 
     def second_opinion(self, start: Start, result: TrainResult) -> SecondOpinion | None:

@@ -99,6 +99,7 @@ def _run(
             dataset = load_data(settings, options)
         wanted, reasons = settings.n_clusters, []
         if isinstance(wanted, str):
+            print("looking for the number of clusters ...", flush=True)
             chosen = find_n_clusters(
                 dataset,
                 seed=settings.seed,

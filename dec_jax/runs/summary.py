@@ -26,7 +26,7 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
     seconds = results["seconds"]
     lines.append(
-        f"pretraining took {seconds.get('pretraining', 0):.0f} s, all of it "
+        f"pretraining took {seconds.get('pretraining', 0):.0f} s, all phases "
         f"{seconds['total']:.0f} s; "
         f"ended because {results['stop_reason']}"
     )

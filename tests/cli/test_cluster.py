@@ -162,3 +162,17 @@ def test_architecture_rejects_a_network_for_other_samples(labeled, tmp_path):
     run = cluster(labeled, "--architecture", "dense", "--out", tmp_path / "out")
     assert run.status == 2
     assert "architecture must take 36 values, as the samples have" in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("digits", "-k", "three"), "must be a whole number or auto, got 'three'"),
+        (("digits", "--colour", "red"), "unrecognized arguments: --colour red"),
+    ],
+)
+def test_a_mistake_of_typing_is_one_line(arguments, message):
+    run = cluster(*arguments)
+    assert run.status == 2
+    assert run.err.startswith("error: ") and message in run.err
+    assert run.err.count("\n") == 1

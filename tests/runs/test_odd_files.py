@@ -27,7 +27,7 @@ def test_a_run_names_copies_and_far_rows(small, tmp_path, no_figures):
     assert float(far[0]["distance"]) > 1
     line = (
         "2 samples have copies, equal or nearly so, in 1 group (duplicates.csv); 1 of 89 "
-        "samples lie far from all others (outliers.csv)"
+        "samples lies far from all others (outliers.csv)"
     )
     assert line in run.out.splitlines()
 
