@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     what = "take the first N samples (default: the training part of MNIST, or all)"
     add("--limit", metavar="N", type=int, help=what)
     what = "number of clusters (default: of classes, where there are labels)"
-    add("--n-clusters", metavar="K", type=int, help=what)
+    add("-k", "--n-clusters", metavar="K", type=int, help=what)
     what = "of the autoencoder (default 40)"
     add("--epochs", metavar="N", type=int, default=40, help=what)
     what = "of DEC (default 20)"

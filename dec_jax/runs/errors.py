@@ -25,7 +25,7 @@ class RunFailed(Exception):
 
 def flag(name: str) -> str:
     """Spells a setting as the option that sets it."""
-    return "--" + name.replace("_", "-")
+    return "-k" if name == "n_clusters" else "--" + name.replace("_", "-")
 
 
 def check_least(settings: Mapping[str, Any], **least: int) -> None:

@@ -282,7 +282,7 @@ def number_of_clusters(wanted: int | None, dataset: Dataset) -> int:
     if found is None:
         raise ValueError(
             f"n_clusters must be given for {dataset.name}, which has no labels to count "
-            "classes by; the command `dec-jax choose-k` helps to find it."
+            "classes by; the command `dec-jax choose-k` looks for it."
         )
     check_n_clusters(found, len(dataset.x))
     return found

@@ -50,9 +50,7 @@ def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch)
 def test_unlabeled_data_need_a_number_of_clusters(unlabeled, tmp_path):
     run = cluster(unlabeled, "--out", tmp_path / "out")
     assert run.status == 2
-    message = (
-        "error: --n-clusters must be given for blobs, which has no labels to count "
-    )
+    message = "error: -k must be given for blobs, which has no labels to count "
     assert run.err.startswith(message) and run.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

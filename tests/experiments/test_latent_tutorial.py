@@ -204,7 +204,7 @@ def test_run_rejects_an_option_in_one_line(tmp_path, mistake):
 
 def test_run_rejects_unlabeled_data_without_a_number_of_clusters(unlabeled, tmp_path):
     run = experiment("--dataset", unlabeled, "--out", tmp_path / "out")
-    message = "error: --n-clusters must be given for mine, which has no labels"
+    message = "error: -k must be given for mine, which has no labels"
     assert run.status == 2
     assert run.err.startswith(message) and run.err.count("\n") == 1
     assert not (tmp_path / "out").exists()

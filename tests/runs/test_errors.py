@@ -33,7 +33,7 @@ def test_exit_status_of_a_run_that_ends_well_is_0(capsys):
 @pytest.mark.parametrize(
     "message, expected",
     [
-        ("n_clusters must be 1", "--n-clusters must be 1"),
+        ("n_clusters must be 1", "-k must be 1"),
         ("config.n_clusters and n_clusters=3", "config.n_clusters and n_clusters=3"),
         ("my_n_clusters", "my_n_clusters"),
         ("two\nlines", "two lines"),
