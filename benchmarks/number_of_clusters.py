@@ -10,7 +10,7 @@ for the others, and adds noise, which must decide nothing.
 import argparse
 import sys
 
-from benchmarks.quality import datasets
+from benchmarks.quality import datasets, new_parser
 from benchmarks.verdict import noise_sets
 from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
 from dec_jax.parallel.hardware import device_name
@@ -48,13 +48,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = argparse.ArgumentParser(
-        prog="python -m benchmarks.number_of_clusters",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    out.add_argument("datasets", metavar="DATA", nargs="*")
-    options = out.parse_args(arguments)
+    options = new_parser("number_of_clusters", __doc__).parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped.")
 
 

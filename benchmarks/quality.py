@@ -183,12 +183,7 @@ def run(options: argparse.Namespace) -> None:
                 print(line(rows[-1]), flush=True)
     print(summary(rows))
     if options.save:
-        facts = {
-            "device": device_name(),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-        }
-        write_json(RESULTS / f"{options.save}.json", {**facts, "rows": rows})
+        facts = save_rows(options.save, rows)
         if options.save == TABLES and not options.datasets:
             text = f"On {facts['device']}, seed {options.seed}:\n\n{markdown(rows)}"
             page = PAGE.read_text()
@@ -197,14 +192,31 @@ def run(options: argparse.Namespace) -> None:
             PAGE.write_text(f"{head}{BEGIN}\n{told}\n{END}{tail}")
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the command; returns its exit status."""
+def save_rows(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes rows to benchmarks/results; returns the device, versions and commit."""
+    facts = {
+        "device": device_name(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    write_json(RESULTS / f"{name}.json", {**facts, "rows": rows})
+    return facts
+
+
+def new_parser(module: str, text: str) -> argparse.ArgumentParser:
+    """Makes the parser of a benchmark on data sets."""
     out = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality",
-        description=__doc__,
+        prog=f"python -m benchmarks.{module}",
+        description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("datasets", metavar="DATA", nargs="*")
+    return out
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    out = new_parser("quality", __doc__)
     out.add_argument("--recipes", metavar="NAME", nargs="+", default=["auto"])
     out.add_argument("--seeds", metavar="N", type=int, default=1)
     out.add_argument("--seed", metavar="S", type=int, default=0)

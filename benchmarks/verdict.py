@@ -17,17 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality import WORSE, datasets
-from benchmarks.tables import RESULTS
+from benchmarks.quality import WORSE, datasets, new_parser, save_rows
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import choose_labels
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.parallel.hardware import device_name
-from dec_jax.runs import provenance
 from dec_jax.runs.errors import exit_status
 from dec_jax.runs.fit import fit
-from dec_jax.runs.folder import write_json
 
 RECIPES = ("auto", "dec", "idec", "dcn", "best")
 OFFSETS = (2, -2)  # from the right number of clusters, for `auto`
@@ -115,22 +112,12 @@ def run(options: argparse.Namespace) -> None:
             rows.append(measure(dataset, recipe, NOISE_CLUSTERS, 0.0))
     print(roc(rows))
     if options.save:
-        facts = {
-            "device": device_name(),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-        }
-        write_json(RESULTS / f"{options.save}.json", {**facts, "rows": rows})
+        save_rows(options.save, rows)
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = argparse.ArgumentParser(
-        prog="python -m benchmarks.verdict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    out.add_argument("datasets", metavar="DATA", nargs="*")
+    out = new_parser("verdict", __doc__)
     out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(RECIPES))
     out.add_argument(
         "--save", metavar="NAME", help="write benchmarks/results/NAME.json"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dec_jax.cli.options import (
-    TABLE_OPTIONS,
     add_data_options,
     add_image_options,
     add_table_options,
 )
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
+from dec_jax.runs.settings import TABLE_OPTIONS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,16 +5,6 @@ import re
 from typing import Any
 
 LARGEST_SIDE = 1024  # pixels of an image
-# Options of a table or an array file that `load_dataset` takes by the same name.
-TABLE_OPTIONS = (
-    "label_column",
-    "id_column",
-    "drop",
-    "keep",
-    "separator",
-    "decimal",
-    "encoding",
-)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ WORD = r"(?u)\b[^\W\d_]\w+\b"
 
 
 class TextSpace(NamedTuple):
-    """What turns texts into rows of numbers, those of training and new ones.
+    """Turns texts, those of training and new ones, into rows of numbers.
 
     Attributes:
       terms: words, or pairs of letters, in the order of the columns of `directions`.

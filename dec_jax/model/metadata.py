@@ -1,4 +1,4 @@
-"""What a model remembers of its training data: units, ranges and columns, and their check."""
+"""Metadata of a model on its training data: units, ranges and columns, and their check."""
 
 import math
 from collections.abc import Mapping

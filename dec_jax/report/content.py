@@ -1,4 +1,4 @@
-"""What sets each cluster of a table or of texts apart: columns, terms, rules, words."""
+"""Describes what sets a cluster of a table or of texts apart: columns, terms, rules."""
 
 import re
 import unicodedata

@@ -9,6 +9,12 @@ from typing import Any
 
 from dec_jax.runs.errors import UsageError, check_least, flag
 
+# Options of a table or an array file that `load_dataset` takes by the same name.
+TABLE_OPTIONS = (
+    *("label_column", "id_column", "drop", "keep"),
+    *("separator", "decimal", "encoding"),
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -79,14 +85,8 @@ class Settings:
             "labels_csv",
             "folder_labels",
             "skip_unreadable",
-            "label_column",
             "names",
-            "id_column",
-            "drop",
-            "keep",
-            "separator",
-            "decimal",
-            "encoding",
+            *TABLE_OPTIONS,
         )
         return {
             **{name: getattr(self, name) for name in names},
