@@ -10,8 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dec_jax.clustering.candidates import neighbor_graph
-from dec_jax.evaluation.judge import NEIGHBORS, Judgment, conductance, judge_score
+from dec_jax.evaluation.judge import (
+    NEIGHBORS,
+    Choice,
+    Judgment,
+    conductance,
+    judge_score,
+)
 from dec_jax.evaluation.metrics import adjusted_rand_index
+from dec_jax.evaluation.n_clusters import clear_number
 from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.parallel.hardware import one_thread
 
@@ -56,6 +63,31 @@ class SecondOpinion(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """The entry "opinion" of results.json."""
         return self._asdict()
+
+
+def opinion_on(
+    labels: Int[np.ndarray, " n"], choice: Choice, *, seed: int = 0
+) -> SecondOpinion:
+    """Compares the labels of a run with those of simple methods, and with their graph.
+
+    Args:
+      labels: [n] of the run, for all samples.
+      choice: of `choose_labels`, on the same samples.
+      seed: of the noise that the graph is compared with.
+
+    Returns:
+      The verdict and its numbers.
+
+    Example:
+      >>> from dec_jax.evaluation.judge import choose_labels
+      >>> x = 9 * np.eye(2)[np.arange(60) % 2] + np.random.default_rng(0).normal(size=(60, 2))
+      >>> choice = choose_labels(x, 2)
+      >>> opinion_on(choice.labels, choice).verdict
+      'confident'
+    """
+    parts = clear_number(choice.space, seed=seed)
+    seen = labels[choice.rows]
+    return second_opinion(seen, choice.judgment, choice.space, parts=parts, seed=seed)
 
 
 def second_opinion(

@@ -19,8 +19,7 @@ from dec_jax.clustering.spectral import cluster_means, spectral_clustering
 from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import Choice, choose_labels
-from dec_jax.evaluation.n_clusters import clear_number
-from dec_jax.evaluation.second_opinion import SecondOpinion, second_opinion
+from dec_jax.evaluation.second_opinion import SecondOpinion, opinion_on
 from dec_jax.evaluation.stage_scores import stage_scores
 from dec_jax.networks.autoencoder import Params, embed, init_params, scale_input
 from dec_jax.networks.own import Network
@@ -309,11 +308,7 @@ class Phases:
                 alone = np.asarray(space, np.float32)
                 self.choice = choose_labels(alone, k, seed=self.seed)
                 self._step(title, Step("", last=True))
-        rows, judgment, seen = self.choice.rows, self.choice.judgment, self.choice.space
-        parts = clear_number(seen, seed=self.seed)
-        found = second_opinion(
-            result.labels[rows], judgment, seen, parts=parts, seed=self.seed
-        )
+        found = opinion_on(result.labels, self.choice, seed=self.seed)
         self._count(title)
         return found
 
