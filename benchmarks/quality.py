@@ -23,7 +23,7 @@ from benchmarks.tables import RESULTS
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
-from dec_jax.evaluation.second_opinion import DOUBTFUL, second_opinion
+from dec_jax.evaluation.second_opinion import DOUBTFUL, other_numbers, second_opinion
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
@@ -62,8 +62,9 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
             )
         }
         # Each simple labeling as if a run had ended with it: does the verdict tell?
+        numbers = other_numbers(choice.space, result.q.shape[1])
         doubts = {
-            name: second_opinion(labels, choice.judgment, choice.space).doubt
+            name: second_opinion(labels, choice.judgment, choice.space, numbers).doubt
             for name, labels in zip(
                 choice.judgment.names, choice.judgment.labels, strict=True
             )
