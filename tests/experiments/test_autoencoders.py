@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from autoencoder_runs import FILES, OF_Z, program, read_history, with_shape
-from programs import read_json, without_mnist
+from programs import assert_refused, read_json, without_mnist
 
 from dec_jax import model
 from dec_jax.networks.architecture import Conv2D, Dense, MaxPool2D
@@ -222,10 +222,7 @@ def test_main_rejects_an_option_in_one_line(tmp_path, mistake):
     options, message = MISTAKES[mistake]
     out = tmp_path / "out"
     done = program("--kind", "simple", "--dataset", "digits", "--out", out, *options)
-    assert done.status == 2
-    assert done.err.startswith("error: ") and message in done.err
-    assert done.err.count("\n") == 1
-    assert not out.exists()
+    assert_refused(done, message, out)
 
 
 @pytest.mark.parametrize(
@@ -243,10 +240,7 @@ def test_main_rejects_data_that_do_not_fit(tmp_path, kind, x, message):
     np.save(tmp_path / "table.npy", x)
     out = tmp_path / "out"
     done = program(*("--kind", kind, "--dataset", tmp_path / "table.npy", "--out", out))
-    assert done.status == 2
-    assert message in done.err
-    assert done.err.count("\n") == 1
-    assert not out.exists()
+    assert_refused(done, message, out)
 
 
 def test_main_rejects_a_missing_fashion_mnist_and_says_how_to_get_it(
