@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,26 +204,29 @@ def save_rows(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def new_parser(module: str, text: str) -> argparse.ArgumentParser:
-    """Makes the parser of a benchmark on data sets."""
+def new_parser(
+    module: str, text: str, recipes: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Makes the parser of a benchmark on data sets, and of recipes if there are any."""
     out = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("datasets", metavar="DATA", nargs="*")
+    if recipes:
+        out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(recipes))
+        out.add_argument(
+            "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
+        )
     return out
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("quality", __doc__)
-    out.add_argument("--recipes", metavar="NAME", nargs="+", default=["auto"])
+    out = new_parser("quality", __doc__, recipes=["auto"])
     out.add_argument("--seeds", metavar="N", type=int, default=1)
     out.add_argument("--seed", metavar="S", type=int, default=0)
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
-    )
     options = out.parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")
 
