@@ -1,6 +1,7 @@
 """`fit`: from samples to clusters, with a verdict, in one call."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +167,9 @@ def fit(
     """
     dataset = as_dataset(x, standardize=standardize)
     k = number_of_clusters(n_clusters, dataset)
+    if k == 1:
+        text = "n_clusters=1 puts all samples into one cluster; give 2 or more."
+        warnings.warn(text, stacklevel=2)
     settings = choose_recipe(
         recipe,
         dataset,
