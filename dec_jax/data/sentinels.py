@@ -85,5 +85,6 @@ def without(
         except ValueError:
             continue
     # All is computed in float32, in which a file may hold them.
-    same = np.isin(numbers.astype(np.float32), np.float32(known))
+    with np.errstate(over="ignore"):
+        same = np.isin(numbers.astype(np.float32), np.array(known, np.float32))
     return np.where(same, np.nan, numbers)

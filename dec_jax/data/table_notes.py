@@ -126,30 +126,27 @@ def understood(columns: Sequence[Column]) -> list[str]:
     return [f"{listed(titles)} ({kind})" for kind, titles in kinds.items()]
 
 
-def warnings_of(read: Read, lines_of_rows: Sequence[int] | None) -> list[str]:
+def warnings_of(read: Read, lines: Sequence[int] | None) -> list[str]:
     """Says in which rows new data lack what training had."""
-    lines = []
+    found = []
     for it, cells, block in zip(read.columns, read.cells, read.converted, strict=True):
         if len(block.unseen):
-            assert cells.texts is not None
-            words = sorted({repr(cells.texts[row]) for row in block.unseen})
-            lines.append(
-                f"a category of {it.title!r} that training had not ({listed(words)}) counts "
-                f"as none in {counted(block.unseen, lines_of_rows)}"
+            found.append(
+                f"a category of {it.title!r} that training had not "
+                f"({unseen_words(cells, block)}) counts as none in "
+                f"{counted(block.unseen, lines)}"
             )
         if cells.strange:
             words = [repr(text) for text in cells.strange]
-            lines.append(
-                f"texts in {it.title!r} that are no {it.kind}: {listed(words)}"
-            )
+            found.append(f"texts in {it.title!r} that are no {it.kind}: {listed(words)}")
         if len(block.filled) and not may_miss(it):
             median = it.categories is None
-            lines.append(
-                f"{it.title!r} is missing in {counted(block.filled, lines_of_rows)}, and was "
+            found.append(
+                f"{it.title!r} is missing in {counted(block.filled, lines)}, and was "
                 f"in no row of training; {'the median of training' if median else 'none'} "
                 "takes its place"
             )
-    return lines
+    return found
 
 
 def may_miss(column: Column) -> bool:
@@ -157,31 +154,49 @@ def may_miss(column: Column) -> bool:
     return column.marked or MISSING in (column.categories or ())
 
 
-def refused(
-    column: Column,
-    cells: Cells,
-    block: Converted,
-    lines_of_rows: Sequence[int] | None,
-    *,
+def refusals(
+    read: Read,
+    lines: Sequence[int] | None,
     missing: bool,
     unknown: bool,
-) -> str | None:
-    """Returns what is wrong with a column whose gaps or new categories are refused."""
-    rules = []
-    if missing and len(block.filled):
-        rules.append(
-            f"is missing in {counted(block.filled, lines_of_rows)}, which missing='error' "
-            "(--missing error) refuses"
-        )
-    if unknown and len(block.unseen):
-        assert cells.texts is not None
-        words = sorted({repr(cells.texts[row]) for row in block.unseen})
-        rules.append(
-            f"holds what training had not ({listed(words)}) in "
-            f"{counted(block.unseen, lines_of_rows)}, which unknown='error' (--unknown "
-            "error) refuses"
-        )
-    return "; ".join(rules) or None
+    *,
+    is_new: bool,
+) -> dict[str, str]:
+    """Says of each column in which rows it holds what is refused.
+
+    Args:
+      read: the columns.
+      lines: the line of each row, or None.
+      missing: refuses missing values; in new data where training had none.
+      unknown: refuses categories that training had not.
+      is_new: whether a model has been trained on another table.
+
+    Returns:
+      The rule that a column breaks, by its name.
+    """
+    found = {}
+    for it, cells, block in zip(read.columns, read.cells, read.converted, strict=True):
+        rules = []
+        if missing and len(block.filled) and not (is_new and may_miss(it)):
+            rules.append(
+                f"is missing in {counted(block.filled, lines)}, which missing='error' "
+                "(--missing error) refuses"
+            )
+        if unknown and len(block.unseen):
+            rules.append(
+                f"holds what training had not ({unseen_words(cells, block)}) in "
+                f"{counted(block.unseen, lines)}, which unknown='error' (--unknown error) "
+                "refuses"
+            )
+        if rules:
+            found[it.title] = "; ".join(rules)
+    return found
+
+
+def unseen_words(cells: Cells, block: Converted) -> str:
+    """Lists the categories that training had not."""
+    assert cells.texts is not None
+    return listed(sorted({repr(cells.texts[row]) for row in block.unseen}))
 
 
 def counted(rows: np.ndarray, lines: Sequence[int] | None) -> str:

@@ -17,10 +17,9 @@ from dec_jax.data.table_notes import (
     FIRST,
     INDEX,
     Read,
-    may_miss,
     no_column,
     notes_of,
-    refused,
+    refusals,
     told,
     warnings_of,
 )
@@ -167,14 +166,8 @@ def load_table(
         read = read_columns(frame, kept, mark, standardize, absent, problems)
     else:
         read = read_like(frame, columns, mark, problems)
-    for it, cells, block in zip(read.columns, read.cells, read.converted, strict=True):
-        rule = refused(
-            *(it, cells, block, table.lines),
-            missing=missing == "error" and not (is_new and may_miss(it)),
-            unknown=unknown == "error",
-        )
-        if rule is not None:
-            problems[it.title] = rule
+    refused = (missing == "error", unknown == "error")
+    problems |= refusals(read, table.lines, *refused, is_new=is_new)
     if problems or strangers:
         text = told(problems, strangers, read, label, is_new=is_new)
         raise ValueError(f"{source}: {text}")

@@ -128,7 +128,8 @@ def fit(
         `Dataset`, or the name or path that `load_dataset` takes. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
         their columns' mean variance.
-      n_clusters: k, at least 1; None counts the classes of a data set that has labels.
+      n_clusters: k, at least 1, which is warned of; None counts the classes of a data set
+        that has labels.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
         for images and `auto` for everything else.
       network: takes the place of the recipe's own network.

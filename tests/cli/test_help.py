@@ -47,41 +47,36 @@ def test_help_and_mistakes_load_no_jax(arguments):
     assert done.stdout.endswith("loaded: []\n")
 
 
-# Every option that takes a path, by verb, with what the verb needs besides.
+# Every argument that is a path.
 PATHS = {
-    "cluster": (
-        ("DATA", "--data-dir", "--out", "--resume", "--encoder", "--labels-csv")
-        + ("--names", "--architecture", "--pretrained"),
-        (),
-    ),
-    "predict": (
-        ("RUN", "--data-dir", "--out", "--encoder", "--labels-csv", "--names"),
-        ("data.csv",),
-    ),
-    "choose-k": (
-        ("DATA", "--data-dir", "--out", "--pretrained", "--encoder", "--labels-csv")
-        + ("--names",),
-        (),
-    ),
-    "sort": (("RUN", "--into", "--source"), ()),
-    "report": (("RUN", "--data", "--data-dir"), ()),
-    "architectures": (("ARCHITECTURE",), ()),
+    "cluster": ["DATA", "--data-dir", "--out", "--resume", "--encoder", "--labels-csv"]
+    + ["--names", "--architecture", "--pretrained"],
+    "predict": ["RUN", "DATA", "--data-dir", "--out", "--encoder", "--labels-csv"]
+    + ["--names"],
+    "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
+    + ["--labels-csv", "--names"],
+    "sort": ["RUN", "--into", "--source"],
+    "report": ["RUN", "--data", "--data-dir"],
+    "architectures": ["ARCHITECTURE"],
 }
 
 
 @pytest.mark.parametrize(
-    ("verb", "option"),
-    [(verb, option) for verb, (options, _) in PATHS.items() for option in options],
+    ("verb", "name"), [(verb, name) for verb, names in PATHS.items() for name in names]
 )
-def test_a_home_folder_that_does_not_exist_is_one_line(verb, option):
+def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
     path = "~nobody-here/x"
-    given = (option, path) if option.startswith("-") else (path,)
-    first = () if given == (path,) else ("x",)
-    needed = ("--into", "x") if verb == "sort" and option != "--into" else ()
-    printed = program(main, verb, *first, *PATHS[verb][1], *given, *needed)
+    places = {"predict": ["RUN", "DATA"]}.get(verb, ["RUN"])
+    words = [path if place == name else "x" for place in places]
+    if name in ("DATA", "ARCHITECTURE") and name not in places:
+        words = [path]
+    options = [name, path] if name.startswith("--") else []
+    if verb == "sort" and name != "--into":
+        options += ["--into", "x"]
+    printed = program(main, verb, *words, *options)
     assert printed.status == 2
     assert printed.err == (
-        f"error: argument {option}: {path} begins with ~nobody-here, which names no home "
+        f"error: argument {name}: {path} begins with ~nobody-here, which names no home "
         f"folder here; write ./{path} for a file or folder of that name (see dec-jax "
         f"{verb} --help)\n"
     )
@@ -89,7 +84,7 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, option):
 
 def test_every_option_with_a_path_reads_one():
     metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE"}
-    for verb, (options, _) in PATHS.items():
+    for verb, names in PATHS.items():
         one = argparse.ArgumentParser()
         VERBS[verb].add_options(one)
         found = {
@@ -97,7 +92,7 @@ def test_every_option_with_a_path_reads_one():
             for it in one._actions
             if it.type is typed_path
         }
-        assert found >= set(options)
+        assert found == set(names)
         assert {
             (it.option_strings or [it.metavar])[-1]
             for it in one._actions

@@ -34,15 +34,13 @@ def with_each(values, *sentinels, rows=8):
         (AGES, [-9999, -999]),
         (RNG.normal(0, 5, N), [-99.5]),
         (RNG.normal(0, 5, N), [-1e20]),
-        (RNG.poisson(3, N) + 5.0, [-1]),
+        (RNG.poisson(30, N), [-1]),
         (RNG.lognormal(0, 1, N), [9999]),
     ],
 )
 def test_repeated_numbers_far_from_all_others_are_found(values, sentinels):
     found = sentinels_of(with_each(values, *sentinels))
-    assert found == dict.fromkeys(map(typed, sorted(sentinels)), 8) or (
-        sorted(found.items()) == sorted((typed(it), 8) for it in sentinels)
-    )
+    assert found == {typed(sentinel): 8 for sentinel in sentinels}
 
 
 def test_a_sentinel_is_found_beside_other_rows_far_away():
@@ -66,16 +64,12 @@ def test_a_sentinel_is_found_beside_other_rows_far_away():
         RNG.integers(1, 6, N),
         with_each(RNG.integers(1, 6, N), 99),
         with_each(RNG.normal(0, 5, N), -1),  # not the only number below 0
-        RNG.integers(-1, 30, N) % 31 - 1,
         np.full(N, -999),
         np.full(N, np.nan),
     ],
 )
 def test_ordinary_columns_have_none(values):
-    values = np.asarray(values, float)
-    if (values == -1).any() and values.max() > 1:
-        values[0] = -2.5
-    assert sentinels_of(values) == {}
+    assert sentinels_of(np.asarray(values, float)) == {}
 
 
 def test_a_note_names_column_number_count_and_option():
@@ -94,7 +88,7 @@ def test_a_note_names_column_number_count_and_option():
     )
 
 
-@pytest.mark.parametrize("given", [-999, "-999", "-999.0", np.float32(-999)])
+@pytest.mark.parametrize("given", [-999, "-999", "-999.0"])
 def test_a_value_is_missing_where_one_says_so(given):
     frame = pd.DataFrame({"age": with_each(AGES, -999), "pay": AGES[::-1]})
     table = load_table(frame, missing_value=[given])

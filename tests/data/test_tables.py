@@ -249,7 +249,10 @@ def test_all_that_is_wrong_is_told_at_once():
 
 def test_load_table_rejects_a_table_with_several_faults_in_one_line(tmp_path):
     n = 100
-    days = [f"2021-01-{1 + i % 28:02d}" if i % 2 else f"{i}/7/2021" for i in range(n)]
+    days = [
+        f"2021-01-{1 + i % 28:02d}" if i % 2 else f"{1 + i % 28}/7/2021"
+        for i in range(n)
+    ]
     days = [
         day if i % 3 else f"{1 + i % 28}. March 19{i:02d}" for i, day in enumerate(days)
     ]
