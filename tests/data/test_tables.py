@@ -351,7 +351,7 @@ def test_load_table_rejects_gaps_if_asked(tmp_path):
     load_table(tmp_path / "a.csv", keep=["n"])
     message = (
         r"column 'kind': is missing in 13 rows \(lines 5, 13, 21, 29, 37, 45, 53, 61, 69, 77 "
-        r"and 3 more\), which missing='error' \(--missing error\) refuses\. Mend .* --drop kind"
+        r"and 3 more\), which missing='error' \(--missing error\) refuses\. Mend .*--drop kind"
     )
     with pytest.raises(ValueError, match=message):
         load_table(tmp_path / "a.csv", keep=["n"], missing="error")

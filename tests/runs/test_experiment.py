@@ -36,7 +36,7 @@ def test_take_keeps_samples_classes_and_names_together(dataset):
 
 def test_take_keeps_the_lines_of_a_table(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3,5\n7,4\n")
-    assert take(load_table(tmp_path / "a.csv"), [0, 2]).lines == (2, 4)
+    assert take(load_table(tmp_path / "a.csv"), range(1, 3)).lines == (3, 4)
 
 
 def test_take_first_takes_all_without_a_limit(dataset):
