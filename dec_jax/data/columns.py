@@ -15,6 +15,7 @@ from dec_jax.data.cells import ISO, NO_NUMBER, YES_NO, are_dates, numbers_of_tex
 from dec_jax.data.cells import MISSING as NO_TEXT
 from dec_jax.data.dataset import MISSING, OTHER, Column
 from dec_jax.data.sentinels import without
+from dec_jax.data.table_files import listed
 
 # Two rows of different categories, or of yes and no, lie at a distance of 1; two numbers
 # drawn at random lie at one of 1.4. At full variance, categories that have nothing to do
@@ -178,7 +179,8 @@ def read_texts(texts: list[str | None], decimal: str, like: Column | None) -> Ce
             return Cells("category", None, texts)
         return Cells(like.kind, np.full(len(texts), np.nan), None)
     if np.isinf(found.values).any():
-        raise ValueError("must be finite, got values that are infinite")
+        infinite = [repr(different[i]) for i in np.flatnonzero(np.isinf(found.values))]
+        raise ValueError(f"must be finite, got {listed(infinite)}")
     place = dict(zip(different, found.values.tolist(), strict=True))
     values = np.array([place.get(text or "", math.nan) for text in texts])
     strange = tuple(t for t in different if math.isnan(place[t]))

@@ -138,7 +138,9 @@ def warnings_of(read: Read, lines: Sequence[int] | None) -> list[str]:
             )
         if cells.strange:
             words = [repr(text) for text in cells.strange]
-            found.append(f"texts in {it.title!r} that are no {it.kind}: {listed(words)}")
+            found.append(
+                f"texts in {it.title!r} that are no {it.kind}: {listed(words)}"
+            )
         if len(block.filled) and not may_miss(it):
             median = it.categories is None
             found.append(

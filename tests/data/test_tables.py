@@ -273,7 +273,7 @@ def test_load_table_rejects_a_table_with_several_faults_in_one_line(tmp_path):
         load_table(tmp_path / "bad.csv", drop=["nonsense"], id_column="kode")
     assert str(error.value) == (
         f"csv file {tmp_path / 'bad.csv'}: column 'spend': is the name of 2 columns; column "
-        "'ratio': must be finite, got values that are infinite. Unknown column to drop "
+        "'ratio': must be finite, got 'inf'. Unknown column to drop "
         "'nonsense'; columns are spend, note, code, ratio, day, age, spend. Unknown "
         "id_column 'kode'; did you mean 'code'? Left out anyway: note (empty), code (all "
         "texts differ), day (dates in several forms: write them as YYYY-MM-DD). Texts among "
