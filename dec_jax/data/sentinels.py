@@ -21,7 +21,8 @@ def sentinels_of(values: Float[np.ndarray, " n"]) -> dict[str, int]:
     Such a number is the least or the greatest, is not 0, and is repeated in at least a
     hundredth of the rows and in 5. It lies farther from its neighbor than the middle nine
     tenths of the other numbers are wide, or it is -1, -9, -99 and so on where no other
-    number is below 0. There are at least 10 other numbers.
+    number is below 0, and lies farther from its neighbor than most neighbors do. There are
+    at least 10 other numbers.
 
     Args:
       values: NaN where a number is missing already.
@@ -43,8 +44,11 @@ def sentinels_of(values: Float[np.ndarray, " n"]) -> dict[str, int]:
         for at, neighbor, others in ((0, 1, numbers[1:]), (-1, -2, numbers[:-1])):
             text = typed(float(numbers[at]))
             low, high = np.quantile(others, MIDDLE, method="nearest")
-            far = abs(numbers[at] - numbers[neighbor]) > high - low
+            gap = abs(numbers[at] - numbers[neighbor])
+            far = gap > high - low
+            # A scale that begins at -1 goes on in equal steps.
             code = CODE.fullmatch(text) and others.min() >= 0
+            code = code and gap > np.median(np.diff(others))
             if counts[at] >= least and text != "0" and (far or code):
                 found[text] = int(counts[at])
                 numbers, counts = np.delete(numbers, at), np.delete(counts, at)

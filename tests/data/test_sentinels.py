@@ -64,6 +64,7 @@ def test_a_sentinel_is_found_beside_other_rows_far_away():
         RNG.integers(1, 6, N),
         with_each(RNG.integers(1, 6, N), 99),
         with_each(RNG.normal(0, 5, N), -1),  # not the only number below 0
+        RNG.integers(-1, 29, N),  # a scale in equal steps
         np.full(N, -999),
         np.full(N, np.nan),
     ],
