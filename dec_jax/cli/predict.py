@@ -28,6 +28,7 @@ from dec_jax.cli.options import (
     typed_path,
 )
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
+from dec_jax.validation import shown
 
 if TYPE_CHECKING:
     from dec_jax.data.dataset import Dataset
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     classes = [it.dataset.labels for it in found if it.dataset.labels is not None]
     if len(classes) == len(found):
         print(scores(np.concatenate(classes), labels))
-    print(f"clusters of all samples: {out}")
+    print(f"clusters of all samples: {shown(str(out))}")
 
 
 class Predicted(NamedTuple):
