@@ -55,7 +55,7 @@ def run(options: dict[str, Any], further: list[str]) -> dict[str, list[float]]:
     check_least(options, patches=5)
     # Only now, because they load jax.
     from dec_jax.runs.folder import prepare
-    from experiments.efficientnet_lite0 import weights_file, write_onnx
+    from experiments.efficientnet_lite0 import read_weights, weights_file, write_onnx
 
     with mistakes_of_use():
         weights = None if options["encoder"] else weights_file()
@@ -65,7 +65,7 @@ def run(options: dict[str, Any], further: list[str]) -> dict[str, list[float]]:
     patches, encoder = out / "patches", options["encoder"]
     if weights is not None:
         encoder = out / "efficientnet-lite0.onnx"
-        write_onnx(weights, encoder)
+        write_onnx(read_weights(weights), encoder)
         print(f"network: {encoder}")
     write_patches(pictures, patches, options["patches"])
     print(f"{len(pictures) * options['patches']} patches: {patches}")
