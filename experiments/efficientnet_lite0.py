@@ -34,7 +34,9 @@ Weights = dict[str, np.ndarray]
 
 def main(arguments: list[str]) -> int:
     """Writes the file; returns the exit status."""
-    out = argparse.ArgumentParser(prog=PROGRAM, description="Writes EfficientNet-Lite0.")
+    out = argparse.ArgumentParser(
+        prog=PROGRAM, description="Writes EfficientNet-Lite0."
+    )
     out.add_argument("path", metavar="FILE.onnx", help="the file to write")
     path = Path(out.parse_args(arguments).path)
     return exit_status(lambda: run(path), "Stopped.")
@@ -74,7 +76,9 @@ class WeightsUnpickler(pickle.Unpickler):
             return lambda storage, start, shape, strides, *_: (storage, shape, strides)
         if module == "torch" and name in KINDS:
             return name
-        raise ValueError(f"the file of weights holds {module}.{name}, which is no tensor.")
+        raise ValueError(
+            f"the file of weights holds {module}.{name}, which is no tensor."
+        )
 
     def persistent_load(self, stored: Any) -> tuple[str, str]:
         """Returns kind and key of the numbers of a tensor."""
@@ -151,16 +155,22 @@ def write_onnx(weights: Weights, path: Path) -> None:
     x = node("Flatten", [node("GlobalAveragePool", [x])])
     nodes[-1].output[0] = "vectors"
 
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["b", SIDE, SIDE, 3])
+    images = helper.make_tensor_value_info(
+        "images", TensorProto.UINT8, ["b", SIDE, SIDE, 3]
+    )
     vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["b", 1280])
-    graph = helper.make_graph(nodes, "efficientnet_lite0", [images], [vectors], constants)
+    graph = helper.make_graph(
+        nodes, "efficientnet_lite0", [images], [vectors], constants
+    )
     opsets = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
 
 
 def folded(weights: Weights, conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
     """Folds batch normalization into the kernel of a convolution, and a bias."""
-    scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
+    scale = weights[f"{norm}.weight"] / np.sqrt(
+        weights[f"{norm}.running_var"] + EPSILON
+    )
     kernel = weights[f"{conv}.weight"] * scale[:, None, None, None]
     bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
     return kernel.astype(np.float32), bias.astype(np.float32)

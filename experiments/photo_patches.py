@@ -72,7 +72,10 @@ def run(options: dict[str, Any], further: list[str]) -> dict[str, list[float]]:
 
     k = len(pictures)
     found = {"pixels, 32 x 32": [accuracy_of_k_means(patches, k)]}
-    for name, way in (("hog", ("--features", "hog")), ("encoder", ("--encoder", encoder))):
+    for name, way in (
+        ("hog", ("--features", "hog")),
+        ("encoder", ("--encoder", encoder)),
+    ):
         given = ("-k", k, "--folder-labels", *way, "--out", out / name)
         run_command("cluster", patches, *given, *further)
         run_command("sort", out / name, "--into", out / f"{name}-sorted")

@@ -57,7 +57,9 @@ def run(options: dict[str, Any], further: list[str]) -> float:
     run_command("sort", found, "--into", into)
     run_command("report", found)
     purity = look_into(into, digit_of, out / "sorted.webp")
-    print(f"purity of the folders {purity:.3f}, {time.perf_counter() - begin:.0f} s in all")
+    print(
+        f"purity of the folders {purity:.3f}, {time.perf_counter() - begin:.0f} s in all"
+    )
     return purity
 
 

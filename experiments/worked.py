@@ -19,7 +19,9 @@ def new_parser(program: str, description: str) -> argparse.ArgumentParser:
         epilog="All further options go to dec-jax cluster.",
         allow_abbrev=False,
     )
-    out.add_argument("--out", metavar="DIR", help="an empty or new folder for all files")
+    out.add_argument(
+        "--out", metavar="DIR", help="an empty or new folder for all files"
+    )
     return out
 
 
@@ -72,7 +74,9 @@ def look_into(
 
 
 def draw_folders(
-    rows: Mapping[str, tuple[Sequence[Path], Sequence[Path]]], path: Path, side: int = 32
+    rows: Mapping[str, tuple[Sequence[Path], Sequence[Path]]],
+    path: Path,
+    side: int = 32,
 ) -> None:
     """Draws images of folders, a row for each: some that fit, and some others in red.
 

@@ -31,7 +31,9 @@ DATASETS = (
 IDX_SETS = ("mnist", "fashion_mnist", "kmnist")
 # Files of the sets that are read from a folder only, never downloaded.
 SET_FILES = {
-    "kmnist": tuple(f"{part}-{kind}-idx{ndim}-ubyte.gz" for part, kind, ndim in IDX_FILES),
+    "kmnist": tuple(
+        f"{part}-{kind}-idx{ndim}-ubyte.gz" for part, kind, ndim in IDX_FILES
+    ),
     "usps": ("usps.npz",),
     "coil20": ("coil20.npz",),
     "optdigits": OPTDIGITS_FILES,

@@ -35,7 +35,9 @@ def load_optdigits(folder: Path) -> Dataset:
 
 def read_part(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads the images [n, 8, 8, 1] and the classes [n] of one file."""
-    rule = f"{path} must hold 64 pixels from 0 to 16 and a class from 0 to 9 in each line"
+    rule = (
+        f"{path} must hold 64 pixels from 0 to 16 and a class from 0 to 9 in each line"
+    )
     try:
         rows = np.loadtxt(path, np.int32, delimiter=",", ndmin=2)
     except ValueError as error:
@@ -43,7 +45,11 @@ def read_part(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if rows.shape[1:] != (SIDE * SIDE + 1,) or not len(rows):
         raise ValueError(f"{rule}, got an array of shape {rows.shape}.")
     pixels, labels = rows[:, :-1], rows[:, -1]
-    if pixels.min() < 0 or pixels.max() > LARGEST or not np.isin(labels, range(10)).all():
+    if (
+        pixels.min() < 0
+        or pixels.max() > LARGEST
+        or not np.isin(labels, range(10)).all()
+    ):
         raise ValueError(
             f"{rule}, got pixels from {pixels.min()} to {pixels.max()} and classes from "
             f"{labels.min()} to {labels.max()}."

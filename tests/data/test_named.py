@@ -46,7 +46,9 @@ def test_load_dataset_reads_kmnist_from_its_folder(tmp_path, folder):
 def test_load_dataset_does_not_download_kmnist(tmp_path):
     write_idx(tmp_path / "mnist")
     files = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-"
-    message = f"kmnist was not found: it is not in .* Put {files}.* into <folder>/kmnist"
+    message = (
+        f"kmnist was not found: it is not in .* Put {files}.* into <folder>/kmnist"
+    )
     with pytest.raises(DatasetNotFoundError, match=message):
         load_dataset("kmnist", tmp_path)
 
