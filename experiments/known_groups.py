@@ -102,7 +102,7 @@ def compare(table: Path, column: str, found: Path, picture: Path) -> None:
         f"{doubtful} of them are in the least typical third of their cluster"
     )
     # The first two columns that tell clusters apart.
-    ranked = [traits(columns, labels, cluster) for cluster in sorted(set(labels))]
+    ranked = [traits(columns, labels, cluster) for cluster in set(labels.tolist())]
     titles = [own[0].title for own in ranked] + [trait.title for trait in ranked[0]]
     first, second = list(dict.fromkeys(titles))[:2]
     values = {one.title: one.values for one in columns}
@@ -129,7 +129,7 @@ def draw(
     x, y = (values[title] for title in titles)
     figure = new_figure(6.4, 4.4)
     panel = figure.subplots()
-    for cluster in sorted(set(labels)):
+    for cluster in set(labels.tolist()):
         own = labels == cluster
         name = f"cluster {cluster}"
         panel.scatter(x[own], y[own], s=18, color=COLORS[cluster], label=name)

@@ -132,7 +132,8 @@ def compare(found: Path, picture: Path) -> None:
     print("\nwords that set each cluster apart (clusters.csv), and its topics")
     for one in pd.read_csv(found / "clusters.csv").itertuples():
         shares = topics[rows["cluster"] == one.cluster].value_counts(normalize=True)
-        words = ", ".join(f"{topic} {share:.0%}" for topic, share in shares[:3].items())
+        common = shares[shares >= 0.01][:3]
+        words = ", ".join(f"{topic} {share:.0%}" for topic, share in common.items())
         print(f"cluster {one.cluster}, {one.size} articles: {one.content}\n  {words}")
     draw(topics, rows["cluster"], picture)
     print(f"picture: {picture}")

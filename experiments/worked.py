@@ -94,7 +94,8 @@ def draw_folders(
     for row, (title, (fitting, others)) in enumerate(rows.items()):
         top = GAP + row * pitch
         draw.text((GAP, top + side // 2 - 6), title, "black")
-        chosen = [*enumerate(fitting[:FITTING]), *enumerate(others[:OTHERS], FITTING)]
+        chosen = [*enumerate(spread(fitting, FITTING))]
+        chosen += enumerate(spread(others, OTHERS), FITTING)
         for place, file in chosen:
             x = left + place * pitch
             if place >= FITTING:
@@ -103,3 +104,8 @@ def draw_folders(
             with Image.open(file) as image:
                 sheet.paste(image.convert("RGB").resize((side, side)), (x, top))
     sheet.save(path, quality=80)
+
+
+def spread(files: Sequence[Path], most: int) -> Sequence[Path]:
+    """Takes at most so many files, at even distances."""
+    return files[:: max(1, -(-len(files) // most))]

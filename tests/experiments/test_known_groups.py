@@ -17,6 +17,7 @@ def finished(tmp_path_factory):
     short = ("--recipe", "dec", "--architecture", network, *SHORT)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("dec_jax.report.write.try_reports", write_report)
+        patched.setattr("dec_jax.runs.folder.figures_of", lambda *_: {})
         out = folder / "out"
         run = program(known_groups.main, "--table", "wine", "--out", out, *short)
     return SimpleNamespace(folder=out, **vars(run))

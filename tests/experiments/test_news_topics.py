@@ -53,6 +53,7 @@ def finished(collection, tmp_path_factory):
     given = ("--reuters", collection, "-k", 2, "--out", folder / "out")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("dec_jax.report.write.try_reports", write_report)
+        patched.setattr("dec_jax.runs.folder.figures_of", lambda *_: {})
         run = program(news_topics.main, *given, *short)
     return SimpleNamespace(folder=folder / "out", **vars(run))
 

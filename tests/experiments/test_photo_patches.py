@@ -22,6 +22,7 @@ def finished(tmp_path_factory):
     given = ("--patches", 5, "--encoder", encoder, "--max-intervals", 2, "--out", out)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
+        patched.setattr("dec_jax.runs.folder.figures_of", lambda *_: {})
         patched.syspath_prepend(folder)
         run = program(photo_patches.main, *given)
     return SimpleNamespace(folder=out, **vars(run))

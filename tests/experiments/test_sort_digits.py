@@ -13,7 +13,9 @@ def finished(tmp_path_factory):
     network = write_network(folder / "small.json", 64, 16, 4)
     short = ("--recipe", "dec", "--architecture", network, *SHORT)
     out = folder / "out"
-    run = program(sort_digits.main, "--limit", 60, "--out", out, *short)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dec_jax.runs.folder.figures_of", lambda *_: {})
+        run = program(sort_digits.main, "--limit", 60, "--out", out, *short)
     return SimpleNamespace(folder=out, **vars(run))
 
 
