@@ -4,7 +4,7 @@
     python -m experiments.efficientnet_lite0 efficientnet-lite0.onnx
     dec-jax cluster photos -k 8 --encoder efficientnet-lite0.onnx
 
-The weights (13 MB) come in the package, and nothing is downloaded when this runs. PyTorch is
+The weights (17 MB) come in the package, and nothing is downloaded when this runs. PyTorch is
 not needed: its file of weights is read here. The network takes images [b, 224, 224, 3] of
 bytes, and gives vectors [b, 1280], the mean over all places before the classifier (Tan and
 Le, ICML 2019; the Lite variants have no squeeze-and-excitation, and relu6).
