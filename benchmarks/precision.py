@@ -17,16 +17,14 @@ import numpy as np
 
 from benchmarks.common import Benchmark, new_row
 from benchmarks.tables import Row
-from dec_jax.clustering.kmeans import k_means
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
-from dec_jax.networks.autoencoder import Params, embed
 from dec_jax.networks.own import change_network
 from dec_jax.recipes.dense import DataShape, Recipe, make_recipe
-from dec_jax.training.cluster import assign, train
-from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import TrainResult, init_state
+from dec_jax.runs.phases import Phases
+from dec_jax.training.cluster import assign
+from dec_jax.training.pretrain import PretrainConfig
 
 
 def recipe_of(data: Dataset, epochs: int | None, intervals: int | None) -> Recipe:
@@ -44,57 +42,21 @@ def recipe_of(data: Dataset, epochs: int | None, intervals: int | None) -> Recip
     return replace(recipe, pretrain=pretrain, train=clustering)
 
 
-def run_stages(
-    x: jax.Array,
-    n_clusters: int,
-    recipe: Recipe,
-    precision: str,
-    seed: int,
-    params: Params | None = None,
-) -> tuple[Params, TrainResult]:
-    """Pretrains unless given parameters, runs k-means on z, and trains.
-
-    Returns:
-      The pretrained parameters, and the result of the clustering.
-    """
-    network = change_network(recipe.architecture, precision=precision)
-    if params is None:
-        assert isinstance(recipe.pretrain, PretrainConfig)
-        params, _ = pretrain_end_to_end(
-            jax.random.key(seed), x, architecture=network, config=recipe.pretrain
-        )
-    kmeans_key, train_key = jax.random.split(jax.random.key(seed + 1), 2)
-    # In float32 for both precisions, so that they start from the same labels.
-    z = jax.jit(embed, static_argnames="architecture")(
-        params, x, architecture=recipe.architecture
-    )
-    start = k_means(kmeans_key, z, n_clusters, n_init=recipe.n_init)
-    state = init_state(
-        *(train_key, params, start.centroids, start.labels),
-        objective=recipe.objective,
-        config=recipe.train,
-    )
-    result = train(
-        state,
-        x,
-        architecture=network,
-        objective=recipe.objective,
-        config=recipe.train,
-    )
-    return params, result
-
-
 def measure(data: Dataset, recipe: Recipe, seed: int) -> list[Row]:
     """The rows of one seed."""
     assert data.labels is not None and data.n_classes is not None
     x, k = jnp.asarray(data.x), data.n_classes
-    params, full = run_stages(x, k, recipe, "float32", seed)
-    _, low = run_stages(x, k, recipe, "bfloat16", seed, params)
-    _, whole = run_stages(x, k, recipe, "bfloat16", seed)
+    low_network = change_network(recipe.architecture, precision="bfloat16")
+    in_full, in_low = (
+        Phases(data, x, replace(recipe, architecture=network), k, seed)
+        for network in (recipe.architecture, low_network)
+    )
+    start = in_full.start(in_full.pretrain())
+    full, low = in_full.cluster(start), in_low.cluster(start)
+    whole = in_low.cluster(in_low.start(in_low.pretrain()))
     # The labels of the same parameters in the other precision.
-    architecture = change_network(recipe.architecture, precision="bfloat16")
     _, read = jax.jit(assign, static_argnames="architecture")(
-        full.state.params, x, architecture=architecture
+        full.state.params, x, architecture=low_network
     )
     agree = {
         "one model, read in both": np.mean(np.asarray(read) == full.labels),

@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from benchmarks.tables import RESULTS
 from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy
-from dec_jax.evaluation.second_opinion import DOUBTFUL, second_opinion
+from dec_jax.evaluation.second_opinion import DOUBTFUL, other_numbers, second_opinion
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
@@ -62,8 +62,9 @@ def measure(dataset: Dataset, recipe: str, seed: int) -> dict[str, Any]:
             )
         }
         # Each simple labeling as if a run had ended with it: does the verdict tell?
+        numbers = other_numbers(choice.space, result.q.shape[1])
         doubts = {
-            name: second_opinion(labels, choice.judgment, choice.space).doubt
+            name: second_opinion(labels, choice.judgment, choice.space, numbers).doubt
             for name, labels in zip(
                 choice.judgment.names, choice.judgment.labels, strict=True
             )
@@ -203,26 +204,29 @@ def save_rows(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def new_parser(module: str, text: str) -> argparse.ArgumentParser:
-    """Makes the parser of a benchmark on data sets."""
+def new_parser(
+    module: str, text: str, recipes: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Makes the parser of a benchmark on data sets, and of recipes if there are any."""
     out = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("datasets", metavar="DATA", nargs="*")
+    if recipes:
+        out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(recipes))
+        out.add_argument(
+            "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
+        )
     return out
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("quality", __doc__)
-    out.add_argument("--recipes", metavar="NAME", nargs="+", default=["auto"])
+    out = new_parser("quality", __doc__, recipes=["auto"])
     out.add_argument("--seeds", metavar="N", type=int, default=1)
     out.add_argument("--seed", metavar="S", type=int, default=0)
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
-    )
     options = out.parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")
 

@@ -117,12 +117,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("verdict", __doc__)
-    out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(RECIPES))
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
-    )
-    options = out.parse_args(arguments)
+    options = new_parser("verdict", __doc__, RECIPES).parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")
 
 

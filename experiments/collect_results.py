@@ -262,7 +262,8 @@ def choose_k_table() -> str:
             "yes" if kept["decided"] else "no",
             ", ".join(
                 f"{view} {kept['n_clusters'][kept[view].index(max(kept[view]))]}"
-                for view in ("eigengap", "silhouette", "modularity")
+                for view in ("support", "eigengap", "silhouette")
+                if view in kept
             ),
             device_of(kept),
         ]

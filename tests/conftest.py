@@ -150,3 +150,24 @@ def start(x, architecture):
 def tiny_images():
     """6 random images of 5 x 7 pixels and 2 channels, flattened, float32 in [0, 1]."""
     return np.random.default_rng(0).random((6, 5 * 7 * 2), np.float32)
+
+
+@pytest.fixture(scope="session")
+def labeled(tmp_path_factory):
+    """A table of three far blobs with their classes."""
+    from programs import blob_table
+
+    x, y = blob_table()
+    path = tmp_path_factory.mktemp("labeled") / "blobs.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="session")
+def unlabeled(tmp_path_factory):
+    """The same table without classes."""
+    from programs import blob_table
+
+    path = tmp_path_factory.mktemp("unlabeled") / "blobs.npz"
+    np.savez(path, x=blob_table()[0])
+    return path

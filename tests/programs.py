@@ -34,6 +34,14 @@ def cluster(*arguments):
     return program(main, "cluster", *arguments)
 
 
+def assert_refused(run, message, out=None):
+    """A mistake of use: one line that tells it, status 2, and no folder of results."""
+    assert run.status == 2, run.err
+    assert run.err.startswith("error: ") and message in run.err, run.err
+    assert run.err.count("\n") == 1, run.err
+    assert out is None or not out.exists()
+
+
 def read_csv(path):
     """The rows of a table."""
     with path.open(newline="") as file:

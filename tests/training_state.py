@@ -1,5 +1,6 @@
 """A training state as a checkpoint holds it."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -13,3 +14,8 @@ def restored(state):
     """The training state that `saved` took."""
     state = jax.tree.map(jnp.asarray, state)
     return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
+def assert_states_equal(one, other):
+    """Two training states, to the last bit."""
+    chex.assert_trees_all_equal(saved(one), saved(other))

@@ -1,10 +1,10 @@
 """Looks for the number of clusters, without labels.
 
 Images are embedded by an autoencoder (of an earlier run, or pretrained here as the recipe
-`dec` does), other data are taken as they are. One graph of nearest neighbors, and every k
-from 2 to --most on it: the eigengap of the graph, the agreement of halves of the data,
-silhouette and modularity. Prints a table, the number that they point to, and whether the
-data decide it; draws the four.
+`dec` does), other data are taken as they are. For every k from 2 to --most: the agreement of
+simple methods (support), the eigengap of the graph of nearest neighbors, the agreement of
+halves of the data (stability) and the silhouette. Prints a table, the number that they
+point to, and whether the data decide it; draws the four.
 
     dec-jax choose-k mnist --pretrained runs/mnist-best
     dec-jax choose-k table.csv --label-column species
@@ -36,7 +36,7 @@ READING = (
     *("labels_csv", "folder_labels", "skip_unreadable", "names"),
     *TABLE_OPTIONS,
 )
-VIEWS = ("eigengap", "stability", "silhouette", "modularity")
+VIEWS = ("support", "eigengap", "stability", "silhouette")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -3,31 +3,126 @@
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
-from dec_jax.clustering.linkage import genie, spanning_tree
+from dec_jax.clustering.linkage import (
+    SpanningTree,
+    cut_tree,
+    genie_tree,
+    linkage_tree,
+    spanning_tree,
+)
 from dec_jax.parallel.hardware import one_thread
 from dec_jax.validation import check_n_clusters
 
 N_SPECTRA = 6  # numbers of eigenvectors that a cut tries
 DENSE = 600  # samples up to which all eigenvectors are computed at once
 NEIGHBORS = (5, 10, 20)  # of the graphs whose normalized cuts are candidates
-GINI_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 1.0)
+GINI, DENSE_GINI = (0.1, 0.3, 0.5, 0.7, 1.0), (0.3, 0.5)  # thresholds of Genie
 COVARIANCES = ("full", "diag", "tied", "spherical")
 LINKAGES = ("ward", "average", "complete")
 
 
-@one_thread
+class SimpleMethods:
+    """k-means, mixtures, linkages and cuts of neighbor graphs on the same samples.
+
+    Their assumptions differ: balls, ellipses, even and uneven sizes, connected shapes.
+    An answer that many of them share rests on the data rather than on a method. Trees and
+    eigenvectors are computed once and serve every number of clusters.
+
+    Args:
+      x: [n, d] standardized samples, a few thousand at most: linkages take time n^2.
+      most: the largest number of clusters that will be asked for.
+      seed: of the methods that draw random numbers.
+      thorough: whether mixtures and k-means start several times, and three graphs are cut
+        with several numbers of eigenvectors; otherwise one graph, for many k.
+    """
+
+    @one_thread
+    def __init__(
+        self,
+        x: Float[np.ndarray, "n d"],
+        most: int,
+        *,
+        seed: int = 0,
+        thorough: bool = True,
+    ) -> None:
+        check_n_clusters(most, len(x))
+        self.x, self.seed, self.thorough = x, seed, thorough
+        near, dense = spanning_tree(x), spanning_tree(x, core=8)
+        self.trees: dict[str, SpanningTree] = {
+            **{f"{name} linkage": linkage_tree(x, name) for name in LINKAGES},
+            **{f"Genie, {gini}": genie_tree(near, gini) for gini in GINI},
+            **{f"dense Genie, {gini}": genie_tree(dense, gini) for gini in DENSE_GINI},
+        }
+        self.spectra = {}
+        for neighbors in NEIGHBORS if thorough else NEIGHBORS[1:2]:
+            graph = neighbor_graph(x, neighbors)
+            count = min(2 * most if thorough else most, len(x) - 1)
+            self.spectra[neighbors] = (graph, graph_spectrum(graph, count, seed)[1])
+
+    @one_thread
+    def labels(self, n_clusters: int) -> dict[str, Int[np.ndarray, " n"]]:
+        """Labels the samples by each method.
+
+        Args:
+          n_clusters: k, at most `most`.
+
+        Returns:
+          Labels from 0 to k - 1 by the name of the method, "k-means" first. A method that
+          cannot label these samples is left out.
+        """
+        found = {}
+        for name, method in self._methods(n_clusters).items():
+            with warnings.catch_warnings():
+                # Convergence of one method of many: the judge sees what it came to.
+                warnings.simplefilter("ignore")
+                try:
+                    found[name] = np.asarray(method()).astype(np.int32)
+                # scikit-learn's solvers fail on some degenerate samples.
+                except (ValueError, TypeError, RuntimeError, ArithmeticError):
+                    continue
+        return found
+
+    def _methods(self, k: int) -> dict[str, Callable[[], np.ndarray]]:
+        """The methods by name, each ready to be called."""
+        from sklearn.cluster import KMeans
+        from sklearn.mixture import GaussianMixture
+
+        x, seed = self.x, self.seed
+        starts, mixture_starts = (20, 5) if self.thorough else (5, 1)
+        methods: dict[str, Callable[[], np.ndarray]] = {
+            "k-means": partial(
+                KMeans(k, n_init=starts, random_state=seed).fit_predict, x
+            )
+        }
+        for kind in COVARIANCES:
+            mixture = GaussianMixture(
+                k,
+                covariance_type=kind,
+                n_init=mixture_starts,
+                reg_covar=1e-4,
+                random_state=seed,
+            )
+            methods[f"mixture, {kind}"] = partial(mixture.fit_predict, x)
+        for neighbors, (graph, vectors) in self.spectra.items():
+            used = vectors[:, : 2 * k] if self.thorough else vectors[:, :k]
+            methods[f"normalized cut, {neighbors} neighbors"] = partial(
+                _cut, graph, used, k, seed
+            )
+        for name, tree in self.trees.items():
+            methods[name] = partial(cut_tree, tree, k)
+        return methods
+
+
 def candidate_labels(
     x: Float[np.ndarray, "n d"], n_clusters: int, *, seed: int = 0
 ) -> dict[str, Int[np.ndarray, " n"]]:
-    """Labels samples by k-means, mixtures, linkages and cuts of neighbor graphs.
-
-    Their assumptions differ: balls, ellipses, even and uneven sizes, connected shapes.
-    An answer that many of them share rests on the data rather than on a method.
+    """Labels samples by all of `SimpleMethods`.
 
     Args:
       x: [n, d] standardized samples, a few thousand at most: linkages take time n^2.
@@ -35,8 +130,7 @@ def candidate_labels(
       seed: of the methods that draw random numbers.
 
     Returns:
-      Labels from 0 to k - 1 by the name of the method, "k-means" first. A method that
-      cannot label these samples is left out.
+      Labels from 0 to k - 1 by the name of the method, "k-means" first.
 
     Raises:
       ValueError: there are more clusters than samples.
@@ -47,76 +141,21 @@ def candidate_labels(
       >>> len(candidate_labels(x, 2))
       18
     """
-    from sklearn.cluster import AgglomerativeClustering, KMeans
-    from sklearn.mixture import GaussianMixture
-
-    check_n_clusters(n_clusters, len(x))
-    k = n_clusters
-    methods: dict[str, Callable[[], np.ndarray]] = {
-        "k-means": lambda: KMeans(k, n_init=20, random_state=seed).fit_predict(x)
-    }
-    for kind in COVARIANCES:
-        mixture = GaussianMixture(
-            k, covariance_type=kind, n_init=5, reg_covar=1e-4, random_state=seed
-        )
-        methods[f"mixture, {kind}"] = partial(mixture.fit_predict, x)
-    for linkage in LINKAGES:
-        merging = AgglomerativeClustering(k, linkage=linkage)
-        methods[f"{linkage} linkage"] = partial(merging.fit_predict, x)
-    for neighbors in NEIGHBORS:
-        methods[f"normalized cut, {neighbors} neighbors"] = partial(
-            normalized_cut, x, k, neighbors=neighbors, seed=seed
-        )
-    tree, dense = spanning_tree(x), spanning_tree(x, core=8)
-    for threshold in GINI_THRESHOLDS:
-        methods[f"Genie, {threshold}"] = partial(
-            genie, tree, k, gini_threshold=threshold
-        )
-    for threshold in (0.3, 0.5):
-        methods[f"dense Genie, {threshold}"] = partial(
-            genie, dense, k, gini_threshold=threshold
-        )
-    found = {}
-    for name, method in methods.items():
-        with warnings.catch_warnings():
-            # Convergence of one method of many: the judge sees what it came to.
-            warnings.simplefilter("ignore")
-            try:
-                found[name] = np.asarray(method()).astype(np.int32)
-            # scikit-learn's solvers fail on some degenerate samples.
-            except (ValueError, TypeError, RuntimeError, ArithmeticError):
-                continue
-    return found
+    return SimpleMethods(x, n_clusters, seed=seed).labels(n_clusters)
 
 
-@one_thread
-def normalized_cut(
-    x: Float[np.ndarray, "n d"], n_clusters: int, *, neighbors: int, seed: int = 0
-) -> Int[np.ndarray, " n"]:
-    """Cuts the neighbor graph by k-means on the unit rows of its leading eigenvectors.
-
-    Ng, Jordan and Weiss (2001), with the local scales of Zelnik-Manor and Perona (2004).
-    Several numbers of eigenvectors from k to 2 k are tried, and the partition of the
-    highest modularity is taken, as in `spectral_clustering`.
-
-    Args:
-      x: [n, d] samples.
-      n_clusters: k.
-      neighbors: of each sample in the graph.
-      seed: of k-means and of the eigenvectors' start.
-
-    Returns:
-      Labels from 0 to k - 1.
-    """
-    graph = neighbor_graph(x, neighbors)
-    most = min(2 * n_clusters, len(x) - 1)
-    return best_cut(graph, graph_spectrum(graph, most, seed)[1], n_clusters, seed)[0]
+def _cut(*arguments: Any) -> Int[np.ndarray, " n"]:
+    return best_cut(*arguments)[0]
 
 
 def best_cut(
     graph: csr_matrix, vectors: Float[np.ndarray, "n e"], n_clusters: int, seed: int
 ) -> tuple[Int[np.ndarray, " n"], int]:
-    """Cuts a graph by several numbers of its eigenvectors; the best has the most modularity.
+    """Cuts a graph by k-means on the unit rows of its leading eigenvectors.
+
+    Ng, Jordan and Weiss (2001), with the local scales of Zelnik-Manor and Perona (2004).
+    Several numbers of eigenvectors from k to 2 k are tried, and the partition of the
+    highest modularity is taken, as in `spectral_clustering`.
 
     Args:
       graph: [n, n] symmetric weights.

@@ -1,8 +1,9 @@
-"""Choice of the number of clusters from the graph of neighbors, without labels.
+"""Choice of the number of clusters, without labels.
 
-One graph and one spectrum serve every k. Each k has four scores. The eigengap decides
-between them, where it is larger than noise can make it; elsewhere nothing is decided, and
-`recommend` also looks at the silhouette.
+Two views can decide it: the eigengap of the graph of neighbors, where it is larger than
+noise can make it, and the agreement of simple methods, where it is high at one number
+alone. Elsewhere nothing is decided, and `recommend` takes the number at which they agree
+most.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,10 @@ from jaxtyping import Float, Int, Num
 from dec_jax.clustering.candidates import (
     best_cut,
     graph_spectrum,
-    modularity,
     neighbor_graph,
     unit_rows,
 )
-from dec_jax.evaluation.judge import method_space
+from dec_jax.evaluation.judge import best_support, method_space, methods_for_numbers
 from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.parallel.hardware import one_thread
 from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
@@ -28,8 +28,11 @@ from dec_jax.validation import check_n_clusters, check_positive_int, check_sampl
 STABLE = 0.9
 # A gap of at least this share of the largest one is a rival.
 RIVAL = 0.8
-# A silhouette of at least this share of the highest one is nearly as good.
+# A support of at least this share of the highest one is nearly as good.
 NEARLY = 0.9
+# Support that decides, if that of every other number is below this share of it. The
+# largest support in 5 samples of noise was 0.31.
+HIGH_SUPPORT, ALONE = 0.6, 0.7
 # The gap must be this many times the largest one of noise. Among 33 small tables with known
 # classes and 9 samples of noise, the largest gap of wrong numbers was at most 1.7 times as
 # large as that of noise, but for one table, whose number it missed by one.
@@ -45,8 +48,8 @@ class Sweep(NamedTuple):
 
     n_clusters: Int[np.ndarray, " s"]
     eigengap: Float[np.ndarray, " s"]  # lambda_k - lambda_(k+1)
-    modularity: Float[np.ndarray, " s"]  # of the partition, higher is better
-    silhouette: Float[np.ndarray, " s"]  # of the partition in z, in [-1, 1]
+    support: Float[np.ndarray, " s"]  # of the best simple labeling, in [0, 1]
+    silhouette: Float[np.ndarray, " s"]  # of the graph's partition, in [-1, 1]
     stability: Float[np.ndarray, " s"]  # ARI of halves of the data, at most 1
     eigenvalues: Float[np.ndarray, " e"]  # of the graph, largest first
     noise_gap: float  # the largest eigengap in normal noise of the same covariance
@@ -76,7 +79,7 @@ def sweep_n_clusters(
     n_halves: int = 5,
     on_k: Callable[[int], object] | None = None,
 ) -> Sweep:
-    """Scores each number of clusters k by a partition of the graph of z's neighbors.
+    """Scores each number of clusters k by the graph of z's neighbors and by simple methods.
 
     The eigengap is that of von Luxburg, `A Tutorial on Spectral Clustering
     <https://arxiv.org/abs/0711.0189>`_, 2007, section 8.3. Normal noise of the same
@@ -127,6 +130,7 @@ def sweep_n_clusters(
         raise ValueError(f"n_halves must be at least 2, got {n_halves}.")
     graph = neighbor_graph(space, n_neighbors)
     values, vectors = graph_spectrum(graph, min(2 * max(n_clusters), n), seed)
+    methods = methods_for_numbers(space, max(n_clusters), seed=seed)
     rows = []
     for k in n_clusters:
         labels, used = best_cut(graph, vectors, k, seed)
@@ -134,13 +138,13 @@ def sweep_n_clusters(
         wide = silhouette_score(space, labels) if several else 0.0
         agree = _stability(rng, unit_rows(vectors[:, :used]), k, n_halves)
         gap = values[k - 1] - values[k]
-        rows.append((k, gap, modularity(graph, labels), wide, agree))
+        rows.append((k, gap, best_support(methods, k), wide, agree))
         if on_k is not None and on_k(k):
             break
     columns = np.array(rows, np.float64).T
-    numbers, (gaps, modular, width, stability) = columns[0].astype(int), columns[1:]
+    numbers, (gaps, shared, width, stability) = columns[0].astype(int), columns[1:]
     noise = _noise_gap(rng, space, numbers, n_neighbors)
-    return Sweep(numbers, gaps, modular, width, stability, values, noise)
+    return Sweep(numbers, gaps, shared, width, stability, values, noise)
 
 
 @one_thread
@@ -214,12 +218,12 @@ def _stability(
 def recommend(sweep: Sweep) -> Recommendation:
     """Recommends a number of clusters, and says whether the scores decide it.
 
-    Candidates are the numbers k on whose clusters halves of the data agree (mean ARI of
-    0.9 or more), or all k if there are none. The number of the largest eigengap is decided
-    if it is such a candidate, if no other gap is nearly as large, if noise has no gap of
-    more than four sevenths of its size, and if it is not the largest number that was
-    tried, beyond which nothing is known. Otherwise k is that of the largest gap among the
-    candidates whose silhouette is nearly the highest.
+    The data decide a number in one of two ways, both only where halves of the data agree
+    on its clusters (mean ARI of 0.9 or more). Its eigengap is the largest, no other gap is
+    nearly as large, noise has no gap of more than four sevenths of its size, and it is
+    not the largest number that was tried, beyond which nothing is known. Or its support is
+    at least 0.6, and that of every other number at most 0.7 of it. Otherwise the answer
+    is the smallest number at which the support has a peak of nearly its largest height.
 
     Agreement of halves is no proof of clusters: the halves share the spectrum of all
     samples, so even a single cloud is split in two the same way each time.
@@ -237,11 +241,45 @@ def recommend(sweep: Sweep) -> Recommendation:
       >>> recommend(sweep)[:2]
       (3, True)
     """
+    numbers, shared = sweep.n_clusters, sweep.support
+    by_gap, at_edge, reasons = _by_eigengap(sweep)
+    peak = _first_peak(numbers, shared)
+    alone = shared[peak] >= HIGH_SUPPORT and not np.any(
+        np.delete(shared, peak) > ALONE * shared[peak]
+    )
+    best = by_gap if by_gap is not None else peak
+    decided = bool(alone and sweep.stability[peak] >= STABLE)
+    if by_gap is not None:
+        decided = not at_edge
+    most = int(numbers[shared.argmax()])
+    if peak == shared.argmax():
+        words = f"simple methods agree most on k = {most}: support {shared[peak]:.2f}"
+    else:
+        words = (
+            f"simple methods agree on k = {numbers[peak]} (support {shared[peak]:.2f}) "
+            f"nearly as much as on k = {most} ({shared.max():.2f})"
+        )
+    reasons.append(words)
+    widest = int(numbers[sweep.silhouette.argmax()])
+    k = int(numbers[best])
+    reasons.append(
+        f"silhouette {'agrees' if widest == k else f'is highest at {widest}'}"
+    )
+    agree = float(sweep.stability[best])
+    word = "agree" if agree >= STABLE else "do not agree"
+    reasons.append(f"halves of the data {word} on the clusters: ARI {agree:.2f}")
+    return Recommendation(k, decided, tuple(reasons))
+
+
+def _by_eigengap(sweep: Sweep) -> tuple[int | None, bool, list[str]]:
+    """Finds the number of the clearest eigengap, if any is clear, and tells why or why not.
+
+    Returns:
+      The place of the number; whether it is the largest that was tried; the reasons.
+    """
     stable = sweep.stability >= STABLE
-    allowed = stable if stable.any() else np.full(len(stable), True)
-    gaps = np.where(allowed, sweep.eigengap, -np.inf)
-    widest = int(gaps.argmax())
-    numbers = sweep.n_clusters
+    gaps = np.where(stable if stable.any() else True, sweep.eigengap, -np.inf)
+    widest, numbers = int(gaps.argmax()), sweep.n_clusters
     words = "of those on which halves of the data agree, " if stable.any() else ""
     reasons = [
         f"{words}the eigengap is largest at k = {numbers[widest]}: {gaps[widest]:.4f}"
@@ -256,22 +294,16 @@ def recommend(sweep: Sweep) -> Recommendation:
         reasons.append(f"noise without clusters has a gap of {sweep.noise_gap:.4f} too")
     if at_edge:
         reasons.append(f"k = {numbers[widest]} is the largest number that was tried")
-    decided = bool(stable.any()) and not (near.any() or noisy or at_edge)
-    best = widest
-    if not decided:
-        width = np.where(allowed, sweep.silhouette, -np.inf)
-        apart = width >= width.max() - (1 - NEARLY) * abs(width.max())
-        best = int(np.where(apart, sweep.eigengap, -np.inf).argmax())
-        names = ", ".join(map(str, numbers[apart].tolist()))
-        reasons.append(
-            f"{words}the silhouette is high at k = {names}; of these the eigengap is "
-            f"largest at k = {numbers[best]}"
-        )
-    k = int(numbers[best])
-    for name in ("modularity", "silhouette"):
-        at = int(numbers[getattr(sweep, name).argmax()])
-        reasons.append(f"{name} {'agrees' if at == k else f'is highest at k = {at}'}")
-    word = "agree" if stable.any() else "do not agree"
-    agree = float(sweep.stability[best])
-    reasons.append(f"halves of the data {word} on the clusters: ARI {agree:.2f}")
-    return Recommendation(k, decided, tuple(reasons))
+    clear = stable.any() and not (near.any() or noisy)
+    return widest if clear else None, bool(at_edge), reasons
+
+
+def _first_peak(
+    numbers: Int[np.ndarray, " s"], support: Float[np.ndarray, " s"]
+) -> int:
+    """Finds the smallest number at a local maximum of at least 0.9 of the largest support."""
+    order = np.argsort(numbers)
+    sorted_support = support[order]
+    padded = np.concatenate([[-1.0], sorted_support, [-1.0]])
+    peaks = (sorted_support >= padded[:-2]) & (sorted_support >= padded[2:])
+    return int(order[np.argmax(peaks & (sorted_support >= NEARLY * support.max()))])

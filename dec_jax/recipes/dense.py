@@ -321,7 +321,7 @@ def auto(shape: DataShape, architecture: Network | None = None) -> Recipe:
     width = shape.input_dim
     recipe = replace(
         dec(shape, architecture),
-        source="agreement of simple methods, conductance in the neighbor graph",
+        source="agreement of many simple methods",
         start="judge",
         train=TrainConfig(
             # Wide rows are told apart in fewer steps, each of which takes longer.

@@ -1,5 +1,8 @@
 """The events of a run, and the record that it keeps of itself."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -141,3 +144,49 @@ class Record:
     def network_losses(self) -> list[float]:
         """The losses of the whole network's pretraining, not of a layer's."""
         return next(reversed(self.pretraining_loss.values()), [])
+
+
+class PhaseEvents:
+    """Tells callbacks of phases and steps, and counts their time; the base of `Phases`.
+
+    Attributes:
+      callbacks: told of each event.
+      record: the numbers so far.
+      clock: the time up to which all is counted.
+      stopped: whether the last step was told to be the last.
+    """
+
+    def __init__(
+        self, callbacks: Callbacks | None = None, record: Record | None = None
+    ) -> None:
+        self.callbacks = callbacks or Callbacks()
+        self.record = record or Record()
+        self.clock, self.stopped = time.monotonic(), False
+
+    @contextmanager
+    def _phase(self, phase: Phase) -> Iterator[None]:
+        self.stopped = False
+        self.callbacks.on_phase(phase)
+        try:
+            yield
+        finally:
+            self.callbacks.on_phase_end()
+
+    def _step(self, seconds_of: str, step: Step) -> bool:
+        """Counts the time of a step and tells of it; True stops the run."""
+        self._count(seconds_of)
+        self.stopped = bool(self.callbacks.on_step(step))
+        # What a callback does, such as saving, is no time of the method.
+        self.clock = time.monotonic()
+        return self.stopped
+
+    def _leave_if_stopped(self) -> None:
+        if self.stopped:
+            raise Stopped
+
+    def _count(self, phase: str) -> None:
+        """Adds the time since the phase began, or was last counted."""
+        now = time.monotonic()
+        seconds = self.record.seconds
+        seconds[phase] = seconds.get(phase, 0.0) + now - self.clock
+        self.clock = now

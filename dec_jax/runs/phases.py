@@ -5,8 +5,6 @@ training of all seeds in one program between them.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ from dec_jax.parallel.hardware import one_thread
 from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
-from dec_jax.runs.callbacks import Callbacks, Phase, Record, Stage, Step, Stopped
+from dec_jax.runs.callbacks import Callbacks, Phase, PhaseEvents, Record, Stage, Step
 from dec_jax.training.cluster import train
 from dec_jax.training.layerwise import (
     StageState,
@@ -65,7 +63,7 @@ class Start(NamedTuple):
     labels: jax.Array  # [n] that clustering starts from
 
 
-class Phases:
+class Phases(PhaseEvents):
     """One seed's phases, which share data, recipe, random keys, callbacks and record.
 
     Attributes:
@@ -74,8 +72,6 @@ class Phases:
       recipe: the settings.
       n_clusters: k.
       seed: from which all random keys come.
-      callbacks: told of each event.
-      record: the numbers so far.
     """
 
     def __init__(
@@ -88,15 +84,13 @@ class Phases:
         callbacks: Callbacks | None = None,
         record: Record | None = None,
     ) -> None:
+        super().__init__(callbacks, record)
         self.dataset, self.x, self.recipe = dataset, x, recipe
         self.n_clusters, self.seed = n_clusters, seed
-        self.callbacks = callbacks or Callbacks()
-        self.record = record or Record()
         keys = jax.random.split(jax.random.key(seed), 4)
         self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
         self.choice: Choice | None = None  # of the simple methods, once they were asked
-        self.clock = time.monotonic()
 
     @property
     def baseline_title(self) -> str:
@@ -154,18 +148,14 @@ class Phases:
                 current = index
                 self.callbacks.on_phase(Phase(title, "epoch", config.epochs, len(done)))
             done.append(float(row.loss))
-            last = len(done) == config.epochs
-            number = int(state.state.step)
-            return self._step(
-                "pretraining",
-                Step(
-                    f"loss {row.loss:.5f}",
-                    name=f"pretrain{index}",
-                    state=state,
-                    number=number,
-                    last=last,
-                ),
+            step = Step(
+                f"loss {row.loss:.5f}",
+                name=f"pretrain{index}",
+                state=state,
+                number=int(state.state.step),
+                last=len(done) == config.epochs,
             )
+            return self._step("pretraining", step)
 
         self.stopped = False
         try:
@@ -393,31 +383,3 @@ class Phases:
         scored = stage_scores(self.dataset.labels, labels, z, self.n_clusters)
         self.record.stages.append({"name": name, **scored, "seconds": seconds})
         self.callbacks.on_stage(Stage(name, labels, np.asarray(centroids), seconds))
-
-    @contextmanager
-    def _phase(self, phase: Phase) -> Iterator[None]:
-        self.stopped = False
-        self.callbacks.on_phase(phase)
-        try:
-            yield
-        finally:
-            self.callbacks.on_phase_end()
-
-    def _step(self, seconds_of: str, step: Step) -> bool:
-        """Counts the time of a step and tells of it; True stops the run."""
-        self._count(seconds_of)
-        self.stopped = bool(self.callbacks.on_step(step))
-        # What a callback does, such as saving, is no time of the method.
-        self.clock = time.monotonic()
-        return self.stopped
-
-    def _leave_if_stopped(self) -> None:
-        if self.stopped:
-            raise Stopped
-
-    def _count(self, phase: str) -> None:
-        """Adds the time since the phase began, or was last counted."""
-        now = time.monotonic()
-        seconds = self.record.seconds
-        seconds[phase] = seconds.get(phase, 0.0) + now - self.clock
-        self.clock = now

@@ -20,8 +20,9 @@ from dec_jax.networks.autoencoder import Params, rows_at_once
 from dec_jax.networks.autoencoder import embed as embed_array
 from dec_jax.networks.own import Network
 from dec_jax.objectives import DEC, Objective
+from dec_jax.streaming.mapped_rows import MappedRows
 from dec_jax.streaming.read_ahead import Reading, blocks, order_of, scratch
-from dec_jax.streaming.sources import MappedRows, Source, source_of
+from dec_jax.streaming.sources import Source, source_of
 from dec_jax.training.refresh import keep_labels
 from dec_jax.training.state import NETWORK, TrainConfig, TrainState
 from dec_jax.validation import check_n_clusters, check_positive_int

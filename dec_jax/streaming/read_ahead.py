@@ -17,7 +17,8 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, UInt
 
-from dec_jax.streaming.sources import MappedRows, Source
+from dec_jax.streaming.mapped_rows import MappedRows
+from dec_jax.streaming.sources import Source
 from dec_jax.training.minibatches import epoch_order, steps_per_epoch
 from dec_jax.validation import check_positive_int, check_samples
 

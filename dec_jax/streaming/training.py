@@ -282,23 +282,10 @@ def _pretrain_block(
     config: PretrainConfig,
     n_samples: int,
 ) -> tuple[PretrainState, tuple[Float[Array, " s"], Float[Array, " s"]]]:
-    """Takes the steps of one block in one compiled program."""
-
-    def step(
-        state: PretrainState, batch: tuple[jax.Array, jax.Array]
-    ) -> tuple[PretrainState, tuple[jax.Array, jax.Array]]:
-        x, weights = batch
-        state, loss = pretrain_step(
-            state,
-            x,
-            weights,
-            architecture=architecture,
-            config=config,
-            n_samples=n_samples,
-        )
-        return state, (loss, weights.sum())
-
-    return jax.lax.scan(step, state, (x, weights))
+    """Pretrains on one block in one compiled program."""
+    settings: Any = {"architecture": architecture, "config": config}
+    step = partial(pretrain_step, n_samples=n_samples, **settings)
+    return _take_steps(step, state, x, weights)
 
 
 @partial(
@@ -316,24 +303,22 @@ def _train_block(
     objective: Objective,
     config: TrainConfig,
 ) -> tuple[TrainState, tuple[Losses, Float[Array, " s"]]]:
-    """Takes the steps of one block in one compiled program."""
+    """Clusters one block in one compiled program."""
+    settings: Any = {"architecture": architecture, "objective": objective}
+    step = partial(train_step, config=config, **settings)
+    return _take_steps(step, state, x, p, weights)
 
-    def step(
-        state: TrainState, batch: tuple[jax.Array, jax.Array, jax.Array]
-    ) -> tuple[TrainState, tuple[Losses, jax.Array]]:
-        x, weights, p = batch
-        state, losses = train_step(
-            state,
-            x,
-            p,
-            weights,
-            architecture=architecture,
-            objective=objective,
-            config=config,
-        )
-        return state, (losses, weights.sum())
 
-    return jax.lax.scan(step, state, (x, weights, p))
+def _take_steps(
+    step: Callable[..., tuple[Any, Any]], state: Any, *batches: Num[Array, "s b *_"]
+) -> tuple[Any, tuple[Any, Float[Array, " s"]]]:
+    """Takes a step on each batch of a block, of which the weights come last."""
+
+    def one(state: Any, batch: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+        state, losses = step(state, *batch)
+        return state, (losses, batch[-1].sum())
+
+    return jax.lax.scan(one, state, batches)
 
 
 def _interval(

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from programs import SHORT, blob_table, cluster, without_mnist
+from programs import SHORT, assert_refused, blob_table, cluster, without_mnist
 
 MISTAKES = {
     "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
@@ -19,23 +19,6 @@ MISTAKES = {
     ),
     "resume": (["--resume", "."], "--out and --resume name two folders"),
 }
-
-
-@pytest.fixture(scope="module")
-def labeled(tmp_path_factory):
-    """A table of three far blobs with their classes."""
-    x, y = blob_table()
-    path = tmp_path_factory.mktemp("labeled") / "blobs.npz"
-    np.savez(path, x=x, y=y)
-    return path
-
-
-@pytest.fixture(scope="module")
-def unlabeled(tmp_path_factory):
-    """The same table without classes."""
-    path = tmp_path_factory.mktemp("unlabeled") / "blobs.npz"
-    np.savez(path, x=blob_table()[0])
-    return path
 
 
 def test_mnist_by_name_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
@@ -60,10 +43,7 @@ def test_run_misses_umap_before_it_trains(labeled, tmp_path, monkeypatch, option
     monkeypatch.setitem(sys.modules, "umap", None)
     out = tmp_path / "out"
     run = cluster(labeled, *options, "--out", out)
-    assert run.status == 2
-    assert "(start umap) needs umap-learn: pip install " in run.err
-    assert run.err.count("\n") == 1
-    assert not out.exists()
+    assert_refused(run, "(start umap) needs umap-learn: pip install ", out)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -71,10 +51,7 @@ def test_run_rejects_an_option_in_one_line(labeled, tmp_path, mistake):
     options, message = MISTAKES[mistake]
     out = tmp_path / "out"
     run = cluster(labeled, "--out", out, *options)
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
-    assert not out.exists()
+    assert_refused(run, message, out)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +64,7 @@ def test_run_rejects_an_option_in_one_line(labeled, tmp_path, mistake):
 )
 def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):
     run = cluster(dataset, "--out", tmp_path / "out")
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert_refused(run, message, tmp_path / "out")
 
 
 def test_run_rejects_a_missing_folder_of_data(tmp_path):
@@ -109,10 +83,7 @@ def test_run_rejects_nan_and_names_the_column(tmp_path):
         *(tmp_path / "nan.npz", "--n-clusters", 3),
         *("--out", tmp_path / "out"),
     )
-    assert run.status == 2
-    assert "x must be finite: column 7 holds NaN" in run.err
-    assert run.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert_refused(run, "x must be finite: column 7 holds NaN", tmp_path / "out")
 
 
 def test_run_rejects_a_folder_that_is_not_empty(labeled, tmp_path):
@@ -171,6 +142,4 @@ def test_architecture_rejects_a_network_for_other_samples(labeled, tmp_path):
 )
 def test_a_mistake_of_typing_is_one_line(arguments, message):
     run = cluster(*arguments)
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
+    assert_refused(run, message)

@@ -5,6 +5,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from assignments import (
+    CENTROIDS,
+    D,
+    K,
+    N,
+    Z,
+    draw,
+    soft_assignment_by_loops,
+    squared_distances_by_loops,
+    target_distribution_by_loops,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,50 +25,10 @@ from dec_jax.clustering.assignment import (
     hard_assignment,
     label_change,
     log_soft_assignment,
-    match_cluster_sizes,
-    shares_of,
-    sharpen,
     soft_assignment,
     squared_distances,
     target_distribution,
 )
-
-N, D, K = 20, 3, 4
-
-
-def draw(*shape, seed=0, scale=1.0):
-    return jnp.asarray(
-        scale * np.random.default_rng(seed).normal(size=shape), "float32"
-    )
-
-
-Z, CENTROIDS = draw(N, D), draw(K, D, seed=1)
-
-
-def squared_distances_by_loops(z, centroids):
-    z, centroids = np.asarray(z, np.float64), np.asarray(centroids, np.float64)
-    return np.array([[((z_i - mu) ** 2).sum() for mu in centroids] for z_i in z])
-
-
-def soft_assignment_by_loops(z, centroids, alpha=1.0):
-    """Equation 1 of Xie et al. (2016), one sample and one cluster at a time."""
-    q = np.empty((len(z), len(centroids)))
-    for i, distances in enumerate(squared_distances_by_loops(z, centroids)):
-        kernel = [(1 + d / alpha) ** (-(alpha + 1) / 2) for d in distances]
-        q[i] = kernel / np.sum(kernel)
-    return q
-
-
-def target_distribution_by_loops(q):
-    """Equation 3 of Xie et al. (2016), one sample and one cluster at a time."""
-    q = np.asarray(q, np.float64)
-    n, k = q.shape
-    frequency = [sum(q[i, j] for i in range(n)) for j in range(k)]
-    p = np.empty((n, k))
-    for i in range(n):
-        weight = [q[i, j] ** 2 / frequency[j] if frequency[j] else 0 for j in range(k)]
-        p[i] = weight / np.sum(weight)
-    return p
 
 
 def sizes_of_intermediates(jaxpr):
@@ -134,23 +105,10 @@ def test_soft_assignment_under_vmap_equals_each():
         np.testing.assert_allclose(q, soft_assignment(Z, mu), rtol=1e-5)
 
 
-def test_target_distribution_under_vmap_equals_each():
-    q = jnp.stack([soft_assignment(Z, draw(K, D, seed=seed)) for seed in (1, 2)])
-    together = jax.vmap(target_distribution)(q)
-    for i in range(2):
-        np.testing.assert_allclose(together[i], target_distribution(q[i]), rtol=1e-6)
-
-
 def test_soft_assignment_by_hand():
     # Kernels 1 / (1 + 0) and 1 / (1 + 3).
     q = soft_assignment(jnp.zeros((1, 1)), jnp.array([[0.0], [np.sqrt(3.0)]]))
     np.testing.assert_allclose(q, [[0.8, 0.2]], rtol=1e-6)
-
-
-def test_target_distribution_by_hand():
-    # f = (1.2, 0.8): 0.64 / 1.2 to 0.04 / 0.8 is 32 to 3; 0.16 / 1.2 to 0.36 / 0.8, 8 to 27.
-    p = target_distribution(jnp.array([[0.8, 0.2], [0.4, 0.6]]))
-    np.testing.assert_allclose(p, [[32 / 35, 3 / 35], [8 / 35, 27 / 35]], rtol=1e-6)
 
 
 def test_hard_assignment_takes_the_first_of_equals():
@@ -160,83 +118,6 @@ def test_hard_assignment_takes_the_first_of_equals():
     assert labels.dtype == jnp.int32
 
 
-def test_target_distribution_of_all_samples_differs_from_that_of_batches():
-    # f sums over the data, not over a minibatch.
-    q = soft_assignment(Z, CENTROIDS)
-    halves = [target_distribution(half) for half in (q[: N // 2], q[N // 2 :])]
-    assert np.abs(target_distribution(q) - jnp.concatenate(halves)).max() > 1e-3
-
-
-def test_target_distribution_over_devices_equals_one_device():
-    # f must be summed over all devices: each device's own share would give another p.
-    q = soft_assignment(Z, CENTROIDS)
-    shares = jax.pmap(partial(target_distribution, axis_name="devices"), "devices")(
-        q.reshape(4, N // 4, K)
-    )
-    np.testing.assert_allclose(
-        np.asarray(shares).reshape(N, K), target_distribution(q), rtol=1e-6
-    )
-
-
-# p whose clusters keep their shares.
-
-SHARES = jnp.array([0.45, 0.1, 0.25, 0.2])
-
-
-def kept_by_loops(p, shares):
-    """Columns and rows scaled in turn for long enough."""
-    p = np.array(p, np.float64)
-    n, k = p.shape
-    for _ in range(5000):
-        for j in range(k):
-            p[:, j] *= shares[j] * n / sum(p[:, j])
-        for i in range(n):
-            p[i] /= sum(p[i])
-    return p
-
-
-def test_p_with_shares_matches_slow_scaling():
-    p = target_distribution(soft_assignment(Z, CENTROIDS))
-    kept = jax.jit(match_cluster_sizes)(p, SHARES)
-    # It stops within 0.0001 of the shares.
-    np.testing.assert_allclose(kept, kept_by_loops(p, SHARES), atol=2e-3)
-    np.testing.assert_allclose(kept.mean(axis=0), SHARES, atol=1e-4)
-    np.testing.assert_allclose(kept.sum(axis=1), np.ones(N), rtol=1e-6)
-
-
-def test_p_with_shares_is_the_nearest_to_p():
-    # Any step that keeps rows and columns as they are leads further away.
-    p = target_distribution(soft_assignment(Z, CENTROIDS))
-    kept = kept_by_loops(match_cluster_sizes(p, SHARES), SHARES)
-
-    def divergence(other):
-        return (other * np.log(other / np.asarray(p, np.float64))).sum()
-
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        step = rng.normal(size=kept.shape)
-        step -= step.mean(axis=1, keepdims=True)
-        step -= step.mean(axis=0, keepdims=True)
-        step *= 0.5 * kept.min() / np.abs(step).max()
-        assert divergence(kept + step) > divergence(kept)
-
-
-def test_p_that_has_its_shares_stays_as_it_is():
-    p = target_distribution(soft_assignment(Z, CENTROIDS))
-    np.testing.assert_array_equal(match_cluster_sizes(p, p.mean(axis=0)), p)
-
-
-def test_shares_count_an_empty_cluster_as_one_sample():
-    shares = shares_of(jnp.array([0, 0, 2, 2, 2]), 3)
-    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 3 / 6], rtol=1e-6)
-
-
-def test_p_with_shares_is_finite_where_they_cannot_be_had():
-    p = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.2, 0.8]])
-    kept = match_cluster_sizes(p, jnp.array([0.1, 0.9]))
-    np.testing.assert_allclose(kept.sum(axis=1), np.ones(3), rtol=1e-6)
-
-
 def test_label_change_over_devices_equals_one_device():
     labels = jnp.arange(N, dtype=jnp.int32) % K
     previous = labels.at[:3].add(1)
@@ -244,13 +125,6 @@ def test_label_change_over_devices_equals_one_device():
         labels.reshape(4, -1), previous.reshape(4, -1)
     )
     np.testing.assert_allclose(np.asarray(shares), np.full(4, 3 / N), rtol=1e-6)
-
-
-def test_target_distribution_passes_no_gradient():
-    gradient = jax.grad(lambda q: (target_distribution(q) ** 2).sum())(
-        soft_assignment(Z, CENTROIDS)
-    )
-    np.testing.assert_array_equal(gradient, np.zeros((N, K)))
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e10, 1e14, 1e18])
@@ -323,20 +197,6 @@ def test_soft_assignment_has_no_array_of_samples_by_clusters_by_columns():
     shapes = [jax.ShapeDtypeStruct(shape, "float32") for shape in ((n, d), (k, d))]
     sizes = sizes_of_intermediates(jax.make_jaxpr(soft_assignment)(*shapes).jaxpr)
     assert max(sizes) == n * k
-
-
-def test_target_distribution_of_an_empty_cluster_gives_it_nothing():
-    q = jnp.array([[0.7, 0.3, 0.0], [0.2, 0.8, 0.0]])
-    np.testing.assert_allclose(
-        target_distribution(q), target_distribution_by_loops(q), rtol=1e-6
-    )
-
-
-def test_target_distribution_survives_a_q_whose_square_underflows():
-    q = jnp.array([[1.0, 1e-30], [1.0, 3e-30]])
-    np.testing.assert_allclose(
-        target_distribution(q), target_distribution_by_loops(q), rtol=1e-5
-    )
 
 
 def test_one_cluster_takes_every_sample():
@@ -444,9 +304,3 @@ def test_target_is_sharper_than_a_balanced_q(row):
     p = jitted_p(q)
     assert (p.max(axis=1) >= q.max(axis=1) - 1e-5).all()
     assert (p.min(axis=1) <= q.min(axis=1) + 1e-5).all()
-
-
-def test_sharpen_of_some_rows_is_their_p_of_all():
-    q = soft_assignment(Z, CENTROIDS)
-    p = sharpen(q[3:7], q.sum(axis=0))
-    np.testing.assert_allclose(p, target_distribution_by_loops(q)[3:7], rtol=1e-5)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from dec_jax.clustering.candidates import (
+    SimpleMethods,
     candidate_labels,
     neighbor_graph,
-    normalized_cut,
 )
 from dec_jax.evaluation.metrics import adjusted_rand_index
 
@@ -29,10 +29,24 @@ def test_all_methods_find_far_blobs():
         assert labels.dtype == np.int32
 
 
-def test_normalized_cut_finds_rings_that_k_means_cuts():
+def test_normalized_cuts_find_rings_that_k_means_cuts():
     x, classes = rings()
-    assert adjusted_rand_index(classes, normalized_cut(x, 2, neighbors=10)) == 1
-    assert adjusted_rand_index(classes, candidate_labels(x, 2)["k-means"]) < 0.1
+    found = candidate_labels(x, 2)
+    assert adjusted_rand_index(classes, found["k-means"]) < 0.1
+    for neighbors in (5, 10, 20):
+        cut = found[f"normalized cut, {neighbors} neighbors"]
+        assert adjusted_rand_index(classes, cut) == 1
+
+
+def test_one_set_of_trees_and_graphs_serves_every_number():
+    methods = SimpleMethods(BLOBS, 5, thorough=False)
+    for k in (5, 3, 2):
+        found = methods.labels(k)
+        alone = SimpleMethods(BLOBS, k, thorough=False).labels(k)
+        assert len(found) == 16 and list(found) == list(alone)
+        for name, labels in found.items():
+            assert len(np.unique(labels)) == k
+            assert adjusted_rand_index(labels, alone[name]) == 1, name
 
 
 def test_neighbor_graph_weights_as_defined():

@@ -1,28 +1,20 @@
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_training
+from tiny_training import KEY, TINY
 
 from dec_jax.clustering.kmeans import k_means
 from dec_jax.evaluation.health import health, verdict
-from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import encode
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import History, TrainConfig, init_state
+from dec_jax.training.state import History, init_state
 
-KEY = jax.random.key(0)
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
-CONFIG = TrainConfig(
-    update_interval=20,
-    max_intervals=12,
-    batch_size=64,
-    tolerance=0.0,
-    optimizer=Optimizer("sgd", 0.1),
-)
+CONFIG = replace(tiny_training.CONFIG, update_interval=20, max_intervals=12)
 
 
 def pretrained_on(x):

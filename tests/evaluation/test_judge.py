@@ -4,14 +4,24 @@ import pytest
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import (
     MOST_COLUMNS,
+    best_support,
     choose_labels,
     conductance,
     judge,
     method_space,
+    methods_for_numbers,
+    pair_indices,
+    supports,
 )
 from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.evaluation.n_clusters import clear_number
-from dec_jax.evaluation.second_opinion import DOUBTFUL, second_opinion
+from dec_jax.evaluation.second_opinion import (
+    DOUBTFUL,
+    Numbers,
+    opinion_on,
+    other_numbers,
+    second_opinion,
+)
 
 RNG = np.random.default_rng(0)
 CLASSES = np.arange(90) % 3
@@ -46,6 +56,23 @@ def test_judge_prefers_the_labeling_that_others_share():
         (1 + adjusted_rand_index(CLASSES, wrong)) / 2
     )
     assert found.conductance[0] < found.conductance[2]
+    index = max(adjusted_rand_index(CLASSES, wrong), 0)
+    np.testing.assert_allclose(found.scores[0], (1 + index**3) / 2)
+
+
+def test_support_is_the_mean_cube_of_the_index_with_each_other_labeling():
+    labelings = [RNG.integers(3, size=90) for _ in range(4)] + [CLASSES, CLASSES]
+    found = supports(pair_indices(labelings))
+    for i, one in enumerate(labelings):
+        others = [other for j, other in enumerate(labelings) if j != i]
+        cubes = [max(adjusted_rand_index(one, other), 0) ** 3 for other in others]
+        assert found[i] == pytest.approx(np.mean(cubes), abs=1e-12)
+
+
+def test_support_is_highest_at_the_right_number_of_clusters():
+    methods = methods_for_numbers(BLOBS, 5)
+    found = [best_support(methods, k) for k in range(2, 6)]
+    assert int(np.argmax(found)) == 1 and found[1] == pytest.approx(1)
 
 
 def test_judge_rejects_a_single_labeling():
@@ -109,13 +136,26 @@ def test_another_number_of_parts_is_told():
     parts = clear_number(choice.space)
     assert parts == 6
     labels, judgment, space = choice.labels, choice.judgment, choice.space
-    found = second_opinion(labels, judgment, space, parts=parts)
+    found = second_opinion(labels, judgment, space, Numbers({}, parts))
     assert found.verdict == "several answers" and found.doubt > DOUBTFUL
     assert found.text.endswith("falls into 6 parts rather than 3")
     # One more or less may be a matter of taste.
     near = choose_labels(x, 5)
-    told = second_opinion(near.labels, near.judgment, near.space, parts=6)
+    told = second_opinion(near.labels, near.judgment, near.space, Numbers({}, 6))
     assert "parts" not in told.text
+
+
+def test_a_number_near_k_on_which_methods_agree_more_is_told():
+    rng = np.random.default_rng(0)
+    x = 9 * np.eye(4)[np.arange(160) % 4] + rng.normal(size=(160, 4))
+    choice = choose_labels(x, 3)
+    numbers = other_numbers(choice.space, 3)
+    assert numbers.rival(3) == (4, pytest.approx(numbers.support[3], abs=1e-9))
+    # To the graph, one part more is a matter of taste.
+    found = opinion_on(choice.labels, choice)
+    assert found.verdict == "several answers" and found.doubt > DOUBTFUL
+    assert "simple methods agree more on 4 clusters (support 1.00)" in found.text
+    assert found.doubt == pytest.approx(1 - numbers.support[3], abs=1e-6)
 
 
 @pytest.mark.parametrize("d", [2, 8])

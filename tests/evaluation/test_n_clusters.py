@@ -13,7 +13,7 @@ def blobs_of(k, d=6, n=600, seed=0):
 
 def sweep_of(**columns):
     ks = np.arange(2, 7)
-    flat = dict.fromkeys(("eigengap", "modularity", "silhouette"), np.zeros(5))
+    flat = dict.fromkeys(("eigengap", "support", "silhouette"), np.zeros(5))
     flat["stability"] = np.ones(5)
     return Sweep(
         n_clusters=ks, eigenvalues=np.ones(7), noise_gap=0.1, **{**flat, **columns}
@@ -33,6 +33,7 @@ def test_finds_the_number_of_blobs(k):
     at = list(sweep.n_clusters).index(k)
     assert sweep.stability[at] == 1
     assert sweep.silhouette.argmax() == at
+    assert sweep.support[at] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -73,77 +74,68 @@ def test_sweep_has_a_number_for_each_k_in_the_order_given():
 
 
 def test_recommend_names_what_agrees_and_what_does_not():
-    sweep = sweep_of(eigengap=peak(4), modularity=peak(4), silhouette=peak(5))
+    sweep = sweep_of(eigengap=peak(4), support=peak(4), silhouette=peak(5))
     found = recommend(sweep)
     assert (found.n_clusters, found.decided) == (4, True)
     assert found.reasons == (
         "of those on which halves of the data agree, the eigengap is largest at k = 4: "
         "1.0000",
-        "modularity agrees",
-        "silhouette is highest at k = 5",
+        "simple methods agree most on k = 4: support 1.00",
+        "silhouette is highest at 5",
         "halves of the data agree on the clusters: ARI 1.00",
     )
 
 
-def test_between_two_gaps_the_silhouette_helps_and_nothing_is_decided():
+def rivals():
+    """Eigengaps that decide nothing."""
     gaps = peak(4)
     gaps[4] = 0.9
-    gaps[1] = 0.2
-    # Nearly the highest counts as well, and no more than nearly.
-    width = np.array([0.8, 0.92, 0.8, 1.0, 0.8])
-    found = recommend(sweep_of(eigengap=gaps, silhouette=width, modularity=peak(5)))
+    return gaps
+
+
+def test_high_support_of_one_number_alone_decides_it():
+    shared = np.array([0.4, 0.6, 0.42, 0.4, 0.3])
+    found = recommend(sweep_of(eigengap=rivals(), support=shared))
+    assert (found.n_clusters, found.decided) == (3, True)
+    for change in (
+        {"support": shared + 0.05},  # another number has nearly as much
+        {"support": 0.9 * shared},  # it is not high
+        {"stability": np.full(5, 0.8)},  # halves do not agree
+    ):
+        other = recommend(
+            sweep_of(**{"eigengap": rivals(), "support": shared} | change)
+        )
+        assert (other.n_clusters, other.decided) == (3, False)
+
+
+def test_the_first_of_two_peaks_of_nearly_the_same_support_is_recommended():
+    shared = np.array([0.3, 0.46, 0.3, 0.2, 0.5])
+    found = recommend(sweep_of(eigengap=rivals(), support=shared, silhouette=peak(3)))
     assert (found.n_clusters, found.decided) == (3, False)
-    assert found.reasons[1:5] == (
+    assert found.reasons[1:4] == (
         "almost as large, or larger, at k = 6",
-        "of those on which halves of the data agree, the silhouette is high at "
-        "k = 3, 5; of these the eigengap is largest at k = 3",
-        "modularity is highest at k = 5",
-        "silhouette is highest at k = 5",
+        "simple methods agree on k = 3 (support 0.46) nearly as much as on k = 6 (0.50)",
+        "silhouette agrees",
     )
-
-
-def test_silhouettes_below_0_leave_a_number_to_name():
-    gaps = peak(4)
-    gaps[4] = 0.9
-    width = np.array([-0.3, -0.3, -0.3, -0.2, -0.21])
-    found = recommend(sweep_of(eigengap=gaps, silhouette=width))
-    assert (found.n_clusters, found.decided) == (6, False)
+    # Numbers may come in any order.
+    sweep = sweep_of(eigengap=rivals(), support=shared)
+    turned = Sweep(*(column[::-1] for column in sweep[:5]), *sweep[5:])
+    assert recommend(turned).n_clusters == 3
 
 
 def test_recommend_passes_over_what_does_not_repeat_itself():
     gaps = peak(4)
     gaps[1] = 0.5
     stability = np.where(np.arange(2, 7) == 4, 0.5, 1.0)
-    # The unstable gap is a rival all the same; its silhouette is not.
-    width = peak(4, 0.9)
-    width[3] = 0.8
-    found = recommend(sweep_of(eigengap=gaps, stability=stability, silhouette=width))
+    # The unstable gap is a rival all the same.
+    found = recommend(
+        sweep_of(eigengap=gaps, stability=stability, support=peak(5, 0.5))
+    )
     assert (found.n_clusters, found.decided) == (5, False)
     assert found.reasons[1] == "almost as large, or larger, at k = 4"
 
 
 def test_recommend_is_undecided_where_halves_disagree():
-    sweep = sweep_of(eigengap=peak(3), silhouette=peak(4), stability=np.full(5, 0.89))
+    sweep = sweep_of(eigengap=peak(3), support=peak(4), stability=np.full(5, 0.89))
     found = recommend(sweep)
     assert (found.n_clusters, found.decided) == (4, False)
-    assert found.reasons[1] == (
-        "the silhouette is high at k = 4; of these the eigengap is largest at k = 4"
-    )
-    assert (
-        found.reasons[-1] == "halves of the data do not agree on the clusters: ARI 0.89"
-    )
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"n_clusters": []}, "n_clusters must name at least one number, got none"),
-        ({"n_clusters": [3, 1]}, "n_clusters must be at least 2 each, got 1"),
-        ({"n_clusters": [10]}, "Cannot place 10 centroids on 9 samples"),
-        ({"n_halves": 1}, "n_halves must be at least 2, got 1"),
-    ],
-)
-def test_sweep_rejects_a_value(options, message):
-    given = {"n_clusters": [2], **options}
-    with pytest.raises(ValueError, match=message):
-        sweep_n_clusters(blobs_of(2, n=10), **given)

@@ -1,93 +1,32 @@
-import builtins
-import gzip
-import json
+"""Stages of the program of Aljalbout et al.: training, metrics, figures."""
+
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 import sklearn.manifold
+from aljalbout_runs import BATCH_SIZE, N_SAMPLES, opened, program
 from programs import interrupt_at, read_json
-from programs import program as run_program
 
 from dec_jax import model
 from dec_jax.data import load as data
 from dec_jax.evaluation import metrics
-from dec_jax.networks.architecture import Conv2D
 from dec_jax.plots import embedding as plots
 from dec_jax.runs import phases
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import choose_recipe
-from dec_jax.runs.signals import Stop
 from experiments import aljalbout
 from experiments import aljalbout_stages as stages
 
-# 210 samples in batches of 100: the last batch of an epoch is a partial one.
-N_SAMPLES, BATCH_SIZE = 210, 100
-CONVOLUTIONS = [
-    {"type": "Input", "output_shape": [1, 8, 8]},
-    {
-        "type": "Conv2D",
-        "num_filters": 4,
-        "filter_size": [3, 3],
-        "non_linearity": "rectify",
-    },
-    {"type": "MaxPool2D*", "filter_size": [2, 2]},
-    {
-        "type": "Conv2D",
-        "num_filters": 5,
-        "filter_size": [3, 3],
-        "non_linearity": "linear",
-    },
-]
-DENSE = [
-    {"type": "Input", "output_shape": [1, 8, 8]},
-    {"type": "Dense", "num_units": 3, "non_linearity": "linear"},
-]
-
-
-def network_file(folder):
-    """Three networks; a name that starts with "fc" has meant a fully connected one."""
-    networks = [
-        {"name": "dense", "layers": DENSE},
-        {"name": "fc-not", "batch_size": BATCH_SIZE, "layers": CONVOLUTIONS},
-        {"use_batch_norm": 1, "batch_size": BATCH_SIZE, "layers": CONVOLUTIONS},
-    ]
-    for network in networks:
-        network["output_non_linearity"] = "linear"
-    path = folder / "tiny.json"
-    path.write_text(json.dumps(networks))
-    return path
-
-
-def program(*arguments):
-    """Runs the program in this process."""
-    return run_program(aljalbout.main, *arguments)
-
-
-def opened(*arguments):
-    options = aljalbout.parser().parse_args([str(argument) for argument in arguments])
-    return aljalbout.open_run(options, Stop())
-
 
 @pytest.fixture(scope="module")
-def arguments(tmp_path_factory):
-    """-d and -a of some digits and the network with batch normalization."""
-    folder = tmp_path_factory.mktemp("data")
-    digits = data.load_dataset("digits")
-    images = digits.x[:N_SAMPLES].reshape(-1, 8, 8)
-    np.savez(folder / "few.npz", x=images, y=digits.labels[:N_SAMPLES])
-    return ("-d", folder / "few.npz", "-a", f"{network_file(folder)}:2")
-
-
-@pytest.fixture(scope="module")
-def pretrained(arguments, tmp_path_factory):
+def pretrained(few_digits, tmp_path_factory):
     """A run after --pretrain 3, in a folder that no test may change."""
     out = tmp_path_factory.mktemp("pretrained")
-    run = opened(*arguments, "--out", out, "--pretrain", 3)
+    run = opened(*few_digits, "--out", out, "--pretrain", 3)
     stages.pretrain(run, 3)
     return run
 
@@ -117,92 +56,6 @@ def both(kld, tmp_path_factory):
     return run
 
 
-@pytest.fixture(autouse=True)
-def nobody_answers(monkeypatch):
-    """A program that asks a question would wait for ever."""
-    monkeypatch.setattr(builtins, "input", lambda *_: pytest.fail("asks for a command"))
-
-
-# Data and network.
-
-
-@pytest.mark.parametrize(
-    ("dataset", "index", "name", "width"),
-    [
-        ("mnist", "0", "mnist-conv-dense", 32),
-        ("mnist", "1", "mnist-conv", 120),
-        ("coil20", "0", "coil20-conv", 320),
-        ("digits", "mnist-conv", "mnist-conv", 120),
-    ],
-)
-def test_an_index_is_the_published_one(dataset, index, name, width):
-    network = aljalbout.find_network(dataset, index)
-    assert (network.name, network.architecture.embedding_dim) == (name, width)
-
-
-def test_a_file_may_hold_a_list(tmp_path):
-    path = network_file(tmp_path)
-    found = [
-        aljalbout.find_network("digits", f"{path}{index}") for index in ("", ":1", ":2")
-    ]
-    assert [network.name for network in found] == ["dense", "fc-not", "tiny"]
-    assert [network.batch_size for network in found] == [None, 100, 100]
-
-
-def test_layers_and_not_a_name_say_what_a_network_is(tmp_path):
-    network = aljalbout.find_network("digits", f"{network_file(tmp_path)}:1")
-    assert isinstance(network.architecture.layers[0], Conv2D)
-    assert network.architecture.input_shape == (8, 8, 1)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "wanted", "message"),
-    [
-        (
-            "mnist",
-            "2",
-            r"-a 2 is no shipped network for mnist \(known: 0 is mnist-conv-",
-        ),
-        ("digits", "0", r"-a 0 is no shipped network for digits \(known: none\)"),
-        ("digits", "mnist-cnv", "did you mean 'mnist-conv'"),
-        ("digits", "none.json", "none.json cannot be read"),
-    ],
-)
-def test_find_network_rejects_what_there_is_not(dataset, wanted, message):
-    with pytest.raises((UsageError, ValueError), match=message):
-        aljalbout.find_network(dataset, wanted)
-
-
-def test_find_network_rejects_an_index_beyond_the_list(tmp_path):
-    path = network_file(tmp_path)
-    with pytest.raises(UsageError, match=r"tiny.json:3: .* ends with .*tiny.json:2"):
-        aljalbout.find_network("digits", f"{path}:3")
-
-
-@pytest.mark.parametrize("name", ["MNIST", "mnist"])
-def test_mnist_is_all_of_it(tmp_path, name):
-    (tmp_path / "mnist").mkdir()
-    for part, n in (("train", 6), ("t10k", 4)):
-        pixels = bytes([0, 0, 8, 3, *(0, 0, 0, n), *(0, 0, 0, 28), *(0, 0, 0, 28)])
-        images = tmp_path / "mnist" / f"{part}-images-idx3-ubyte.gz"
-        images.write_bytes(gzip.compress(pixels + bytes(range(n)) * 784))
-        labels = tmp_path / "mnist" / f"{part}-labels-idx1-ubyte.gz"
-        labels.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, n, *range(n)])))
-    run = opened("-d", name, "-a", 1, "--pretrain", 1, "--data-dir", tmp_path)
-    assert len(run.dataset.x) == 10
-    assert run.folder == Path("runs/aljalbout-mnist-mnist-conv")
-    assert (run.network, run.batch_size) == ("mnist-conv", 100)
-    assert run.architecture.batch_norm and run.architecture.input_scale == 1 / 255
-
-
-def test_the_command_line_names_the_settings(arguments, tmp_path):
-    more = ("--batch-size", 7, "--seed", 3, "--learning-rate", 0.5, "--out", tmp_path)
-    run = opened(*arguments, *more, "--metrics")
-    assert (run.batch_size, run.seed, run.folder) == (7, 3, tmp_path)
-    settings = run.recipe("kld", 2).train
-    assert (settings.batch_size, settings.optimizer.learning_rate) == (7, 0.5)
-
-
 def test_settings_are_those_of_the_recipe(pretrained):
     network, dataset = pretrained.architecture, pretrained.dataset
     recipe = choose_recipe("kmeans-conv", dataset, 10, network=network)
@@ -212,42 +65,6 @@ def test_settings_are_those_of_the_recipe(pretrained):
     assert own.train == replace(recipe.train, batch_size=BATCH_SIZE, **changed)
     assert own.pretrain == replace(recipe.pretrain, batch_size=BATCH_SIZE, epochs=7)
     assert (own.architecture, own.objective) == (network, recipe.objective)
-
-
-@pytest.mark.parametrize("option", ["--pretrain", "--cluster", "--batch-size"])
-def test_open_run_rejects_numbers_below_1(arguments, option):
-    with pytest.raises(UsageError, match=f"{option} must be at least 1, got 0"):
-        opened(*arguments, "--metrics", option, 0)
-
-
-def test_open_run_rejects_a_network_for_other_images(arguments):
-    message = r"takes samples of shape \(28, 28, 1\), and those of few have \(8, 8, 1\)"
-    with pytest.raises(UsageError, match=message):
-        opened(*arguments[:2], "-a", "mnist-conv", "--metrics")
-
-
-def test_main_rejects_a_call_without_a_stage(arguments):
-    answer = program(*arguments)
-    assert answer.status == 2
-    assert answer.err.startswith("error: give at least one of --pretrain N, --cluster")
-
-
-def test_main_rejects_data_without_labels(arguments, tmp_path):
-    np.savez(tmp_path / "unlabeled.npz", x=np.zeros((9, 8, 8), np.float32))
-    answer = program("-d", tmp_path / "unlabeled.npz", *arguments[2:], "--pretrain", 1)
-    assert answer.status == 2
-    assert "error: unlabeled has no labels, which count clusters" in answer.err
-
-
-def test_main_rejects_a_learning_rate_of_0(arguments, tmp_path):
-    answer = program(
-        *arguments, "--out", tmp_path, *shlex.split("--pretrain 1 --learning-rate 0")
-    )
-    assert (answer.status, list(tmp_path.iterdir())) == (2, [])
-    assert answer.err == "error: --learning-rate must be finite and above 0, got 0.0.\n"
-
-
-# Training.
 
 
 def test_pretrain_leaves_a_model_and_z_of_every_sample(pretrained):
@@ -299,30 +116,10 @@ def test_every_sample_of_every_epoch_counts(both):
     assert given == 2 * N_SAMPLES
 
 
-def test_a_stage_names_the_command_of_the_one_before(arguments, tmp_path):
-    answer = program(*arguments, "--out", tmp_path / "new", "--cluster", 1)
-    assert answer.status == 2
-    assert answer.err.count("\n") == 1
-    path, _, command = answer.err.removeprefix("error: ").partition(
-        " is missing; make it by: "
-    )
-    assert Path(path) == tmp_path / "new" / "autoencoder.safetensors"
-    words = shlex.split(command)
-    assert words[:3] == ["python", "-m", "experiments.aljalbout"]
-    assert words[-2:] == ["--pretrain", "N"]
-    options = vars(aljalbout.parser().parse_args([*words[3:-1], "1"]))
-    given = vars(
-        aljalbout.parser().parse_args(
-            [*map(str, arguments), "--out", f"{tmp_path}/new"]
-        )
-    )
-    assert options == {**given, "pretrain": 1}
-
-
-def test_ctrl_c_ends_after_the_epoch_and_keeps_it(arguments, tmp_path, monkeypatch):
+def test_ctrl_c_ends_after_the_epoch_and_keeps_it(few_digits, tmp_path, monkeypatch):
     interrupt_at(monkeypatch, "pretraining", 2)
     # The same number of epochs as elsewhere, whose program is compiled already.
-    answer = program(*arguments, "--out", tmp_path, "--pretrain", 3, "--cluster", 1)
+    answer = program(*few_digits, "--out", tmp_path, "--pretrain", 3, "--cluster", 1)
     path = tmp_path / "autoencoder.safetensors"
     assert answer.status == 130
     assert f"Stopped; {path} holds epoch 2 of 3." in answer.err
@@ -330,7 +127,7 @@ def test_ctrl_c_ends_after_the_epoch_and_keeps_it(arguments, tmp_path, monkeypat
     assert len(saved.metadata["loss"]) == 2
     z = np.load(tmp_path / "z-autoencoder.npy")
     np.testing.assert_array_equal(
-        model.transform(saved, data.load_dataset(arguments[1])), z
+        model.transform(saved, data.load_dataset(few_digits[1])), z
     )
     assert not (tmp_path / "clustered-kld.safetensors").exists()
 
@@ -479,14 +276,6 @@ def test_visualize_draws_what_there_is(both, kld, pretrained):
         paths = stages.visualize(run)
         assert [path.name for path in paths] == [f"{name}.png" for name in names]
         assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
-
-
-@pytest.mark.parametrize("stage", ["--metrics", "--visualize"])
-def test_evaluation_names_the_command_of_pretraining(arguments, tmp_path, stage):
-    answer = program(*arguments, "--out", tmp_path, stage)
-    assert answer.status == 2
-    assert "autoencoder.safetensors is missing; make it by: python -m" in answer.err
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_tsne_sees_a_limited_number_of_samples(pretrained, tmp_path, monkeypatch):

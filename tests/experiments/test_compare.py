@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import interrupt_at, program, read_json
+from programs import assert_refused, interrupt_at, program, read_json
 from sklearn.metrics import normalized_mutual_info_score
 
 from dec_jax import k_means, model
@@ -311,10 +311,7 @@ def test_run_rejects_an_option_in_one_line(tmp_path, mistake):
     options, message = MISTAKES[mistake]
     data = [] if {"--dataset", "--data"} & {*options} else ["--dataset", "digits"]
     run = experiment(*data, "--out", tmp_path / "out", *options)
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert_refused(run, message, tmp_path / "out")
 
 
 def test_run_rejects_data_without_labels(tmp_path):

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import interrupt_at, program, read_json
+from programs import assert_refused, interrupt_at, program, read_json
 
 from dec_jax import k_means, model
 from dec_jax.data.load import load_dataset
@@ -196,10 +196,7 @@ def test_run_rejects_an_option_in_one_line(tmp_path, mistake):
     options, message = MISTAKES[mistake]
     data = [] if "--dataset" in options else ["--dataset", "digits"]
     run = experiment(*data, "--out", tmp_path / "out", *options)
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert_refused(run, message, tmp_path / "out")
 
 
 def test_run_rejects_unlabeled_data_without_a_number_of_clusters(unlabeled, tmp_path):

@@ -29,11 +29,6 @@ def params():
     return found | {"centroids": X[:2]}
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
-
-
 def test_ranges_and_mean_q_are_remembered():
     q = np.array([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5]], np.float32)
     found = model.data_metadata(TABLE, q)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from layers_by_loops import conv2d_by_loops
 
 from dec_jax.networks import convolution
 from dec_jax.networks.convolution import (
@@ -46,28 +47,6 @@ some_cases = pytest.mark.parametrize(
 
 def draw(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
-def conv2d_by_loops(x, kernel, strides, padding):
-    """One output pixel at a time, from the definitions of the three paddings."""
-    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
-    pads = [(0, 0), (0, 0)]
-    for axis in range(2):
-        n, k, s = x.shape[1 + axis], kernel.shape[axis], strides[axis]
-        if padding == "full":
-            pads[axis] = (k - 1, k - 1)
-        elif padding == "same":
-            total = max((int(np.ceil(n / s)) - 1) * s + k - n, 0)
-            pads[axis] = (total // 2, total - total // 2)
-    x = np.pad(x, [(0, 0), *pads, (0, 0)])
-    kh, kw = kernel.shape[:2]
-    tops = range(0, x.shape[1] - kh + 1, strides[0])
-    lefts = range(0, x.shape[2] - kw + 1, strides[1])
-    y = np.empty((len(x), len(tops), len(lefts), kernel.shape[3]))
-    for (i, top), (j, left) in product(enumerate(tops), enumerate(lefts)):
-        window = x[:, top : top + kh, left : left + kw]
-        y[:, i, j] = np.einsum("bhwc,hwcf->bf", window, kernel)
-    return y
 
 
 def arrays(image, kernel_size, channels, strides, padding, batch=2):

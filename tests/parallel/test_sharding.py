@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_training
 from jax.sharding import NamedSharding, PartitionSpec
+from tiny_training import KEY, TINY
 
 from dec_jax.clustering import kmeans
 from dec_jax.clustering.kmeans import k_means
-from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import embed, init_params
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.parallel import row_blocks, sharding
@@ -19,28 +20,19 @@ from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.cluster import _train_intervals, train
 from dec_jax.training.layerwise import LayerwiseConfig, _stage_input, pretraining_stages
-from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import (
     PretrainConfig,
     _pretrain_epochs,
     init_pretraining,
     pretrain_end_to_end,
 )
-from dec_jax.training.state import TrainConfig, init_state
+from dec_jax.training.state import init_state
 
-KEY = jax.random.key(0)
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
 # 200 samples in batches of 64, the last one partial; each step masks inputs anew.
 PRETRAIN = PretrainConfig(
     epochs=2, batch_size=64, augmentation=Augmentation(masking=0.2)
 )
-CONFIG = TrainConfig(
-    update_interval=5,
-    max_intervals=3,
-    batch_size=64,
-    tolerance=0.0,
-    optimizer=Optimizer("sgd", 0.1),
-)
+CONFIG = replace(tiny_training.CONFIG, max_intervals=3)
 
 
 @pytest.fixture(scope="module")

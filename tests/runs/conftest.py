@@ -2,9 +2,8 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from programs import SHORT, blob_table, cluster, write_network
+from programs import SHORT, cluster, write_network
 
 from dec_jax.runs import folder as run_folder
 
@@ -20,23 +19,6 @@ def small_digits(tmp_path_factory):
     """A file with the network 64-16-4, for the digits."""
     path = tmp_path_factory.mktemp("network") / "digits.json"
     return write_network(path, 64, 16, 4)
-
-
-@pytest.fixture(scope="session")
-def labeled(tmp_path_factory):
-    """A table of three far blobs with their classes."""
-    x, y = blob_table()
-    path = tmp_path_factory.mktemp("labeled") / "blobs.npz"
-    np.savez(path, x=x, y=y)
-    return path
-
-
-@pytest.fixture(scope="session")
-def unlabeled(tmp_path_factory):
-    """The same table without classes."""
-    path = tmp_path_factory.mktemp("unlabeled") / "blobs.npz"
-    np.savez(path, x=blob_table()[0])
-    return path
 
 
 @pytest.fixture(scope="session")

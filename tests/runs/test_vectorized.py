@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from programs import cluster, interrupt_at, read_json
+from programs import assert_refused, cluster, interrupt_at, read_json
 
 from dec_jax.data.load import load_dataset
 from dec_jax.networks.architecture import (
@@ -280,7 +280,4 @@ def test_run_rejects_what_cannot_run_at_once(command, tmp_path, mistake):
     options, message = MISTAKES[mistake]
     out = tmp_path / "out"
     run = cluster(*command, "--vectorized", "--out", out, *options)
-    assert run.status == 2
-    assert run.err.startswith("error: ") and message in run.err
-    assert run.err.count("\n") == 1
-    assert not out.exists()
+    assert_refused(run, message, out)

@@ -8,12 +8,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from dec_jax.data.images import load_image_folder
-from dec_jax.streaming import sources
+from dec_jax.streaming import mapped_rows
+from dec_jax.streaming.mapped_rows import MappedRows
 from dec_jax.streaming.sources import (
     ArrayRecordSource,
     ArraySource,
     ImageFolderSource,
-    MappedRows,
     NpySource,
     Source,
     source_of,
@@ -151,7 +151,7 @@ def test_a_mapped_file_leaves_no_page_resident(tmp_path):
 
 
 def test_a_gathered_read_is_cut_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(mapped_rows, "ROWS_AT_ONCE", 7)
     rows = np.random.default_rng(0).permutation(300)[:50]
     np.testing.assert_array_equal(NpySource(npy(tmp_path)).read(rows), X[rows])
 
@@ -165,7 +165,7 @@ def far_apart(monkeypatch):
         fetched.extend(rows.tolist())
         fetch(self, rows, *rest)
 
-    monkeypatch.setattr(sources, "MAPPED_AT_ONCE", 0)
+    monkeypatch.setattr(mapped_rows, "MAPPED_AT_ONCE", 0)
     monkeypatch.setattr(MappedRows, "_fetch", note)
     return fetched
 

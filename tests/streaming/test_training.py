@@ -1,3 +1,5 @@
+"""Training on a stream equals training in memory."""
+
 import threading
 from dataclasses import replace
 
@@ -6,62 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_training
+from tiny_training import KEY, TINY
+from training_state import restored, saved
 
 from dec_jax import streaming
-from dec_jax.clustering import kmeans
 from dec_jax.clustering.assignment import soft_assignment
 from dec_jax.networks.architecture import Architecture, Dense, dense_architecture
-from dec_jax.networks.autoencoder import embed, init_params
 from dec_jax.objectives import DCN, DEC, IDEC
 from dec_jax.objectives.reconstruction import Variational
 from dec_jax.objectives.vade import VaDE
 from dec_jax.streaming import passes, training
 from dec_jax.training import state as train_state
 from dec_jax.training.augmentation import Augmentation
-from dec_jax.training.cluster import assign, train
-from dec_jax.training.minibatches import epoch_order
+from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import TrainConfig
 
-KEY = jax.random.key(0)
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
 # 200 samples of 32 bytes in batches of 64, two steps a block: intervals end within an
 # epoch, epochs and intervals within a block.
 READING = streaming.Reading(block_bytes=2 * 64 * 32)
-CONFIG = TrainConfig(
-    update_interval=5,
-    max_intervals=4,
-    batch_size=64,
-    tolerance=0.0,
-    optimizer=Optimizer("sgd", 0.1),
-    augmentation=Augmentation(masking=0.1),
-)
+CONFIG = replace(tiny_training.CONFIG, augmentation=Augmentation(masking=0.1))
 METHODS = [DEC(alpha=1.5), IDEC(), DCN(clustering_weight=0.1)]
 by_method = pytest.mark.parametrize("objective", METHODS, ids=["dec", "idec", "dcn"])
-
-
-@pytest.fixture(scope="module")
-def source(blobs, tmp_path_factory):
-    path = tmp_path_factory.mktemp("stream") / "blobs.npy"
-    np.save(path, blobs[0])
-    return streaming.NpySource(path)
-
-
-@pytest.fixture(scope="module")
-def start(blobs):
-    """An untrained network, and k-means centroids and labels of its embedding."""
-    params = init_params(KEY, TINY)
-    z = embed(params, blobs[0], architecture=TINY)
-    clusters = kmeans.k_means(KEY, z, 4, n_init=2)
-    return params, clusters.centroids, clusters.labels
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Passes over the samples read 64 of them at a time, and look at 45 of their z."""
-    monkeypatch.setattr(passes, "rows_at_once", lambda architecture: 64)
-    monkeypatch.setattr(passes, "GROUP_VALUES", 4 * 45)
 
 
 def run(start, source, objective=METHODS[0], config=CONFIG, state=None, **options):
@@ -71,18 +40,7 @@ def run(start, source, objective=METHODS[0], config=CONFIG, state=None, **option
     return streaming.train(state, source, reading=READING, **settings, **options)
 
 
-def saved(state):
-    """What a checkpoint holds of a state: NumPy arrays."""
-    return jax.tree.map(np.array, state._replace(key=jax.random.key_data(state.key)))
-
-
-def restored(state):
-    state = jax.tree.map(jnp.asarray, state)
-    return state._replace(key=jax.random.wrap_key_data(state.key))
-
-
 # Pretraining.
-
 
 PRETRAIN = PretrainConfig(
     epochs=3, batch_size=64, augmentation=Augmentation(masking=0.2)
@@ -126,66 +84,6 @@ def test_pretrain_stops_for_its_caller(source):
         KEY, source, architecture=TINY, config=PRETRAIN, on_epoch=lambda *_: True
     )
     assert len(losses.loss) == 1
-
-
-# Passes.
-
-
-def test_embed_gives_z_of_all_and_of_some(blobs, source, start, small_blocks):
-    expected = embed(start[0], blobs[0], architecture=TINY)
-    z = streaming.embed(start[0], source, architecture=TINY, reading=READING)
-    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5)
-    rows = np.array([199, 0, 64, 64])
-    z = streaming.embed(start[0], source, architecture=TINY, rows=rows)
-    np.testing.assert_allclose(z, expected[rows], rtol=1e-4, atol=1e-5)
-
-
-def test_assign_equals_the_in_memory_assign(blobs, source, start, small_blocks):
-    params = {**start[0], "centroids": start[1]}
-    objective = DEC(alpha=2.0)
-    q, labels = assign(params, blobs[0], architecture=TINY, objective=objective)
-    settings = {"architecture": TINY, "reading": READING, "objective": objective}
-    found = streaming.assign(params, source, **settings)
-    np.testing.assert_allclose(found[0], q, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(found[1], labels)
-    assert found[1].dtype == np.int32
-
-
-def test_p_of_a_row_of_q_and_the_column_sums_is_equation_3(
-    blobs, source, start, small_blocks
-):
-    params = {**start[0], "centroids": start[1]}
-    seen = passes.look(params, source, TINY, DEC(), READING)
-    q = np.asarray(assign(params, blobs[0], architecture=TINY)[0], np.float64)
-    p = np.empty_like(q)
-    for i, row in enumerate(q):
-        weight = [row[j] ** 2 / q[:, j].sum() for j in range(4)]
-        p[i] = np.array(weight) / sum(weight)
-    found = passes.targets(seen, params["centroids"], READING)
-    np.testing.assert_allclose(found.x, p, rtol=1e-5)
-    np.testing.assert_allclose(seen.frequency, q.sum(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(seen.max_q, q.max(axis=1).mean(), rtol=1e-6)
-    entropy = -(q * np.log(q)).sum(axis=1).mean() / np.log(4)
-    np.testing.assert_allclose(seen.q_entropy, entropy, rtol=1e-5)
-
-
-def test_k_means_of_all_is_that_of_the_array(source, start):
-    found = streaming.k_means(KEY, start[0], source, 4, architecture=TINY, n_init=2)
-    np.testing.assert_array_equal(found.centroids, start[1])
-    np.testing.assert_array_equal(found.labels, start[2])
-
-
-def test_k_means_of_a_subsample_labels_all(blobs, source, start, small_blocks):
-    found = streaming.k_means(
-        KEY, start[0], source, 4, architecture=TINY, sample_size=50, n_init=2
-    )
-    drawn = np.sort(epoch_order(jax.random.fold_in(KEY, 2), 0, 200)[:50])
-    z = np.asarray(embed(start[0], blobs[0], architecture=TINY))
-    expected = kmeans.k_means(KEY, z[drawn], 4, n_init=2)
-    np.testing.assert_allclose(found.centroids, expected.centroids, rtol=1e-5)
-    for i, z_i in enumerate(z):
-        distances = [np.sum((z_i - mu) ** 2) for mu in np.asarray(found.centroids)]
-        assert found.labels[i] == np.argmin(distances)
 
 
 # Clustering.
@@ -259,28 +157,6 @@ def test_train_by_runs_resumes_exactly(source, start):
     )
     resumed = streaming.train(restored(states[1]), source, **settings)
     chex.assert_trees_all_equal(saved(resumed.state), saved(whole.state))
-
-
-def test_a_pass_counts_the_labels_that_changed_and_the_clusters(
-    source, start, small_blocks
-):
-    params = {**start[0], "centroids": start[1]}
-    settings = (params, source, TINY, DEC(), READING)
-    labels = passes.look(*settings).labels
-    previous = labels.copy()
-    previous[[0, 44, 45, 199]] += 1
-    seen = passes.look(*settings, previous=previous)
-    assert seen.changed == 4
-    np.testing.assert_array_equal(seen.sizes, [np.sum(labels == i) for i in range(4)])
-    assert passes.look(*settings, previous=labels).changed == 0
-
-
-def test_many_samples_are_looked_at_in_small_groups(monkeypatch):
-    centroids = jnp.zeros((10, 4))
-    assert passes._rows_of_group(838_860, centroids) == 838_860
-    assert passes._rows_of_group(838_861, centroids) == 104_857
-    monkeypatch.setattr(passes, "GROUP_VALUES", 3)
-    assert passes._rows_of_group(5, centroids) == 1
 
 
 def test_labels_are_shared_with_the_state_and_left_alone(source, start):
@@ -445,13 +321,6 @@ def test_train_rejects_a_method_that_fits_to_all_samples(source, start):
         ValueError, match="DEC needs an architecture with variational=F"
     ):
         streaming.train(state, source, architecture=net, objective=DEC())
-
-
-def test_k_means_rejects_fewer_samples_than_clusters(blobs, source, start):
-    with pytest.raises(ValueError, match="Cannot place 10 centroids on 9 samples"):
-        streaming.k_means(KEY, start[0], blobs[0][:9], 10, architecture=TINY)
-    with pytest.raises(ValueError, match="sample_size must be at least n_clusters = 4"):
-        streaming.k_means(KEY, start[0], source, 4, architecture=TINY, sample_size=3)
 
 
 def test_init_state_rejects_more_centroids_than_samples(start):

@@ -1,21 +1,19 @@
 from dataclasses import replace
+from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_training
+from tiny_training import CONFIG, METHODS, NAMES, TINY
 from training_state import restored, saved
 
 from dec_jax.clustering.kmeans import k_means
-from dec_jax.networks.architecture import (
-    Architecture,
-    Conv2D,
-    Dense,
-    dense_architecture,
-)
+from dec_jax.networks.architecture import Architecture, Conv2D, Dense
 from dec_jax.networks.autoencoder import encode
-from dec_jax.objectives import DCN, DEC, IDEC
+from dec_jax.objectives import DEC, IDEC
 from dec_jax.objectives.reconstruction import MeanReconstruction, Reconstruction
 from dec_jax.objectives.vade import VaDE
 from dec_jax.parallel import sharding
@@ -23,28 +21,15 @@ from dec_jax.training import many_seeds
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import TrainConfig, init_state
+from dec_jax.training.state import init_state
 
 KEYS = jax.random.split(jax.random.key(0), 3)
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
-# 200 samples in batches of 64, the last one partial. The same settings wherever they
-# will do: what takes time here is compiling.
+# The same settings wherever they will do: what takes time here is compiling.
 PRETRAIN = PretrainConfig(epochs=3, batch_size=64)
-TRAIN = TrainConfig(
-    update_interval=5,
-    max_intervals=4,
-    batch_size=64,
-    tolerance=1e-4,
-    optimizer=Optimizer("sgd", 0.1),
-)
-METHODS = [DEC(), IDEC(), DCN(clustering_weight=0.1)]
-NAMES = ["dec", "idec", "dcn"]
+TRAIN = replace(CONFIG, tolerance=1e-4)
+settings = partial(tiny_training.settings, config=TRAIN)
 # One seed after the other, and all as one batch.
 by_batch = pytest.mark.parametrize("at_once", [1, 3])
-
-
-def settings(objective=METHODS[0], config=TRAIN, architecture=TINY):
-    return {"architecture": architecture, "objective": objective, "config": config}
 
 
 def pretrained_alone(key, x, config=PRETRAIN, architecture=TINY):
@@ -109,33 +94,6 @@ def assert_same_but_for_rounding(found, expected):
     chex.assert_trees_all_close(found.history, expected.history, rtol=1e-3, atol=1e-5)
     assert found.n_steps == expected.n_steps
     assert found.stop_reason == expected.stop_reason
-
-
-# The parts.
-
-
-def test_unstack_gives_back_what_was_stacked():
-    trees = [{"a": jnp.arange(3) + i, "key": key} for i, key in enumerate(KEYS)]
-    stacked = many_seeds.stack(trees)
-    assert many_seeds.count(stacked) == 3 and stacked["a"].shape == (3, 3)
-    for tree, expected in zip(many_seeds.unstack(stacked), trees, strict=True):
-        assert tree["key"] == expected["key"]
-        np.testing.assert_array_equal(tree["a"], expected["a"])
-
-
-def test_take_leaves_seeds_out():
-    stacked = many_seeds.stack([{"a": jnp.full(2, i)} for i in range(4)])
-    np.testing.assert_array_equal(
-        many_seeds.take(stacked, [3, 1])["a"], [[3, 3], [1, 1]]
-    )
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
-def test_each_seed_gets_its_own_however_many_are_a_batch(at_once):
-    a, b = jnp.arange(6.0).reshape(3, 2), jnp.arange(3.0)
-    found = many_seeds._each(lambda a, b: (a.sum() + b, a), (a, b), at_once)
-    np.testing.assert_array_equal(found[0], [1, 6, 11])
-    np.testing.assert_array_equal(found[1], a)
 
 
 # Pretraining.
@@ -303,7 +261,9 @@ def test_pretrain_normalizes_each_seed_by_its_own_batches(x):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_train_of_other_networks_at_once_differs_by_rounding_alone(x, network):
     architecture, _, objective = NETWORKS[network]
-    options = settings(objective, replace(TRAIN, max_intervals=2), architecture)
+    options = settings(
+        objective, config=replace(TRAIN, max_intervals=2), architecture=architecture
+    )
     states = starts(pretrained_at_once(x, network), x, **options)
     found = many_seeds.train(many_seeds.stack(states), x, at_once=3, **options)
     for result, state in zip(found, states, strict=True):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_training import PRETRAIN, TINY, fit
 from training_state import restored, saved
 
 from dec_jax.networks.architecture import dense_architecture
@@ -17,27 +18,10 @@ from dec_jax.training.minibatches import minibatch_plan
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import (
     PretrainConfig,
-    PretrainHistory,
     PretrainState,
     init_pretraining,
-    pretrain_end_to_end,
     pretrain_step,
-    validation_loss,
 )
-
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
-CONFIG = PretrainConfig(
-    epochs=6,
-    batch_size=64,
-    optimizer=Optimizer("adam", 0.01, schedule="cosine"),
-    augmentation=Augmentation(masking=0.2),
-)
-
-
-def fit(key, x, **options):
-    return pretrain_end_to_end(
-        key, x, **({"architecture": TINY, "config": CONFIG} | options)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +52,7 @@ def test_params_are_trained_towards_the_samples(run, x):
 
 def test_losses_are_one_an_epoch(run):
     losses = run[1]
-    assert losses.shape == (CONFIG.epochs,) and losses.dtype == np.float32
+    assert losses.shape == (PRETRAIN.epochs,) and losses.dtype == np.float32
     assert np.isfinite(losses).all()
 
 
@@ -81,8 +65,8 @@ def test_pretraining_depends_on_the_key_only(run, x):
 
 
 def test_an_epoch_equals_a_python_loop_of_steps(run, x, key):
-    state = init_pretraining(key, architecture=TINY, config=CONFIG, n_samples=len(x))
-    settings = {"architecture": TINY, "config": CONFIG, "n_samples": len(x)}
+    state = init_pretraining(key, architecture=TINY, config=PRETRAIN, n_samples=len(x))
+    settings = {"architecture": TINY, "config": PRETRAIN, "n_samples": len(x)}
     step = jax.jit(partial(pretrain_step, **settings))
     batches = minibatch_plan(
         jax.random.fold_in(state.key, 0), 0, num_steps=4, n_samples=200, batch_size=64
@@ -106,7 +90,7 @@ def test_resuming_from_a_saved_state_equals_the_unbroken_run(run, x, epoch):
 
 
 def test_the_state_given_stays_usable(run, x, key):
-    state = init_pretraining(key, architecture=TINY, config=CONFIG, n_samples=len(x))
+    state = init_pretraining(key, architecture=TINY, config=PRETRAIN, n_samples=len(x))
     first, again = (fit(key, x, state=state) for _ in range(2))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     chex.assert_trees_all_equal(first, again)
@@ -127,7 +111,7 @@ def test_epochs_are_one_program_for_equal_settings(x, key):
 
 
 def test_step_is_traced_once_for_equal_settings(x, key):
-    state = init_pretraining(key, architecture=TINY, config=CONFIG, n_samples=len(x))
+    state = init_pretraining(key, architecture=TINY, config=PRETRAIN, n_samples=len(x))
     step = jax.jit(
         chex.assert_max_traces(pretrain_step, n=1),
         static_argnames=("architecture", "config", "n_samples"),
@@ -138,7 +122,7 @@ def test_step_is_traced_once_for_equal_settings(x, key):
             jnp.asarray(x[:8]),
             jnp.full(8, 1 / 8),
             architecture=replace(TINY),
-            config=replace(CONFIG),
+            config=replace(PRETRAIN),
             n_samples=200,
         )
 
@@ -199,7 +183,7 @@ def test_masked_inputs_are_filled_in_under_either_target(images, key):
 
 
 def test_each_step_and_each_device_draws_its_own_distortion(key, x):
-    config = replace(CONFIG, augmentation=Augmentation(masking=0.5))
+    config = replace(PRETRAIN, augmentation=Augmentation(masking=0.5))
     state = init_pretraining(key, architecture=TINY, config=config, n_samples=200)
     # The same 16 samples on each of 1 and of 4 devices, in the first and second step.
     losses = [
@@ -227,7 +211,7 @@ def test_each_step_and_each_device_draws_its_own_distortion(key, x):
 
 
 def test_step_over_devices_equals_one_device(key, x):
-    config = replace(CONFIG, augmentation=Augmentation())
+    config = replace(PRETRAIN, augmentation=Augmentation())
     state = init_pretraining(key, architecture=TINY, config=config, n_samples=200)
     step = partial(pretrain_step, architecture=TINY, config=config, n_samples=200)
     batch = jnp.asarray(x[:64])
@@ -305,93 +289,11 @@ def test_pretrain_config_rejects_a_value(options, error, message):
 
 
 def test_pretraining_says_where_the_loss_diverged(key, x):
-    config = replace(CONFIG, optimizer=Optimizer("sgd", 1e30))
+    config = replace(PRETRAIN, optimizer=Optimizer("sgd", 1e30))
     with pytest.raises(
         FloatingPointError, match=r"after epoch 1; lower the learning rate"
     ):
         fit(key, 1e3 * x, config=config)
-
-
-# Validation and early stopping.
-
-
-def test_without_validation_data_there_is_no_validation_loss(key, x):
-    _, history = fit(key, x)
-    assert isinstance(history, PretrainHistory)
-    assert np.isnan(history.validation).all()
-
-
-def test_validation_loss_is_the_loss_of_the_parameters_after_the_epoch(key, x):
-    # 37 samples in batches of 16: the last one is padded, and its padding must not count.
-    config = PretrainConfig(1, 16, Optimizer("adam", 0.01))
-    params, history = fit(key, x[:64], config=config, validation=x[64:101])
-    x_hat = reconstruct(params, jnp.asarray(x[64:101]), architecture=TINY)
-    expected = np.mean((np.asarray(x_hat) - x[64:101]) ** 2)
-    np.testing.assert_allclose(history.validation[0], expected, rtol=1e-5)
-
-
-def test_validation_noise_is_the_same_in_each_epoch(key, x):
-    config = replace(CONFIG, augmentation=Augmentation(masking=0.5))
-    params = init_params(key, TINY)
-    first, again = (
-        validation_loss(key, params, jnp.asarray(x), architecture=TINY, config=config)
-        for _ in range(2)
-    )
-    clean = validation_loss(
-        key,
-        params,
-        jnp.asarray(x),
-        architecture=TINY,
-        config=replace(config, augmentation=Augmentation()),
-    )
-    assert first == again != clean
-
-
-def overfit(key, x, patience, **options):
-    """Four samples to learn, others to watch, and a rate that soon does harm."""
-    config = PretrainConfig(
-        60, 4, Optimizer("sgd", 0.5, momentum=0.0), patience=patience
-    )
-    return fit(key, x[:4], config=config, validation=x[100:], **options)
-
-
-def test_patience_stops_and_goes_back_to_the_lowest_loss(key, x):
-    params, history = overfit(key, x, patience=5)
-    best = int(np.argmin(history.validation))
-    assert 0 < best < 54
-    assert len(history.validation) == best + 1 + 5
-    config = PretrainConfig(60, 4)
-    loss = validation_loss(
-        key, params, jnp.asarray(x[100:]), architecture=TINY, config=config
-    )
-    np.testing.assert_allclose(loss, history.validation[best], rtol=1e-5)
-
-
-def test_without_patience_all_epochs_run(key, x):
-    _, history = overfit(key, x, patience=None)
-    assert len(history.loss) == 60
-
-
-def test_patience_without_validation_watches_the_epochs_own_loss(key, x):
-    # A rate too small to lower a loss of this size in float32: the first epoch is best.
-    config = PretrainConfig(30, 64, Optimizer("sgd", 1e-12), patience=2)
-    _, history = fit(key, x[:64], config=config)
-    assert len(history.loss) == 3
-
-
-def test_resuming_with_patience_equals_the_unbroken_run(key, x):
-    states = []
-    params, history = overfit(
-        key, x, 5, on_epoch=lambda s, _: states.append(jax.tree.map(jnp.copy, s))
-    )
-    resumed, rest = overfit(key, x, 5, state=states[len(states) - 3])
-    chex.assert_trees_all_equal(resumed, params)
-    np.testing.assert_array_equal(rest.validation, history.validation[-2:])
-
-
-def test_pretrain_rejects_validation_of_another_width(key, x):
-    with pytest.raises(ValueError, match=r"validation must have 8 columns.*\(200, 3\)"):
-        fit(key, x, validation=x[:, :3])
 
 
 VAE = replace(TINY, variational=True, output_activation="sigmoid")
@@ -417,12 +319,12 @@ def test_pretrain_rejects_an_objective_of_another_kind(
             key,
             np.abs(x) / 99,
             architecture=architecture,
-            config=replace(CONFIG, objective=objective),
+            config=replace(PRETRAIN, objective=objective),
         )
 
 
 def test_pretrain_rejects_pixels_that_are_no_probabilities(key, x):
-    config = replace(CONFIG, objective=Variational())
+    config = replace(PRETRAIN, objective=Variational())
     with pytest.raises(ValueError, match=r"x must be in \[0, 1\] for Bernoulli"):
         fit(key, x, architecture=VAE, config=config)
     with pytest.raises(ValueError, match=r"validation must be in \[0, 1\]"):
@@ -431,6 +333,6 @@ def test_pretrain_rejects_pixels_that_are_no_probabilities(key, x):
 
 def test_variational_training_lowers_the_bound(key):
     x = np.random.default_rng(0).integers(0, 256, (200, 8)).astype(np.uint8)
-    config = replace(CONFIG, objective=Variational(), epochs=20)
+    config = replace(PRETRAIN, objective=Variational(), epochs=20)
     _, history = fit(key, x, architecture=VAE, config=config)
     assert history.loss[-1] < history.loss[0]

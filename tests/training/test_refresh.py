@@ -6,31 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_training
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tiny_training import KEY, METHODS, TINY, by_method
 from training_state import restored, saved
 
-from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import encode, init_params
-from dec_jax.objectives import DCN, DEC, IDEC
+from dec_jax.objectives import DCN
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.refresh import refresh_targets, reseed_clusters
-from dec_jax.training.state import TrainConfig, init_state
 
-KEY = jax.random.key(0)
-TINY = dense_architecture(8, hidden=(16,), embedding_dim=3)
-CONFIG = TrainConfig(
-    update_interval=5,
-    max_intervals=6,
-    batch_size=64,
-    tolerance=0.0,
-    optimizer=Optimizer("sgd", 0.1),
-    reseed_below=0.1,
-)
+CONFIG = replace(tiny_training.CONFIG, max_intervals=6, reseed_below=0.1)
 # So large a share that some of twelve clusters are moved at every refresh.
 RESTLESS = replace(CONFIG, reseed_below=0.7)
-METHODS = [DEC(), IDEC(), DCN(clustering_weight=0.1)]
-by_method = pytest.mark.parametrize("objective", METHODS, ids=["dec", "idec", "dcn"])
+state_of = partial(tiny_training.state_of, config=CONFIG)
+settings = partial(tiny_training.settings, config=CONFIG)
+run = partial(tiny_training.run, config=CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +31,6 @@ def with_far(start):
     params, centroids, labels = start
     far = jnp.full((1, 3), 1e4)
     return params, jnp.concatenate([far, centroids, -far]), labels + 1
-
-
-def state_of(start, objective=METHODS[0], config=CONFIG):
-    return init_state(KEY, *start, objective=objective, config=config)
-
-
-def settings(objective=METHODS[0], config=CONFIG):
-    return {"architecture": TINY, "objective": objective, "config": config}
-
-
-def run(start, x, objective=METHODS[0], config=CONFIG, **options):
-    state = state_of(start, objective, config)
-    return train(state, x, **settings(objective, config), **options)
 
 
 def reseeded(state, z, labels, objective=METHODS[0], below=0.1):
@@ -152,7 +131,7 @@ def test_dcn_counts_from_the_beginning_again(x, with_far):
 
 @by_method
 def test_training_brings_an_empty_cluster_back(x, with_far, objective):
-    left = run(with_far, x, objective, replace(CONFIG, reseed_below=0.0))
+    left = run(with_far, x, objective, config=replace(CONFIG, reseed_below=0.0))
     assert (left.history.cluster_sizes[:, [0, 5]] == 0).all()
     np.testing.assert_array_equal(left.history.reseeded, np.zeros(6))
     brought = run(with_far, x, objective)
