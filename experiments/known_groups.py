@@ -134,8 +134,9 @@ def draw(
         name = f"cluster {cluster}"
         panel.scatter(x[own], y[own], s=18, color=COLORS[cluster], label=name)
     name = "other group than most of its cluster"
-    ring = {"facecolors": "none", "edgecolors": "black", "label": name}
-    panel.scatter(x[differ], y[differ], s=60, **ring)
+    panel.scatter(
+        x[differ], y[differ], s=60, facecolors="none", edgecolors="black", label=name
+    )
     panel.set(xlabel=titles[0], ylabel=titles[1])
     panel.legend(fontsize=8)
     figure.savefig(path, dpi=110)
