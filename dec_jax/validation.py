@@ -7,8 +7,10 @@ without it.
 import difflib
 import importlib
 import math
+import os
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,26 @@ def _is_unsafe(character: str) -> bool:
     # Others of the kind Cf are meant, such as those in Persian words.
     turns = character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Expands the ~ that a path may begin with.
+
+    Raises:
+      ValueError: it names no home folder.
+
+    Example:
+      >>> str(expanded("data/new.csv")), expanded("~/new.csv") == Path.home() / "new.csv"
+      ('data/new.csv', True)
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        text = os.fspath(path)
+        raise ValueError(
+            f"{text} begins with {text.partition('/')[0]}, which names no home folder here; "
+            f"write ./{text} for a file or folder of that name."
+        ) from None
 
 
 def is_traced(x: object) -> bool:
@@ -218,8 +240,17 @@ def check_positive_int(name: str, value: int) -> None:
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises ValueError, with the nearest name, unless `value` is one of `choices`."""
     choices = list(choices)
-    if value in choices:
-        return
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ValueError(f"Unknown {name} {value!r}{hint} Known: {', '.join(choices)}.")
+    if value not in choices:
+        hint = did_you_mean(value, choices)
+        raise ValueError(f"Unknown {name} {value!r}{hint} Known: {', '.join(choices)}.")
+
+
+def did_you_mean(value: str, choices: Iterable[str]) -> str:
+    """Ends a sentence on an unknown name with the one that it resembles, if any does.
+
+    Example:
+      >>> did_you_mean("colour", ["color", "size"]), did_you_mean("x", ["color", "size"])
+      ("; did you mean 'color'?", '.')
+    """
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else "."

@@ -19,7 +19,11 @@ from dec_jax.estimator import DeepEmbeddedClustering
 from dec_jax.networks.architecture import dense_architecture
 
 # Runs of few steps end while labels still change.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # As KMeans does, it takes one cluster, which checks of scikit-learn ask for.
+    pytest.mark.filterwarnings("ignore:n_clusters=1 puts all samples"),
+]
 SMALL = dense_architecture(8, hidden=(16,), embedding_dim=3)
 SHORT = {"recipe": "dec", "network": SMALL, "epochs": 100, "max_intervals": 3}
 

@@ -11,6 +11,8 @@ from dec_jax.validation import (
     check_n_clusters,
     check_positive_int,
     check_samples,
+    did_you_mean,
+    expanded,
     is_traced,
     require,
 )
@@ -159,6 +161,12 @@ def test_check_choice_rejects_a_far_name_with_all_names():
         check_choice("fruit", "x", ("apple", "pear"))
 
 
+def test_did_you_mean_names_nothing_that_is_only_a_little_like_it():
+    # "nonsense" and "income" share four of their letters.
+    assert did_you_mean("nonsense", ["income", "age"]) == "."
+    assert did_you_mean("incme", ["income", "age"]) == "; did you mean 'income'?"
+
+
 def test_check_choice_takes_a_name():
     check_choice("fruit", "pear", ("apple", "pear"))
 
@@ -181,6 +189,23 @@ def test_check_magnitude_accepts_large_values_in_few_columns():
 def test_check_magnitude_accepts_integers_and_traced_values():
     check_magnitude(np.full((3, 2), 2**31 - 1))
     jax.jit(lambda x: check_magnitude(x) or x)(jnp.full((3, 2), 1e30))
+
+
+# Paths.
+
+
+def test_expanded_finds_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/new.csv") == tmp_path / "new.csv"
+
+
+def test_expanded_rejects_a_user_that_does_not_exist():
+    with pytest.raises(ValueError) as caught:
+        expanded("~nobody-here/new.csv")
+    assert str(caught.value) == (
+        "~nobody-here/new.csv begins with ~nobody-here, which names no home folder here; "
+        "write ./~nobody-here/new.csv for a file or folder of that name."
+    )
 
 
 # Optional packages.

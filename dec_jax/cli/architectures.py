@@ -6,6 +6,7 @@ dec-jax architectures mnist-conv mine.json   # two drawings
 
 import argparse
 
+from dec_jax.cli.options import typed_path
 from dec_jax.runs.errors import mistakes_of_use
 
 HELP = "list networks, or draw some"
@@ -17,6 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names",
         metavar="ARCHITECTURE",
+        type=typed_path,
         nargs="*",
         help="name of a shipped one, or a JSON file of the same format; every "
         "architecture in it is drawn (default: list the shipped ones)",

@@ -18,6 +18,7 @@ from dec_jax.cli.options import (
     add_data_options,
     add_image_options,
     add_table_options,
+    typed_path,
 )
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
@@ -42,18 +43,19 @@ VIEWS = ("support", "eigengap", "stability", "silhouette")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add = parser.add_argument
-    add("dataset", metavar="DATA", help="data set, file or folder")
+    add("dataset", metavar="DATA", type=typed_path, help="data set, file or folder")
     add_data_options(parser)
     add_table_options(parser)
     what = "autoencoder of an earlier run: its folder, or a .safetensors file"
-    add("--pretrained", metavar="PATH", help=what)
+    add("--pretrained", metavar="PATH", type=typed_path, help=what)
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
     what = "largest number of clusters (default 20)"
     add("--most", metavar="K", type=int, default=20, help=what)
     add("--seed", metavar="S", type=int, default=0, help="default 0")
     what = "of matrix products (default: the one that is faster on this machine)"
     add("--precision", choices=PRECISIONS, help=what)
-    add("--out", metavar="DIR", help="folder (default runs/<data set>-choose-k)")
+    what = "folder (default runs/<data set>-choose-k)"
+    add("--out", metavar="DIR", type=typed_path, help=what)
     add_image_options(parser)
 
 
@@ -100,7 +102,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             bar.update()
             return stop.asked
 
-        sweep = sweep_n_clusters(z, numbers, seed=settings["seed"], on_k=on_k)
+        sweep = sweep_n_clusters(
+            z,
+            numbers,
+            seed=settings["seed"],
+            by_direction=dataset.by_direction,
+            on_k=on_k,
+        )
     found = recommend(sweep)
     if stop.asked:
         print(f"Stopped after k = {sweep.n_clusters[-1]}: of those that were tried,")

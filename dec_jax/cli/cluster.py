@@ -7,7 +7,12 @@ The folder of a run holds the cluster of each sample (labels.csv), a report to l
 
 import argparse
 
-from dec_jax.cli.options import add_data_options, add_image_options, add_table_options
+from dec_jax.cli.options import (
+    add_data_options,
+    add_image_options,
+    add_table_options,
+    typed_path,
+)
 from dec_jax.data.named import DATASETS
 from dec_jax.recipes.names import PRECISIONS, RECIPES, STARTS
 
@@ -29,6 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset",
         metavar="DATA",
+        type=typed_path,
         nargs="?",
         default=argparse.SUPPRESS,
         help="data set, file or folder (default mnist, or digits where MNIST cannot be "
@@ -65,9 +71,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         metavar="DIR",
+        type=typed_path,
         help="folder for the results (default runs/<data set>-<recipe>)",
     )
-    add("--resume", metavar="DIR", help="continue the run in this folder")
+    add(
+        "--resume",
+        metavar="DIR",
+        type=typed_path,
+        help="continue the run in this folder",
+    )
     add_data_options(parser)
     add_image_options(parser)
     add_table_options(parser)
@@ -88,11 +100,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     change(
         "--architecture",
         metavar="NAME",
+        type=typed_path,
         help="another network: a name that dec-jax architectures lists, or a JSON file",
     )
     change(
         "--pretrained",
         metavar="PATH",
+        type=typed_path,
         help="take the autoencoder of an earlier run (its folder, or an "
         "autoencoder.safetensors) instead of pretraining one",
     )

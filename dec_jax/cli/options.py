@@ -4,7 +4,29 @@ import argparse
 import re
 from typing import Any
 
+from dec_jax.validation import expanded
+
 LARGEST_SIDE = 1024  # pixels of an image
+
+
+def typed_path(text: str) -> str:
+    """Expands the ~ of a path that was typed.
+
+    Raises:
+      argparse.ArgumentTypeError: the ~ names no home folder, or a character is zero.
+
+    Example:
+      >>> typed_path("runs/new")
+      'runs/new'
+    """
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("must be a path, got a zero character in it")
+    if not text.startswith("~"):
+        return text
+    try:
+        return str(expanded(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +34,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
+        type=typed_path,
         default=_default(parser),
         help="folder with named data sets (default $DEC_JAX_DATA)",
     )
@@ -52,6 +75,7 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
     add(
         "--encoder",
         metavar="FILE.onnx|MODULE:FUNCTION",
+        type=typed_path,
         default=default,
         help="for photographs: cluster the vectors of a pretrained network"
         if sizes
@@ -60,6 +84,7 @@ def add_image_options(parser: argparse.ArgumentParser, *, sizes: bool = True) ->
     add(
         "--labels-csv",
         metavar="FILE",
+        type=typed_path,
         default=default,
         help="CSV with the columns filename,label",
     )
@@ -105,7 +130,8 @@ def add_table_options(
     add(
         "--names",
         metavar="FILE",
-        default=_default(parser),
+        type=typed_path,
+        default=default,
         help="text file with the name of each row of an array file, one a line",
     )
     add(
@@ -121,12 +147,35 @@ def add_table_options(
         ("--encoding", "of a text file, such as latin-1 (default: found)"),
     ):
         add(name, metavar="TEXT", default=default, help=text)
+    where = "rows" if standardize else "rows, where training had none,"
+    add(
+        "--missing",
+        choices=("impute", "error"),
+        default=default,
+        help=f"fill values that {where} miss (the default), or refuse the table and list "
+        "the rows",
+    )
+    if not standardize:
+        add(
+            "--unknown",
+            choices=("warn", "error"),
+            default=default,
+            help="let a category that training had not count as none, with a warning (the "
+            "default), or refuse the table and list the rows",
+        )
     if standardize:
-        for name, text in (
-            ("--drop", "column to leave out; may be repeated"),
-            ("--keep", "column to use although it seems to be an id; may be repeated"),
+        for name, metavar, text in (
+            ("--drop", "NAME", "column to leave out"),
+            ("--keep", "NAME", "column to use although it seems to be an id"),
+            (
+                "--missing-value",
+                "VALUE",
+                "number, such as -999, or text that stands for a missing value in all "
+                "columns; the model remembers it",
+            ),
         ):
-            add(name, metavar="NAME", action="append", default=default, help=text)
+            text += "; may be repeated"
+            add(name, metavar=metavar, action="append", default=default, help=text)
         add(
             "--no-standardize",
             action="store_true",

@@ -3,7 +3,7 @@
 Writes one line a sample, prints the size of each cluster and, where there are labels,
 ACC, NMI and ARI.
 
-    dec-jax predict runs/mnist-best mnist
+    dec-jax predict runs/sales-auto may.csv                # writes may-labels.csv
     dec-jax predict model.safetensors may.csv june.csv --out summer.csv
 
 Samples that are unlike those of training are told in a line of warning.
@@ -21,8 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dec_jax.cli.options import add_data_options, add_image_options, add_table_options
+from dec_jax.cli.options import (
+    add_data_options,
+    add_image_options,
+    add_table_options,
+    typed_path,
+)
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
+from dec_jax.validation import shown
 
 if TYPE_CHECKING:
     from dec_jax.data.dataset import Dataset
@@ -35,13 +41,16 @@ STOPPED_LINE = "Stopped; nothing was written."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add = parser.add_argument
-    add("model", metavar="RUN", help="folder of a run, or its model.safetensors")
-    add("datasets", metavar="DATA", nargs="+", help="data sets, files or folders")
+    what = "folder of a run, or its model.safetensors"
+    add("model", metavar="RUN", type=typed_path, help=what)
+    what = "data sets, files or folders; one table tells of all"
+    add("datasets", metavar="DATA", type=typed_path, nargs="+", help=what)
     add(
         "--out",
         metavar="FILE",
-        default="labels.csv",
-        help="table to write, one that does not exist yet (default labels.csv)",
+        type=typed_path,
+        help="table to write, one that does not exist yet (default: in this folder, "
+        "new-labels.csv for new.csv)",
     )
     add_data_options(parser)
     add_image_options(parser, sizes=False)
@@ -50,10 +59,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Loads, predicts, writes and prints."""
-    out = Path(options.out)
-    names = ("label_column", "id_column", "labels_csv", "data_dir", "encoder", "names")
+    names = (
+        *("label_column", "id_column", "labels_csv", "data_dir", "encoder", "names"),
+        *("missing", "unknown"),
+    )
     with mistakes_of_use(*names):
-        check_out(out)
+        out = checked_out(options.out, options.datasets)
         _run(options, out)
 
 
@@ -79,7 +90,7 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     classes = [it.dataset.labels for it in found if it.dataset.labels is not None]
     if len(classes) == len(found):
         print(scores(np.concatenate(classes), labels))
-    print(f"clusters of all samples: {out}")
+    print(f"clusters of all samples: {shown(str(out))}")
 
 
 class Predicted(NamedTuple):
@@ -105,7 +116,9 @@ def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predict
             print(f"  {note}")
         q = predict_proba(model, dataset)
     for warning in caught:
-        print(f"warning: {name}: {warning.message}", file=sys.stderr)
+        # The library names the file, as what was typed does.
+        text = str(warning.message).removeprefix(f"{dataset.source}: ")
+        print(f"warning: {name}: {text}", file=sys.stderr)
     # The labels of model.predict, without a second pass through the network.
     return Predicted(dataset, q, q.argmax(axis=1))
 
@@ -140,14 +153,33 @@ def join_tables(paths: Sequence[Path], names: Sequence[str]) -> None:
         writer.writerows(rows)
 
 
-def check_out(out: Path) -> None:
-    """Raises UsageError unless `out` can become a new file."""
-    if "\0" in str(out):
-        raise UsageError("--out must be a path, got a zero character in it.")
+def checked_out(given: str | None, data: Sequence[str]) -> Path:
+    """Returns the path of the table; raises UsageError unless it can become a new file."""
+    if given is None:
+        out = Path(default_out(data))
+        if out.exists():
+            raise UsageError(f"{out} exists already; name another file by --out.")
+        return out
+    out = Path(given)
     if out.exists():
         raise UsageError(f"--out {out} exists already; name another file.")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
+    return out
+
+
+def default_out(data: Sequence[str]) -> str:
+    """Names the table after the first of the data.
+
+    Example:
+      >>> default_out(["sales/may.csv"]), default_out(["may.csv", "june.csv"])
+      ('may-labels.csv', 'may-and-1-more-labels.csv')
+    """
+    # "." and ".." have names too.
+    first = Path(os.path.abspath(data[0]))
+    name = first.name if first.is_dir() else first.stem
+    more = f"-and-{len(data) - 1}-more" if len(data) > 1 else ""
+    return f"{name}{more}-labels.csv"
 
 
 def model_line(path: Path, model: "Model") -> str:
@@ -166,15 +198,21 @@ def load_like_training(
 ) -> "Dataset":
     """Loads new data: images in the size and colors of training, tables in its scale."""
     from dec_jax.data.dataset import columns_from_json
-    from dec_jax.data.load import DATASETS, load_as_in_training, load_dataset
+    from dec_jax.data.load import (
+        DATASETS,
+        check_not_given,
+        load_as_in_training,
+        load_dataset,
+    )
     from dec_jax.data.reading import reading_from_json
     from dec_jax.data.text_space import text_space_from_json
     from dec_jax.runs.progress import image_bars
 
-    path = Path(name).expanduser()
+    path = Path(name)
     known = (
         *("label_column", "id_column", "separator", "decimal", "encoding"),
         *("folder_labels", "labels_csv", "skip_unreadable", "data_dir"),
+        *("missing", "unknown"),
     )
     found = load_as_in_training(
         name,
@@ -184,9 +222,10 @@ def load_like_training(
     )
     if found is not None:
         return found
+    check_not_given(name, "a table", {"unknown": options.unknown}, {"unknown": None})
     wanted = (
         *("labels_csv", "folder_labels", "skip_unreadable", "label_column", "names"),
-        *("id_column", "separator", "decimal", "encoding"),
+        *("id_column", "separator", "decimal", "encoding", "missing"),
     )
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")

@@ -9,7 +9,7 @@
 import argparse
 from pathlib import Path
 
-from dec_jax.cli.options import add_data_options
+from dec_jax.cli.options import add_data_options, typed_path
 from dec_jax.runs.errors import UsageError, mistakes_of_use
 
 HELP = "write the report of a run"
@@ -19,9 +19,9 @@ STOPPED_LINE = "Stopped before the report was written."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
+    add("run", metavar="RUN", type=typed_path, help="folder of a finished run")
     what = "the file or folder that was clustered, if it lies elsewhere now"
-    add("--data", metavar="DATA", help=what)
+    add("--data", metavar="DATA", type=typed_path, help=what)
     add_data_options(parser)
 
 

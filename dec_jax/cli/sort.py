@@ -5,7 +5,7 @@ overwritten. A second call adds only what is not there yet.
 
     dec-jax sort runs/photos-best --into sorted
     dec-jax sort runs/photos-best --into sorted --only 3,7 --link
-    dec-jax sort labels.csv --source new_photos --into sorted    # after dec-jax predict
+    dec-jax sort new_photos-labels.csv --source new_photos --into sorted  # of dec-jax predict
 """
 
 import argparse
@@ -19,8 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from dec_jax.cli.options import typed_path
 from dec_jax.data.image_files import find_files
-from dec_jax.runs.errors import UsageError, flag
+from dec_jax.runs.errors import UsageError
 from dec_jax.validation import shown
 
 HELP = "sort images into a folder for each cluster"
@@ -34,15 +35,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "run",
         metavar="RUN",
+        type=typed_path,
         help="folder of a run on a folder of images, or a labels.csv (with --source)",
     )
     what = "folder for the folders of the clusters; made if it does not exist"
-    add("--into", metavar="DIR", required=True, help=what)
+    add("--into", metavar="DIR", type=typed_path, required=True, help=what)
     add("--only", metavar="K,K", help="sort only these clusters, such as 3,7")
     what = "make symbolic links to the images instead of copies"
     add("--link", action="store_true", help=what)
     what = "folder with the images (default: the one that was clustered)"
-    add("--source", metavar="DIR", help=what)
+    add("--source", metavar="DIR", type=typed_path, help=what)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -50,10 +52,6 @@ def run(options: argparse.Namespace) -> None:
     # Only now, because it loads jax.
     from dec_jax.runs.folder import LABELS, file_of_run
 
-    for name in ("run", "into", "source"):
-        if "\0" in (getattr(options, name) or ""):
-            title = "RUN" if name == "run" else flag(name)
-            raise UsageError(f"{title} must be a path, got a zero character in it.")
     path = file_of_run(Path(options.run), LABELS)
     names, clusters, classes = read_labels(path)
     chosen = chosen_clusters(options.only, clusters)

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from dec_jax.data.array_files import read_npy, read_npz
-from dec_jax.data.dataset import Dataset, image_dataset, input_scale_of, integer_labels
+from dec_jax.data.dataset import (
+    SAME_UNIT,
+    Dataset,
+    image_dataset,
+    input_scale_of,
+    integer_labels,
+)
 
 # Rows of bytes are pixels if one is as bright as this, else numbers.
 LEAST_WHITE = 128
 MOST_UNITS = 64  # columns up to which a table may have columns of different units
-SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
 # Times the trimmed deviation beyond which a deviation is that of a few rows far away.
 FEW_ROWS = 5.0
 FAR = 100.0  # trimmed deviations

@@ -200,13 +200,6 @@ def number_of(digits: str, mark: str) -> float:
 
 def dates_of(texts: list[str], reading: str, day_first: bool) -> Numbers | None:
     """Reads dates, all by one format, as days since 1970."""
-    import pandas as pd
-
-    def days_of(some: list[str]) -> np.ndarray:
-        dates = pd.to_datetime(some, format=form, errors="coerce", utc=True)
-        days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-        return np.asarray(days, np.float64)
-
     sample = [text for text in texts if LIKE_A_DATE.search(text)][:50]
     if len(sample) < MOST * min(len(texts), 50) and not reading:
         return None
@@ -217,9 +210,31 @@ def dates_of(texts: list[str], reading: str, day_first: bool) -> Numbers | None:
         key=lambda form: (form != reading, day_first and form[:3] in ("%m/", "%m-")),
     )
     for form in formats:
-        if not np.isnan(days_of(sample)).mean() <= (0.5 if reading else 1 - MOST):
+        unread = np.isnan(days_of(sample, form)).mean()
+        if not unread <= (0.5 if reading else 1 - MOST):
             continue
-        values = days_of(texts)
+        values = days_of(texts, form)
         if enough(values, bool(reading)):
             return Numbers(values, "date", "", form)
     return None
+
+
+def days_of(texts: list[str], form: str) -> np.ndarray:
+    """Reads dates of one format as days since 1970, NaN where a text is none."""
+    import pandas as pd
+
+    dates = pd.to_datetime(texts, format=form, errors="coerce", utc=True)
+    days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    return np.asarray(days, np.float64)
+
+
+def are_dates(texts: list[str]) -> bool:
+    """Returns True if texts are dates, of whatever formats."""
+    # Sorted texts have those of one format next to each other.
+    sample = texts[:: -(-len(texts) // 50)]
+    if sum(bool(LIKE_A_DATE.search(text)) for text in sample) < MOST * len(sample):
+        return False
+    unread = np.ones(len(sample), bool)
+    for form in DATES:
+        unread &= np.isnan(days_of(sample, form))
+    return bool(unread.mean() <= 1 - MOST)

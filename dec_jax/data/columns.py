@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dec_jax.data.arrays import column_scales
-from dec_jax.data.cells import ISO, NO_NUMBER, YES_NO, numbers_of_texts
+from dec_jax.data.cells import ISO, NO_NUMBER, YES_NO, are_dates, numbers_of_texts
 from dec_jax.data.cells import MISSING as NO_TEXT
 from dec_jax.data.dataset import MISSING, OTHER, Column
+from dec_jax.data.sentinels import without
+from dec_jax.data.table_files import listed
 
 # Two rows of different categories, or of yes and no, lie at a distance of 1; two numbers
 # drawn at random lie at one of 1.4. At full variance, categories that have nothing to do
@@ -53,18 +55,35 @@ class Cells(NamedTuple):
     strange: tuple[str, ...] = ()
 
 
-def cells_of(column: Any, *, decimal: str = ".", like: Column | None = None) -> Cells:
+def cells_of(
+    column: Any,
+    *,
+    decimal: str = ".",
+    like: Column | None = None,
+    missing: tuple[str, ...] = (),
+) -> Cells:
     """Finds out what a column of a DataFrame holds.
 
     Args:
       column: a pandas Series.
       decimal: the mark that decides where a text is a number by both, as "1,234" is.
       like: the column of training that this one is to be read as.
+      missing: numbers and texts that stand for a missing value.
 
     Raises:
       ValueError: values that are neither numbers nor text; not those of training. The
         message begins with the rule, without the name of the column.
     """
+    cells = read_cells(column, decimal, like, missing)
+    if missing and cells.numbers is not None and cells.kind == "number":
+        cells = cells._replace(numbers=without(cells.numbers, missing))
+    return cells
+
+
+def read_cells(
+    column: Any, decimal: str, like: Column | None, missing: tuple[str, ...]
+) -> Cells:
+    """Reads a column as numbers or as texts; arguments of `cells_of`."""
     import pandas as pd
 
     kinds = pd.api.types
@@ -72,7 +91,7 @@ def cells_of(column: Any, *, decimal: str = ".", like: Column | None = None) -> 
         raise ValueError(f"must hold real numbers, got {column.dtype}")
     is_category = isinstance(column.dtype, pd.CategoricalDtype)
     if like is not None and like.categories is not None:
-        return Cells("category", None, texts_of(column))
+        return Cells("category", None, texts_of(column, missing))
     if kinds.is_bool_dtype(column) and not is_category:
         return Cells(YES_NO, finite(column.astype("Float64")), None)
     if kinds.is_numeric_dtype(column) and not is_category:
@@ -86,7 +105,7 @@ def cells_of(column: Any, *, decimal: str = ".", like: Column | None = None) -> 
         return Cells("date", days_of(days), None)
     if kinds.is_timedelta64_dtype(column):
         return Cells("number", days_of(column), None, "day")
-    texts = texts_of(column)
+    texts = texts_of(column, missing)
     if is_category and like is None:
         return Cells("category", None, texts)
     return read_texts(texts, decimal, like)
@@ -112,13 +131,13 @@ def finite(column: Any) -> np.ndarray:
     return values
 
 
-def texts_of(column: Any) -> list[str | None]:
+def texts_of(column: Any, missing: tuple[str, ...] = ()) -> list[str | None]:
     """Returns the texts of a column, stripped, and None for missing ones."""
     import pandas as pd
 
-    missing = column.isna().to_numpy()
+    empty = column.isna().to_numpy()
     values = column.tolist()
-    present = [v for v, none in zip(values, missing, strict=True) if not none]
+    present = [v for v, none in zip(values, empty, strict=True) if not none]
     # The first value of each type.
     kinds = {type(value): value for value in reversed(present)}
     is_category = isinstance(column.dtype, pd.CategoricalDtype)
@@ -132,9 +151,11 @@ def texts_of(column: Any) -> list[str | None]:
         # A whole number that a missing neighbor has made a float.
         values = [int(v) if v == v and v == int(v) else v for v in values]
     texts = [
-        "" if none else str(v).strip() for v, none in zip(values, missing, strict=True)
+        "" if none else str(v).strip() for v, none in zip(values, empty, strict=True)
     ]
-    return [None if text.lower() in NO_TEXT else text for text in texts]
+    return [
+        None if text.lower() in NO_TEXT or text in missing else text for text in texts
+    ]
 
 
 def read_texts(texts: list[str | None], decimal: str, like: Column | None) -> Cells:
@@ -158,7 +179,8 @@ def read_texts(texts: list[str | None], decimal: str, like: Column | None) -> Ce
             return Cells("category", None, texts)
         return Cells(like.kind, np.full(len(texts), np.nan), None)
     if np.isinf(found.values).any():
-        raise ValueError("must be finite, got values that are infinite")
+        infinite = [repr(different[i]) for i in np.flatnonzero(np.isinf(found.values))]
+        raise ValueError(f"must be finite, got {listed(infinite)}")
     place = dict(zip(different, found.values.tolist(), strict=True))
     values = np.array([place.get(text or "", math.nan) for text in texts])
     strange = tuple(t for t in different if math.isnan(place[t]))
@@ -186,6 +208,8 @@ def left_out(title: str, cells: Cells) -> str | None:
     many = different > max(MOST_CATEGORIES, len(words) / 2)
     if many and sum(len(text.split()) for text in words) >= FREE_TEXT * len(words):
         return "free text: cluster it as a .txt file"
+    if many and are_dates(sorted(set(words))):
+        return "dates in several forms: write them as YYYY-MM-DD"
     if different == len(words) >= MANY_ROWS:
         return "all texts differ"
     if many:
@@ -215,13 +239,18 @@ def is_id(title: str, values: np.ndarray) -> bool:
     return bool(named or dense or (steps == steps[0]).all())
 
 
-def fitted(title: str, cells: Cells, standardize: bool) -> Column:
+def fitted(
+    title: str, cells: Cells, standardize: bool, missing: tuple[str, ...] = ()
+) -> Column:
     """Fits the conversion of a column: its mean and deviation, or its categories."""
     if cells.numbers is None:
         assert cells.texts is not None
-        categories = categories_of(cells.texts)
         return Column(
-            title, categories=categories, kind="category", weight=CATEGORY_WEIGHT
+            title,
+            categories=categories_of(cells.texts),
+            kind="category",
+            weight=CATEGORY_WEIGHT,
+            missing=missing,
         )
     present = cells.numbers[~np.isnan(cells.numbers)]
     low, high = float(present.min()), float(present.max())
@@ -232,6 +261,7 @@ def fitted(title: str, cells: Cells, standardize: bool) -> Column:
         unit=cells.unit,
         fill=float(np.median(present)),
         marked=len(present) < len(cells.numbers),
+        missing=missing,
     )
     if low == high:
         return replace(made, mean=low)

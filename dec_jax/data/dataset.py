@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from dec_jax.validation import check_samples
 
 OTHER = "(other)"  # the category of all rare ones
 MISSING = "(missing)"  # the category of rows without one
+SAME_UNIT = 10.0  # ratio of the columns' scales up to which they count as one unit
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Column:
       fill: what takes the place of a missing number; None where none may be missing.
       marked: whether a further column is 1 where the number was missing, else 0.
       limit: the largest distance from the mean, in deviations; None is no limit.
+      missing: values that stand for a missing one.
     """
 
     title: str
@@ -45,6 +48,7 @@ class Column:
     fill: float | None = None
     marked: bool = False
     limit: float | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -60,7 +64,11 @@ def columns_to_json(columns: tuple[Column, ...] | None) -> list[dict] | None:
         return None
     # JSON has lists, no tuples.
     return [
-        asdict(it) | {"categories": it.categories and list(it.categories)}
+        asdict(it)
+        | {
+            "categories": it.categories and list(it.categories),
+            "missing": list(it.missing),
+        }
         for it in columns
     ]
 
@@ -70,7 +78,13 @@ def columns_from_json(stored: list[dict] | None) -> tuple[Column, ...] | None:
     if stored is None:
         return None
     return tuple(
-        Column(**it | {"categories": it["categories"] and tuple(it["categories"])})
+        Column(
+            **it
+            | {
+                "categories": it["categories"] and tuple(it["categories"]),
+                "missing": tuple(it.get("missing", ())),
+            }
+        )
         for it in stored
     )
 
@@ -99,6 +113,8 @@ class Dataset:
       thumbnails: small pictures of the samples, uint8 [n, h, w, c], where `x` holds
         features of images in place of pixels; else None.
       text_space: conversion of texts, or None.
+      lines: the line of its file in which each row of a table begins, counted from 1, or
+        None.
 
     Raises:
       TypeError: `x` is not an array of real numbers.
@@ -126,6 +142,7 @@ class Dataset:
     reading: ImageReading | None = None
     thumbnails: np.ndarray | None = None
     text_space: TextSpace | None = None
+    lines: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_samples(self.x, f"{self.source}: x")
@@ -152,6 +169,19 @@ class Dataset:
     def n_classes(self) -> int | None:
         """Number of distinct labels, or None without labels."""
         return None if self.labels is None else len(np.unique(self.labels))
+
+    @property
+    def by_direction(self) -> bool:
+        """True where many columns have one unit, so that rows count by their direction.
+
+        Embeddings and weights of terms do. Columns of several kinds, units or scales, and
+        categories beside numbers, do not.
+        """
+        if self.columns is None:
+            return not isinstance(self.deviation, tuple)
+        kinds = {(it.categories is None, it.kind, it.unit) for it in self.columns}
+        scales = [it.deviation for it in self.columns]
+        return len(kinds) == 1 and max(scales) <= SAME_UNIT * min(scales)
 
     @cached_property
     def sha256(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dec_jax.validation import one_line, require, shown
+from dec_jax.validation import expanded, one_line, require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,7 +66,7 @@ def open_encoder(
     """
     text = os.fspath(encoder)
     if text.lower().endswith(".onnx"):
-        path = Path(text).expanduser()
+        path = expanded(text)
         if not path.is_file():
             raise FileNotFoundError(f"encoder {shown(text)}: there is no such file.")
         text, source = str(path.resolve()), path

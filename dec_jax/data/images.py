@@ -22,7 +22,13 @@ from dec_jax.data.image_pixels import FITS, MODES, Picture, read_image
 from dec_jax.data.image_stack import notes_on, stacked
 from dec_jax.data.photographs import PHOTOGRAPHS, are_photographs
 from dec_jax.data.reading import ImageReading
-from dec_jax.validation import check_choice, check_positive_int, require, shown
+from dec_jax.validation import (
+    check_choice,
+    check_positive_int,
+    expanded,
+    require,
+    shown,
+)
 
 Progress = Callable[[int, int], object]
 MOST_BYTES = 8 * 2**30  # of all images
@@ -164,7 +170,7 @@ def find_folder_images(
 ) -> FolderImages:
     """Finds the images of a folder, and their labels; arguments of `load_image_folder`."""
     require("PIL", extra="images", task="reading images")
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if labels_csv is not None and folder_labels:
         raise ValueError(
             "labels_csv and folder_labels exclude each other, got "
@@ -178,7 +184,7 @@ def find_folder_images(
     names = files.images
     labels: list[str] | None = None
     if labels_csv is not None:
-        path = Path(labels_csv).expanduser()
+        path = expanded(labels_csv)
         label_of = labels_of_csv(path, folder, names)
         source.append(f"labels of {path}")
         if len(label_of) < len(names):

@@ -24,6 +24,7 @@ from dec_jax.data.texts import (
     find_texts,
     load_texts,
 )
+from dec_jax.validation import expanded
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 # Options of each kind of data, with the values that stand for "not given".
@@ -38,6 +39,7 @@ FOLDER_OPTIONS = {
 ANY_FOLDER_OPTIONS = {"folder_labels": False}
 TABLE_OPTIONS = dict.fromkeys(
     ("label_column", "id_column", "drop", "keep", "separator", "decimal")
+    + ("missing", "missing_value")
 )
 TEXT_OPTIONS = {"encoding": None}
 ARRAY_OPTIONS = {"names": None}
@@ -73,6 +75,8 @@ def load_dataset(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    missing: str | None = None,
+    missing_value: Sequence[str | float] | None = None,
     standardize: bool = True,
     reading: ImageReading | None = None,
     encoder_cache: str | os.PathLike[str] | None = None,
@@ -115,6 +119,8 @@ def load_dataset(
       separator: for a table in a text file, what stands between columns.
       decimal: for a table, the mark of decimals, "." or ",".
       encoding: for a table or a text file, its encoding.
+      missing: for a table, "error" refuses missing values, "impute" fills them.
+      missing_value: for a table, values that stand for missing ones.
       names: for a `.npz` or `.npy` file, a text file with the name of each row, one a line.
       standardize: for a table, whether numeric columns are standardized; for a `.npz`
         or `.npy` file, whether numbers are divided by one scale (see `load_arrays`).
@@ -158,6 +164,8 @@ def load_dataset(
         "keep": keep,
         "separator": separator,
         "decimal": decimal,
+        "missing": missing,
+        "missing_value": missing_value,
     }
     path = None if name in DATASETS else own_path(name)
     is_texts = path is not None and holds_texts(path)
@@ -233,6 +241,8 @@ def load_dataset(
             separator=separator,
             decimal=decimal,
             encoding=encoding,
+            missing=missing or "impute",
+            missing_value=missing_value or (),
         )
     if is_annotated:
         column = None if label_column is None else str(label_column)
@@ -245,7 +255,7 @@ def load_dataset(
 
 def own_path(name: str) -> Path | None:
     """Returns `name` as the path of a folder or file, or None for a bare name."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     suffixes = (*ARRAY_SUFFIXES, ANNOTATED_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
     is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
     if path.is_dir() or is_image or path.suffix.lower() in suffixes:
@@ -298,7 +308,7 @@ def load_as_in_training(
         return None
     path = None
     if isinstance(x, str | os.PathLike):
-        path = None if os.fspath(x) in DATASETS else Path(x).expanduser()
+        path = None if os.fspath(x) in DATASETS else expanded(x)
     given = {name: value for name, value in options.items() if value}
     if isinstance(x, Frame) or (path and path.suffix.lower() in TABLE_SUFFIXES):
         if columns is None:

@@ -14,7 +14,7 @@ from dec_jax.data.optdigits import load_optdigits
 from dec_jax.data.reuters import load_reuters10k, load_reuters21578
 from dec_jax.data.stl10 import FILES as STL10_FILES
 from dec_jax.data.stl10 import load_stl10
-from dec_jax.validation import check_choice, require
+from dec_jax.validation import check_choice, expanded, require
 
 DATASETS = (
     "mnist",
@@ -119,7 +119,7 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
         given, origin = os.environ.get(DATA_DIR_VARIABLE, ""), DATA_DIR_VARIABLE
         if not given:
             return None
-    folder = Path(given).expanduser()
+    folder = expanded(given)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{origin} must name an existing folder, got {given!r}."

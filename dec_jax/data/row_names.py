@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dec_jax.data.dataset import Dataset
-from dec_jax.validation import shown
+from dec_jax.validation import expanded, shown
 
 
 def with_names(dataset: Dataset, path: Path) -> Dataset:
@@ -30,7 +30,7 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
       ...     with_names(dataset_from_array([[1.0], [2.0]]), path).names
       ('first', 'second')
     """
-    path = path.expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise FileNotFoundError(f"names {shown(str(path))}: there is no such file.")
     try:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections import Counter
+from collections.abc import Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +26,14 @@ class TableFile(NamedTuple):
       separator: of the columns, or None for parquet.
       unusual: what a reader of the file could not take for granted, such as "encoding
         utf-16"; empty for UTF-8 with the separator of its ending.
+      lines: the line that each row begins in, counted from 1, or None for parquet.
     """
 
     frame: Any
     names: tuple[str, ...] | None
     separator: str | None
     unusual: tuple[str, ...]
+    lines: Sequence[int] | None = None
 
 
 def read_table(
@@ -137,7 +139,7 @@ def read_text(
     """Reads the text of a csv or tsv file; all cells stay text."""
     import pandas as pd
 
-    usual = "," if suffix == ".csv" else "\t"
+    usual, above = "," if suffix == ".csv" else "\t", 0
     unusual = []
     if encoding != "utf-8":
         shown = "Windows-1252 (Latin-1)" if encoding == "cp1252" else encoding
@@ -145,7 +147,7 @@ def read_text(
     if text[:5].lower().startswith("sep=") and separator is None:
         # The line by which Excel is told the separator.
         first, _, text = text.partition("\n")
-        separator = first[4:].strip("\r") or None
+        separator, above = first[4:].strip("\r") or None, 1
     if separator is None:
         separator = found_separator(text, usual)
         if separator != usual:
@@ -155,7 +157,8 @@ def read_text(
     frame = pd.read_csv(
         io.StringIO(text),
         sep=separator,
-        names=titles,
+        # By number, because two may have one name.
+        names=range(len(titles)),
         header=0,
         index_col=False,
         dtype=str,
@@ -165,14 +168,34 @@ def read_text(
     )
     # A row with too few cells has none there.
     frame = frame.fillna("")
-    names = tuple(frame.pop(titles[0])) if has_index else None
-    return TableFile(frame, names, separator, tuple(unusual))
+    names = tuple(frame.pop(0)) if has_index else None
+    frame = frame.set_axis(titles[has_index:], axis=1)
+    lines = lines_of(text, separator, len(frame), above)
+    return TableFile(frame, names, separator, tuple(unusual), lines)
 
 
 def rows_of(text: str, separator: str) -> Any:
     """Iterates over the rows that are not empty."""
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     return (row for row in reader if len(row) > 1 or "".join(row).strip())
+
+
+def lines_of(text: str, separator: str, n: int, above: int) -> Sequence[int] | None:
+    """Finds the line that each of the n rows begins in, below `above` lines more."""
+    content = text.rstrip("\n")
+    if content.count("\n") == n and "\n\n" not in f"\n{content}":
+        return range(above + 2, above + 2 + n)
+    # Cells may hold line breaks, and empty lines are no rows.
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    lines, last = [], above
+    try:
+        for row in reader:
+            if len(row) > 1 or "".join(row).strip():
+                lines.append(last + 1)
+            last = above + reader.line_num
+    except csv.Error:
+        return None
+    return tuple(lines[1:]) if len(lines) == n + 1 else None
 
 
 def found_separator(text: str, usual: str) -> str:
@@ -232,7 +255,6 @@ def titles_of(rows: list[list[str]], separator: str) -> tuple[list[str], bool]:
     for number, title in enumerate(titles):
         if not title:
             titles[number] = f"column {number + 1}"
-    check_unique(titles, "it")
     return titles, has_index
 
 
@@ -256,16 +278,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def check_unique(titles: list[str], name: str) -> None:
-    """Raises ValueError if two columns have the same name."""
-    twice = [title for title, count in Counter(titles).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"{name} must have columns of different names, got more than one {listed(twice)}."
-        )
-
-
-def listed(names: list[str]) -> str:
-    """Lists the first five names, and counts the others."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+def listed(names: list[str], most: int = 5) -> str:
+    """Lists the first names, and counts the others."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -2,8 +2,8 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,19 @@ import numpy as np
 from dec_jax.data.cells import written_numbers
 from dec_jax.data.columns import cells_of, converted, fitted, left_out, texts_of
 from dec_jax.data.dataset import Column, Dataset, integer_labels
-from dec_jax.data.table_files import TableFile, check_unique, read_table
-from dec_jax.data.table_notes import FIRST, INDEX, Read, notes_of, told, warnings_of
-from dec_jax.validation import check_choice, require
+from dec_jax.data.sentinels import typed
+from dec_jax.data.table_files import TableFile, read_table
+from dec_jax.data.table_notes import (
+    FIRST,
+    INDEX,
+    Read,
+    no_column,
+    notes_of,
+    refusals,
+    told,
+    warnings_of,
+)
+from dec_jax.validation import check_choice, expanded, require
 
 # Headings of labels.csv, which the names of rows cannot have too.
 HEADINGS = ("index", "cluster", "q", "class")
@@ -32,6 +42,9 @@ def load_table(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    missing: str = "impute",
+    missing_value: Sequence[str | float] = (),
+    unknown: str = "warn",
 ) -> Dataset:
     """Converts a table of numbers, dates and categories to samples; labels are optional.
 
@@ -46,7 +59,9 @@ def load_table(
 
     A missing number is the median of the column, and a further column is 1 where it was
     missing; a missing text is a category of its own. Columns that are constant or empty,
-    number the rows, or hold a text that differs in most rows are left out.
+    number the rows, or hold a text that differs in most rows are left out. A number that
+    may stand for a missing value, such as -999 in every tenth row, stays one; a note names
+    it.
 
     Args:
       path_or_dataframe: a pandas DataFrame, or the path of a `.csv` or `.tsv` file with
@@ -58,10 +73,11 @@ def load_table(
         order.
       standardize: False keeps numbers as they are.
       columns: the `Dataset.columns` of another table, to convert this table in the same
-        way, with the other table's means, deviations and categories. Columns are found
-        by name; those that are not among them are ignored. A category that the other
-        table had not is 0 in all columns of its column, or the category of rare ones,
-        and a warning tells its rows.
+        way, with the other table's means, deviations and categories, and its values that
+        stand for missing ones. Columns are found by name; those that are not among them
+        are ignored. A category that the other table had not is the category of rare ones,
+        where there is one, else 0 in all columns of its column, and a warning tells its
+        rows.
       name: name of the table in results; None is the name of the file, or `table`.
       drop: columns to leave out.
       keep: columns that are used although they seem to be ids or names.
@@ -70,6 +86,10 @@ def load_table(
       separator: of the columns of a text file; None finds it.
       decimal: "." or ","; None finds it for each column.
       encoding: of a text file; None finds it.
+      missing: "impute" fills missing values; "error" refuses them, with `columns` only
+        where the other table missed none.
+      missing_value: numbers and texts that stand for a missing value, in all columns.
+      unknown: "warn", or "error", which refuses a category that the other table had not.
 
     Returns:
       Samples float32 [n, d], and in `columns` their conversions.
@@ -77,9 +97,10 @@ def load_table(
     Raises:
       FileNotFoundError: the file does not exist.
       ValueError: a file that cannot be read, has another ending, or no names in its
-        first line; an unknown column; a column of lists, complex or infinite numbers; a
-        missing label; no column left; a column of `columns` that is missing or holds
-        something else. One message tells all that is wrong with the columns.
+        first line; an unknown column, or two of one name; a column of lists, complex or
+        infinite numbers; a missing label; no column left; a column of `columns` that is
+        missing or holds something else. One message tells all that is wrong with the
+        columns.
       TypeError: neither a path nor a DataFrame.
       ImportError: pandas is not installed, or pyarrow for parquet.
 
@@ -95,13 +116,15 @@ def load_table(
       columns: size (number, m); member (yes/no)
     """
     pd = require("pandas", extra="tables", task="reading tables")
+    check_choice("missing", missing, ("impute", "error"))
+    check_choice("unknown", unknown, ("warn", "error"))
     if decimal not in (None, ".", ","):
         raise ValueError(f'decimal must be "." or ",", got {decimal!r}.')
     if isinstance(path_or_dataframe, pd.DataFrame):
         table, source = of_frame(path_or_dataframe), "pandas DataFrame"
         name = name or "table"
     elif isinstance(path_or_dataframe, str | os.PathLike):
-        path = Path(path_or_dataframe).expanduser()
+        path = expanded(path_or_dataframe)
         table = read_table(path, separator=separator, encoding=encoding)
         name, source = name or path.stem, f"{path.suffix[1:].lower()} file {path}"
     else:
@@ -112,34 +135,44 @@ def load_table(
     # A new frame: the names become text, and the given one must not change.
     titles = [str(column) for column in table.frame.columns]
     frame = table.frame.set_axis(titles, axis=1).infer_objects()
-    check_unique(titles, source)
     if not len(frame):
         raise ValueError(f"{source}: the table must have rows, got none.")
-    for option, wanted in (("drop", drop), ("keep", keep)):
-        for title in wanted:
-            check_choice(f"column to {option}", str(title), titles)
-    problems: dict[str, str] = {}
-    labels = None
-    if label_column is not None:
-        check_choice("label_column", str(label_column), titles)
-        labels = labels_of(frame.pop(str(label_column)), problems)
+    is_new = columns is not None
+    label, id_title = (
+        None if it is None else str(it) for it in (label_column, id_column)
+    )
+    dropped = [str(title) for title in drop]
+    kept = [str(title) for title in keep]
+    strangers = unknown_columns(titles, dropped, kept, label, id_title)
+    left = [title not in dropped or title in (label, id_title) for title in titles]
+    frame = frame.loc[:, left]
+    twice = {
+        title: f"is the name of {count} columns"
+        for title, count in Counter(frame.columns).items()
+        if count > 1
+    }
+    # New data may have whatever columns more.
+    needed = {label, id_title, *(it.title for it in columns or ())}
+    problems = {t: rule for t, rule in twice.items() if t in needed or not is_new}
+    frame = frame.loc[:, ~frame.columns.isin(list(twice))]
     names, names_title = table.names, INDEX if table.separator is None else FIRST
-    if id_column is not None:
-        check_choice("id_column", str(id_column), list(frame.columns))
-        names, names_title = row_names(frame.pop(str(id_column))), str(id_column)
-    frame = frame.drop(columns=[str(title) for title in drop if str(title) in frame])
+    if id_title is not None and id_title in frame:
+        names, names_title = names_of(frame[id_title], problems), id_title
+    labels = labels_of(frame[label], problems) if label in frame else None
+    frame = frame.drop(columns=[it for it in {label, id_title} if it in frame])
     mark = decimal or found_decimal(frame, table.separator)
     if columns is None:
-        kept = [str(title) for title in keep]
-        read = read_columns(frame, kept, mark, standardize, problems)
+        absent = tuple(typed(value) for value in missing_value)
+        read = read_columns(frame, kept, mark, standardize, absent, problems)
     else:
         read = read_like(frame, columns, mark, problems)
-    if problems:
-        raise ValueError(
-            f"{source}: {told(problems, label_column, is_new=columns is not None)}"
-        )
+    refused = (missing == "error", unknown == "error")
+    problems |= refusals(read, table.lines, *refused, is_new=is_new)
+    if problems or strangers:
+        text = told(problems, strangers, read, label, is_new=is_new)
+        raise ValueError(f"{source}: {text}")
     if names is None:
-        names, names_title = found_names(frame, read, columns is not None)
+        names, names_title = found_names(frame, read, is_new)
     if not read.columns:
         reasons = "; ".join(f"{title} ({why})" for title, why in read.left_out.items())
         raise ValueError(
@@ -151,7 +184,7 @@ def load_table(
         notes = notes_of(table, read, names_title if names else None)
     else:
         notes = ()
-        for line in warnings_of(read):
+        for line in warnings_of(read, table.lines):
             warnings.warn(f"{source}: {line}", stacklevel=2)
     return Dataset(
         name,
@@ -164,7 +197,27 @@ def load_table(
         names_title="name" if names_title in (FIRST, INDEX, *HEADINGS) else names_title,
         columns=tuple(read.columns),
         notes=notes,
+        lines=table.lines,
     )
+
+
+def unknown_columns(
+    titles: list[str],
+    dropped: list[str],
+    kept: list[str],
+    label: str | None,
+    id_title: str | None,
+) -> list[str]:
+    """Says of each column that was named, and that the table has not, that it is unknown."""
+    named = [("column to drop", title) for title in dropped]
+    named += [("column to keep", title) for title in kept]
+    named += [("label_column", label)] if label is not None else []
+    named += [("id_column", id_title)] if id_title is not None else []
+    return [
+        no_column(option, title, titles)
+        for option, title in named
+        if title not in titles
+    ]
 
 
 def of_frame(frame: Any) -> TableFile:
@@ -180,6 +233,15 @@ def of_frame(frame: Any) -> TableFile:
 def row_names(column: Any) -> tuple[str, ...]:
     """Returns the name of each row, "" where it is missing."""
     return tuple("" if text is None else text for text in texts_of(column))
+
+
+def names_of(column: Any, problems: dict[str, str]) -> tuple[str, ...] | None:
+    """Reads the column that was named to name the rows."""
+    try:
+        return row_names(column)
+    except ValueError as error:
+        problems[str(column.name)] = str(error)
+        return None
 
 
 def labels_of(column: Any, problems: dict[str, str]) -> np.ndarray | None:
@@ -228,18 +290,19 @@ def read_columns(
     keep: list[str],
     decimal: str,
     standardize: bool,
+    missing: tuple[str, ...],
     problems: dict[str, str],
 ) -> Read:
     """Fits and converts the columns of a table that trains a model."""
     read = Read([], [], [], {})
     for title in frame.columns:
         try:
-            cells = cells_of(frame[title], decimal=decimal)
+            cells = cells_of(frame[title], decimal=decimal, missing=missing)
             reason = left_out(title, cells)
             if reason in ("constant", "empty") or (reason and title not in keep):
                 read.left_out[title] = reason
                 continue
-            column = fitted(title, cells, standardize)
+            column = fitted(title, cells, standardize, missing)
             block = converted(cells, column)
         except ValueError as error:
             problems[title] = str(error)
@@ -257,17 +320,24 @@ def read_like(
     frame: Any, columns: Sequence[Column], decimal: str, problems: dict[str, str]
 ) -> Read:
     """Converts the columns of new data as those of training."""
-    read = Read(list(columns), [], [], {})
+    read = Read([], [], [], {})
     for it in columns:
+        if it.title in problems:
+            continue
         if it.title not in frame.columns:
             problems[it.title] = "missing, though the table of training had it"
             continue
         try:
-            cells = cells_of(frame[it.title], decimal=decimal, like=it)
-            read.converted.append(converted(cells, it))
-            read.cells.append(cells)
+            cells = cells_of(
+                frame[it.title], decimal=decimal, like=it, missing=it.missing
+            )
+            block = converted(cells, it)
         except ValueError as error:
             problems[it.title] = str(error)
+            continue
+        read.columns.append(it)
+        read.cells.append(cells)
+        read.converted.append(block)
     return read
 
 

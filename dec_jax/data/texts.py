@@ -10,6 +10,7 @@ import numpy as np
 from dec_jax.data.dataset import Dataset, integer_labels
 from dec_jax.data.table_files import decoded, is_number
 from dec_jax.data.text_space import TextSpace, embed_texts, fit_text_space
+from dec_jax.validation import expanded
 
 TEXT_SUFFIX = ".txt"
 NAME_LENGTH = 60  # characters of a document that name it
@@ -101,7 +102,7 @@ def load_texts(
       ValueError: a file cannot be read, there are no documents, a file without a class
         folder, or what `dataset_from_texts` rejects.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_dir():
         names = find_texts(path)
         texts = [read_file(path / name, encoding) for name in names]

@@ -23,7 +23,7 @@ from tensorflow_datasets.core.download import (
 
 from dec_jax.data.download import check_connection
 from dec_jax.data.idx import read_idx_pair
-from dec_jax.validation import check_choice, one_line
+from dec_jax.validation import check_choice, expanded, one_line
 
 # Each record is a Python object; blocks bound how many exist at once.
 RECORDS_PER_BLOCK = 10_000
@@ -174,7 +174,7 @@ def prepare_tfds(
     if manual_dir is None:
         folder = Path(builder.data_dir_root) / "downloads" / "manual"
     else:
-        folder = Path(manual_dir).expanduser()
+        folder = expanded(manual_dir)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"manual_dir must name an existing folder, got {manual_dir}."

@@ -28,7 +28,7 @@ POWER = 3
 NEIGHBORS = 10  # of the graph that conductance is measured in
 MOST_ROWS = 3_000  # that the methods see: linkages take time n^2
 ROWS_FOR_NUMBER = 1_500  # that they see for many numbers of clusters
-WIDE = 64  # columns from which rows count by their direction
+WIDE = 64  # columns up to which rows are taken as they are
 MOST_COLUMNS = 32  # principal components of wide rows
 
 
@@ -198,7 +198,11 @@ class Choice(NamedTuple):
 
 
 def choose_labels(
-    x: Float[np.ndarray, "n d"], n_clusters: int, *, seed: int = 0
+    x: Float[np.ndarray, "n d"],
+    n_clusters: int,
+    *,
+    seed: int = 0,
+    by_direction: bool = True,
 ) -> Choice:
     """Labels samples by many simple methods, and chooses one of the labelings.
 
@@ -209,6 +213,7 @@ def choose_labels(
       x: [n, d] samples: standardized columns, or an embedding.
       n_clusters: k.
       seed: of the draw and of the methods.
+      by_direction: as in `method_space`.
 
     Returns:
       The labels of all samples, and the judgment that they rest on.
@@ -222,7 +227,7 @@ def choose_labels(
       >>> np.bincount(choose_labels(x, 2).labels).tolist()
       [20, 20]
     """
-    space = method_space(x)
+    space = method_space(x, by_direction=by_direction)
     n = len(space)
     rows = np.arange(n)
     if n > MOST_ROWS:
@@ -238,14 +243,18 @@ def choose_labels(
     return Choice(labels.astype(np.int32), judgment, rows, seen)
 
 
-def method_space(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
+def method_space(
+    x: Float[np.ndarray, "n d"], *, by_direction: bool = True
+) -> Float[np.ndarray, "n e"]:
     """Brings samples into the space in which simple methods label them.
 
-    Rows of many columns, such as embeddings and weights of terms, differ by direction
-    rather than by length: they are scaled to length 1 and projected on principal axes.
+    Rows of many columns are projected on principal axes. Embeddings and weights of terms
+    differ by direction rather than by length: they are scaled to length 1 before.
 
     Args:
       x: [n, d] finite numbers.
+      by_direction: False keeps the lengths of rows, for tables whose columns have units of
+        their own (`Dataset.by_direction`).
 
     Returns:
       [n, e] float64; e is d for at most `WIDE` columns, else `MOST_COLUMNS` or less.
@@ -256,8 +265,9 @@ def method_space(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
         return space
     from sklearn.decomposition import PCA
 
-    length = np.linalg.norm(space, axis=1, keepdims=True)
-    space = space / np.where(length > 0, length, 1)
+    if by_direction:
+        length = np.linalg.norm(space, axis=1, keepdims=True)
+        space = space / np.where(length > 0, length, 1)
     components = min(MOST_COLUMNS, n - 1, d)
     space = PCA(components, random_state=0).fit_transform(space)
     return space / (space.std() or 1.0)

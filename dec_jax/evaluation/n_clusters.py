@@ -77,6 +77,7 @@ def sweep_n_clusters(
     seed: int = 0,
     n_neighbors: int = N_NEIGHBORS,
     n_halves: int = 5,
+    by_direction: bool = True,
     on_k: Callable[[int], object] | None = None,
 ) -> Sweep:
     """Scores each number of clusters k by the graph of z's neighbors and by simple methods.
@@ -90,12 +91,12 @@ def sweep_n_clusters(
     Of more than 5,000 samples, as many are drawn at random.
 
     Args:
-      z: samples or embeddings, shape [n, d]; rows of many columns count by direction
-        (`judge.method_space`).
+      z: samples or embeddings, shape [n, d].
       n_clusters: numbers k to try, each from 2 to n - 1.
       seed: of all random numbers.
       n_neighbors: neighbors of each sample in the graph, at most n - 1 of which exist.
       n_halves: number of random halves, at least 2.
+      by_direction: as in `judge.method_space`.
       on_k: called with k after each k; returning True ends the sweep there.
 
     Returns:
@@ -117,7 +118,7 @@ def sweep_n_clusters(
     rng = np.random.default_rng(seed)
     if len(z) > MOST_ROWS:
         z = z[np.sort(rng.permutation(len(z))[:MOST_ROWS])]
-    space = method_space(z)
+    space = method_space(z, by_direction=by_direction)
     n = len(space)
     if not n_clusters:
         raise ValueError("n_clusters must name at least one number, got none.")

@@ -44,7 +44,12 @@ class OddRows(NamedTuple):
     n_compared: int
 
 
-def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
+def odd_rows(
+    x: Num[np.ndarray, "n d"],
+    z: Num[np.ndarray, "n e"],
+    *,
+    by_direction: bool = True,
+) -> OddRows:
     """Finds copies of rows, and rows far away from all others.
 
     Rows that are equal value by value are found among all. Distances are compared in
@@ -57,6 +62,7 @@ def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
       x: samples.
       z: the same samples in the space in which distances mean something: an embedding
         of images, `x` itself for a table.
+      by_direction: as in `method_space`.
 
     Returns:
       The rows, by number.
@@ -78,7 +84,8 @@ def odd_rows(x: Num[np.ndarray, "n d"], z: Num[np.ndarray, "n e"]) -> OddRows:
     pairs = [np.stack([np.arange(n), first], axis=1)]
     outliers, distances, bound = np.zeros(0, int), np.zeros(0), np.inf
     if len(kept) > NEIGHBOR:
-        space = method_space(np.asarray(z[kept], np.float32))
+        some = np.asarray(z[kept], np.float32)
+        space = method_space(some, by_direction=by_direction)
         away, nearest = nearest_of(space)
         bound = outlier_bound(away[:, -1])
         order = np.argsort(-away[:, -1], kind="stable")

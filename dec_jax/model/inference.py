@@ -320,6 +320,7 @@ def samples_for(
     shape: tuple[int, ...]
     scale = model.architecture.input_scale
     known = isinstance(x, Dataset)
+    lines = getattr(x, "lines", None)
     hint = ""
     if model.metadata.get("columns") and getattr(x, "columns", None) is None:
         hint = "; give the table itself if these are its numbers as they are"
@@ -341,7 +342,7 @@ def samples_for(
             f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
         )
     check_units(model.metadata, scale, x, known=known)
-    if (text := outside_training(model.metadata, x, scale)) is not None:
+    if (text := outside_training(model.metadata, x, scale, lines)) is not None:
         _warn(text + hint)
     return x
 

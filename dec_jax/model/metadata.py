@@ -1,7 +1,7 @@
 """Metadata of a model on its training data: units, ranges and columns, and their check."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,7 @@ def are_columns(value: Any, width: int) -> bool:
                 for text in (it.title, it.kind, it.reading, it.unit)
             )
             and all(isinstance(text, str) for text in it.categories or ())
+            and all(isinstance(text, str) for text in it.missing)
             and all(map(is_number, (it.mean, it.weight, it.fill or 0, it.limit or 0)))
             and is_positive(it.deviation)
             for it in columns
@@ -194,6 +195,7 @@ def outside_training(
     metadata: Mapping[str, Any],
     x: Num[Array | np.ndarray, "n d"],
     input_scale: float = 1.0,
+    lines: Sequence[int] | None = None,
 ) -> str | None:
     """Describes values that lie far outside the range of training.
 
@@ -203,6 +205,7 @@ def outside_training(
       metadata: of the model.
       x: new samples in the units of training.
       input_scale: factor of the network, by which integers are multiplied.
+      lines: the line of its file that each row stands in, or None.
 
     Returns:
       One line, with the first such value in the units of the user, or None.
@@ -224,9 +227,10 @@ def outside_training(
         float(it) * scale + shift for it in (x[row, column], low[at], high[at])
     )
     rows = int(far.any(axis=1).sum())
+    place = f"row {row}" if lines is None else f"line {lines[row]}"
     return (
         f"{rows:,} of {len(x):,} rows {'has' if rows == 1 else 'have'} values far outside "
-        f"the range of training, such as {given:.6g} in {name} of row {row}, where training "
+        f"the range of training, such as {given:.6g} in {name} of {place}, where training "
         f"had {trained[0]:.6g} to {trained[1]:.6g}; the clusters of such rows mean little"
     )
 

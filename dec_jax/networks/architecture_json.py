@@ -60,7 +60,7 @@ from dec_jax.networks.json_fields import (
     write_fields,
 )
 from dec_jax.networks.precision import PRECISIONS
-from dec_jax.validation import check_choice
+from dec_jax.validation import check_choice, expanded
 
 # Names of activations in files, and in `Architecture`. Of two names the first is written.
 NON_LINEARITIES = {"rectify": "relu"} | {name: name for name in ACTIVATIONS}
@@ -153,9 +153,8 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
         the field, its rule and its value.
     """
     try:
-        text = Path(path).expanduser().read_bytes()
-    # `expanduser` raises RuntimeError for an unknown home folder.
-    except (OSError, RuntimeError) as error:
+        text = expanded(path).read_bytes()
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise ValueError(f"{path} cannot be read: {reason}.") from error
     return _all_of(parse(text, os.fspath(path)), os.fspath(path))

@@ -35,7 +35,9 @@ class ClusterNumbers(NamedTuple):
     compared_with: str
 
 
-def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
+def cluster_numbers(
+    run: RunFiles, x: np.ndarray, *, by_direction: bool = True
+) -> ClusterNumbers:
     """Measures each cluster of a run.
 
     The neighbor graph is that of at most `MOST_ROWS` random samples as they were given,
@@ -45,13 +47,16 @@ def cluster_numbers(run: RunFiles, x: np.ndarray) -> ClusterNumbers:
     Args:
       run: from `read_run`.
       x: [n, d] its samples.
+      by_direction: as in `method_space`.
     """
     n, k = len(run.labels), run.n_clusters
     sizes = np.bincount(run.labels, minlength=k)
     totals = np.bincount(run.labels, weights=run.q, minlength=k)
     rows = few_rows(x, MOST_ROWS)
     if n > 2:
-        graph = neighbor_graph(method_space(x[rows].astype(np.float64)), NEIGHBORS)
+        some = x[rows].astype(np.float64)
+        space = method_space(some, by_direction=by_direction)
+        graph = neighbor_graph(space, NEIGHBORS)
         leaving = conductances(graph, run.labels[rows], k)
     else:
         leaving = np.full(k, np.nan)

@@ -34,7 +34,8 @@ def write_report(folder: Path, dataset: Dataset) -> Path:
     """
     run = read_run(folder)
     check_same_data(run, dataset)
-    numbers = cluster_numbers(run, dataset.x)
+    by_direction = dataset.by_direction
+    numbers = cluster_numbers(run, dataset.x, by_direction=by_direction)
     found = cards(run, dataset, numbers, readable_columns(dataset), terms_of(dataset))
     write_clusters(folder / CLUSTERS, found)
     html = page(run, dataset, found, numbers.compared_with)

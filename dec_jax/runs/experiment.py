@@ -34,9 +34,15 @@ def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
     """
     labels = None if dataset.labels is None else dataset.labels[rows]
     names = dataset.names and tuple(dataset.names[row] for row in rows)
+    lines = dataset.lines and tuple(dataset.lines[row] for row in rows)
     small = None if dataset.thumbnails is None else dataset.thumbnails[rows]
     return dataclasses.replace(
-        dataset, x=dataset.x[rows], labels=labels, names=names, thumbnails=small
+        dataset,
+        x=dataset.x[rows],
+        labels=labels,
+        names=names,
+        lines=lines,
+        thumbnails=small,
     )
 
 

@@ -1,6 +1,7 @@
 """`fit`: from samples to clusters, with a verdict, in one call."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +128,8 @@ def fit(
         `Dataset`, or the name or path that `load_dataset` takes. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
         their columns' mean variance.
-      n_clusters: k, at least 1; None counts the classes of a data set that has labels.
+      n_clusters: k, at least 1, which is warned of; None counts the classes of a data set
+        that has labels.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
         for images and `auto` for everything else.
       network: takes the place of the recipe's own network.
@@ -166,6 +168,9 @@ def fit(
     """
     dataset = as_dataset(x, standardize=standardize)
     k = number_of_clusters(n_clusters, dataset)
+    if k == 1:
+        text = "n_clusters=1 puts all samples into one cluster; give 2 or more."
+        warnings.warn(text, stacklevel=2)
     settings = choose_recipe(
         recipe,
         dataset,

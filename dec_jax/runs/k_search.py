@@ -84,4 +84,6 @@ def find_n_clusters(
     if dataset.image_shape is not None:
         key = jax.random.key(seed)
         z = pretrained_embedding(key, dataset, *pretraining_of(dataset, **changes))
-    return recommend(sweep_n_clusters(z, range(2, min(most, n - 2) + 1), seed=seed))
+    numbers = range(2, min(most, n - 2) + 1)
+    by_direction = dataset.by_direction
+    return recommend(sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction))

@@ -27,7 +27,8 @@ def try_odd_rows(folder: Path, dataset: Dataset, result: FitResult) -> None:
     """
     space = dataset.x if dataset.image_shape is None else np.asarray(result.start.z)
     try:
-        line = write_odd_rows(folder, odd_rows(dataset.x, space), dataset)
+        odd = odd_rows(dataset.x, space, by_direction=dataset.by_direction)
+        line = write_odd_rows(folder, odd, dataset)
         print(line, end="\n" if line else "")
     # The run is done and saved: whatever this raises must not take it back.
     except Exception as error:

@@ -296,7 +296,7 @@ class Phases(PhaseEvents):
             space = start.z if images else self.dataset.x
             with self._phase(Phase(title, "step", 1)):
                 alone = np.asarray(space, np.float32)
-                self.choice = choose_labels(alone, k, seed=self.seed)
+                self.choice = self._choose_labels(alone, self.seed)
                 self._step(title, Step("", last=True))
         found = opinion_on(result.labels, self.choice, seed=self.seed)
         self._count(title)
@@ -370,10 +370,17 @@ class Phases(PhaseEvents):
             if start == "umap":
                 labels = umap_mixture(alone, k, seed=seed)
             else:
-                self.choice = choose_labels(alone, k, seed=seed)
+                self.choice = self._choose_labels(alone, seed)
                 labels, name = self.choice.labels, self.choice.judgment.names[0]
             step()
         return name, jnp.asarray(from_first(labels))
+
+    def _choose_labels(self, samples: np.ndarray, seed: int) -> Choice:
+        """Asks the simple methods."""
+        by_direction = self.dataset.by_direction
+        return choose_labels(
+            samples, self.n_clusters, seed=seed, by_direction=by_direction
+        )
 
     def _stage(
         self, name: str, labels: Any, centroids: Any, z: Any, seconds: float

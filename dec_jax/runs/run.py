@@ -37,6 +37,7 @@ from dec_jax.runs.phases import Phases, Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
 from dec_jax.runs.signals import Stop
+from dec_jax.validation import expanded
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
@@ -236,7 +237,7 @@ class SeedRun:
 
     def dataset_path(self) -> str | None:
         """The place of the data whose rows have names, for `dec-jax sort`."""
-        path = Path(self.config["command"]["dataset"]).expanduser()
+        path = expanded(self.config["command"]["dataset"])
         return str(path.absolute()) if self.dataset.names else None
 
     def results(self, result: FitResult) -> dict[str, Any]:

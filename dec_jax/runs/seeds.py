@@ -39,7 +39,7 @@ from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
-    *("data_dir", "encoder", "features", "names"),
+    *("data_dir", "encoder", "features", "names", "missing"),
     *(field.name for field in dataclasses.fields(Settings) if "_" in field.name),
 )
 
@@ -108,6 +108,11 @@ def _run(
             )
             wanted, reasons = chosen.n_clusters, [*chosen.reasons, chosen.text]
         k = number_of_clusters(wanted, dataset)
+        if k < 2:
+            raise UsageError(
+                f"-k must be at least 2, got {k}, the number of classes; one cluster would "
+                "hold all samples."
+            )
         network = settings.architecture and load_architecture(settings.architecture)
         name = settings.recipe or default_recipe(data_shape(dataset, k))
         recipe = choose_recipe(

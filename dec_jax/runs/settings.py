@@ -12,7 +12,7 @@ from dec_jax.runs.errors import UsageError, check_least, flag
 # Options of a table or an array file that `load_dataset` takes by the same name.
 TABLE_OPTIONS = (
     *("label_column", "id_column", "drop", "keep"),
-    *("separator", "decimal", "encoding"),
+    *("separator", "decimal", "encoding", "missing", "missing_value"),
 )
 
 
@@ -35,7 +35,7 @@ class Settings:
       pretrained: a path of an earlier run's autoencoder.
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
         skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
-        encoding: as `load_dataset` takes them.
+        encoding, missing, missing_value: as `load_dataset` takes them.
       no_standardize: takes numbers as they are.
     """
 
@@ -71,6 +71,8 @@ class Settings:
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+    missing: str | None = None
+    missing_value: list[str] | None = None
     no_standardize: bool = False
 
     @property
@@ -129,9 +131,9 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     if "resume" in options:
         return _resumed(Path(options["resume"]), given, "out" in options)
     numbers = ["seeds", "epochs", "max_intervals", "batch_size", "limit"]
-    if given.get("n_clusters") != "auto":
-        numbers.append("n_clusters")
     check_least(given, **dict.fromkeys(numbers, 1), seed=0)
+    if given.get("n_clusters") != "auto":
+        check_least(given, n_clusters=2)
     settings = Settings(**given)
     if settings.vectorized and settings.seeds < 2:
         raise UsageError(

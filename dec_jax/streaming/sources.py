@@ -17,7 +17,14 @@ from dec_jax.data.image_pixels import MODES, Picture, read_image
 from dec_jax.data.images import height_and_width
 from dec_jax.data.reading import ImageReading
 from dec_jax.streaming.mapped_rows import MappedRows
-from dec_jax.validation import check_choice, check_samples, one_line, require, shown
+from dec_jax.validation import (
+    check_choice,
+    check_samples,
+    expanded,
+    one_line,
+    require,
+    shown,
+)
 
 
 @runtime_checkable
@@ -85,7 +92,7 @@ class NpySource:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        path = Path(path).expanduser()
+        path = expanded(path)
         if not path.is_file():
             raise FileNotFoundError(f"The data file {path} does not exist.")
         self.name = str(path)
@@ -169,7 +176,7 @@ class ArrayRecordSource:
             task="reading array_record files",
         )
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        files = [Path(path).expanduser() for path in given]
+        files = [expanded(path) for path in given]
         for path in files:
             if not path.is_file():
                 raise FileNotFoundError(f"The data file {path} does not exist.")
@@ -255,7 +262,7 @@ class ImageFolderSource:
         require("PIL", extra="images", task="reading images")
         check_choice("mode", mode, MODES)
         height, width = height_and_width(size)
-        self._folder = Path(folder).expanduser()
+        self._folder = expanded(folder)
         self._levels = levels
         self._read = partial(
             read_image, reading=ImageReading((height, width), mode, levels=levels)
@@ -325,7 +332,7 @@ def write_npy(
         "fortran_order": False,
         "shape": source.shape,
     }
-    with Path(path).expanduser().open("wb") as file:
+    with expanded(path).open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, source.shape[0], rows_at_once):
             file.write(source.read(slice(start, start + rows_at_once)).tobytes())

@@ -9,6 +9,7 @@ from programs import SHORT, assert_refused, blob_table, cluster, without_mnist
 MISTAKES = {
     "recipe": (["--recipe", "dec-kera"], "did you mean 'dec-keras'?"),
     "clusters": (["--n-clusters", "91"], "Cannot place 91 centroids on 90 samples"),
+    "one cluster": (["-k", "1"], "-k must be at least 2, got 1."),
     "epochs": (["--epochs", "0"], "--epochs must be at least 1, got 0."),
     "reseed": (["--reseed-below", "1"], "--reseed-below must be in [0, 1), a share of"),
     "data_dir": (["--data-dir", "."], "--data-dir must not be given with a file"),
@@ -84,6 +85,17 @@ def test_run_rejects_nan_and_names_the_column(tmp_path):
         *("--out", tmp_path / "out"),
     )
     assert_refused(run, "x must be finite: column 7 holds NaN", tmp_path / "out")
+
+
+def test_run_rejects_data_of_one_class_without_a_number(tmp_path):
+    np.savez(tmp_path / "one.npz", x=blob_table()[0], y=np.zeros(90, int))
+    run = cluster(tmp_path / "one.npz", "--out", tmp_path / "out")
+    assert (run.status, run.err) == (
+        2,
+        "error: -k must be at least 2, got 1, the number of classes; one cluster would "
+        "hold all samples.\n",
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_run_rejects_a_folder_that_is_not_empty(labeled, tmp_path):

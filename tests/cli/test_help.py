@@ -1,5 +1,6 @@
 """Help, lists and mistyped options answer without jax."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from programs import program
 
 from dec_jax.cli.main import VERBS, main
+from dec_jax.cli.options import typed_path
 from dec_jax.data.load import DATASETS
 from dec_jax.data.named import DATASETS as NAMED
 from dec_jax.networks.precision import PRECISIONS as KNOWN_PRECISIONS
@@ -43,6 +45,59 @@ def test_help_and_mistakes_load_no_jax(arguments):
     )
     assert done.returncode == (2 if "-x" in arguments else 0), done.stderr
     assert done.stdout.endswith("loaded: []\n")
+
+
+# Every argument that is a path.
+PATHS = {
+    "cluster": ["DATA", "--data-dir", "--out", "--resume", "--encoder", "--labels-csv"]
+    + ["--names", "--architecture", "--pretrained"],
+    "predict": ["RUN", "DATA", "--data-dir", "--out", "--encoder", "--labels-csv"]
+    + ["--names"],
+    "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
+    + ["--labels-csv", "--names"],
+    "sort": ["RUN", "--into", "--source"],
+    "report": ["RUN", "--data", "--data-dir"],
+    "architectures": ["ARCHITECTURE"],
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [(verb, name) for verb, names in PATHS.items() for name in names]
+)
+def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
+    path = "~nobody-here/x"
+    places = {"predict": ["RUN", "DATA"]}.get(verb, ["RUN"])
+    words = [path if place == name else "x" for place in places]
+    if name in ("DATA", "ARCHITECTURE") and name not in places:
+        words = [path]
+    options = [name, path] if name.startswith("--") else []
+    if verb == "sort" and name != "--into":
+        options += ["--into", "x"]
+    printed = program(main, verb, *words, *options)
+    assert printed.status == 2
+    assert printed.err == (
+        f"error: argument {name}: {path} begins with ~nobody-here, which names no home "
+        f"folder here; write ./{path} for a file or folder of that name (see dec-jax "
+        f"{verb} --help)\n"
+    )
+
+
+def test_every_option_with_a_path_reads_one():
+    metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE"}
+    for verb, names in PATHS.items():
+        one = argparse.ArgumentParser()
+        VERBS[verb].add_options(one)
+        found = {
+            (it.option_strings or [it.metavar])[-1]
+            for it in one._actions
+            if it.type is typed_path
+        }
+        assert found == set(names)
+        assert {
+            (it.option_strings or [it.metavar])[-1]
+            for it in one._actions
+            if it.metavar in metavars
+        } <= found
 
 
 def test_help_of_cluster_lists_recipes_and_data_sets():

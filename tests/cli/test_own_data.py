@@ -77,7 +77,12 @@ def test_new_rows_are_matched_by_name_and_told_where_they_are_new(shop, tmp_path
     del found[2], before[2]
     assert [row["q"] for row in found] == [row["q"] for row in before]
     assert "a category of 'size' that training had not ('XXL')" in run.err
-    assert "counts as none in 1 row (2)" in run.err
+    start = (
+        f"warning: {tmp_path / 'new.csv'}: a category of 'size' that training had not"
+    )
+    assert run.err.startswith(start)
+    assert run.err.count("new.csv") == 1
+    assert "counts as none in 1 row (line 4)" in run.err
 
 
 def test_new_rows_without_a_column_are_refused(shop, tmp_path):
@@ -90,9 +95,72 @@ def test_new_rows_without_a_column_are_refused(shop, tmp_path):
     assert not out.exists()
 
 
+def test_new_rows_are_refused_where_they_are_new_if_asked(shop, tmp_path):
+    folder, _ = shop
+    rows = list(rows_of(40))
+    for row in rows[:12]:
+        row[4] = "XXL"
+    rows[20][2] = ""
+    new = write_table(tmp_path / "new.csv", [HEADER, *rows])
+    out = tmp_path / "o.csv"
+    options = ("--unknown", "error", "--missing", "error", "--out", out)
+    run = program(main, "predict", folder / "run", new, *options)
+    assert (run.status, out.exists()) == (2, False)
+    assert run.err == (
+        f"error: csv file {new}: column 'spend': is missing in 1 row (line 22), which "
+        "missing='error' (--missing error) refuses; column 'size': holds what training had "
+        "not ('XXL') in 12 rows (lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more), which "
+        "unknown='error' (--unknown error) refuses.\n"
+    )
+    # The rows of `visits` that miss a value are as in training.
+    rows[20][2] = "$9.00"
+    for row in rows[:12]:
+        row[4] = "S"
+    write_table(new, [HEADER, *rows])
+    assert program(main, "predict", folder / "run", new, *options).status == 0
+
+
+def test_a_value_that_stands_for_a_missing_one_is_remembered(shop, tmp_path):
+    folder, _ = shop
+    rows = [[*row[:3], row[3] or "-999", *row[4:]] for row in rows_of(120)]
+    table = write_table(tmp_path / "shop.csv", [HEADER, *rows])
+    options = (
+        "-k",
+        2,
+        *QUICK,
+        "--architecture",
+        folder / "net.json",
+        "--drop",
+        "color",
+    )
+    run = cluster(table, *options, "--out", tmp_path / "plain")
+    # One number less: nothing is missing, so that the network does not fit.
+    assert run.status == 2
+    given = (*options, "--missing-value", -999, "--out", tmp_path / "run")
+    run = cluster(table, *given)
+    assert run.status == 0, run.err
+    assert "missing: visits (in 6 rows)" in run.out
+    labels = read_csv(tmp_path / "run" / "labels.csv")
+    assert [row["q"] for row in labels] == [
+        row["q"] for row in read_csv(folder / "run" / "labels.csv")
+    ]
+    out = tmp_path / "o.csv"
+    run = program(main, "predict", tmp_path / "run", table, "--out", out)
+    assert (run.status, run.err) == (0, "")
+    assert [row["q"] for row in read_csv(out)] == [row["q"] for row in labels]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ("--missing", "error"),
+            "column 'visits': is missing in 6 rows (lines 5, 25, 45,",
+        ),
+        (
+            ("--drop", "xyz"),
+            "Unknown column to drop 'xyz'; columns are client, row, spend, visits, size,",
+        ),
         (("--drop", "colour"), "Unknown column to drop 'colour'; did you mean 'color'"),
         (
             ("--id-column", "clint"),

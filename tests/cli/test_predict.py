@@ -9,6 +9,7 @@ from programs import program, read_csv
 
 from dec_jax import model
 from dec_jax.cli.main import main
+from dec_jax.cli.predict import default_out
 from dec_jax.data.tables import load_table
 from dec_jax.model.file import read_file, write_file
 from dec_jax.networks.architecture import dense_architecture
@@ -99,10 +100,40 @@ def test_an_empty_cluster_has_no_mean_q(corners, tmp_path):
     assert run.out.splitlines()[4].split() == ["1", "0", "0.0%", "-"]
 
 
-def test_labels_csv_in_this_folder_is_the_default(corners, points, monkeypatch):
+def test_the_table_is_named_after_the_data(corners, points, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    plain = points.with_name("unlabeled.npz")
+    for data, name in (
+        ((points,), "points-labels.csv"),
+        ((plain,), "unlabeled-labels.csv"),
+        ((points, plain), "points-and-1-more-labels.csv"),
+    ):
+        run = predict(corners, *data)
+        assert (run.status, run.err) == (0, "")
+        assert run.out.endswith(f"clusters of all samples: {name}\n")
+        assert len(read_csv(Path(name))) == 5 * len(data)
+
+
+def test_a_table_that_is_there_is_kept(corners, points, monkeypatch):
     monkeypatch.chdir(points.parent)
     assert predict(corners, points).status == 0
-    assert len(read_csv(Path("labels.csv"))) == 5
+    before = Path("points-labels.csv").read_bytes()
+    run = predict(corners, points)
+    assert (run.status, run.err) == (
+        2,
+        "error: points-labels.csv exists already; name another file by --out.\n",
+    )
+    assert Path("points-labels.csv").read_bytes() == before
+
+
+def test_default_out_names_folders_by_their_whole_name(tmp_path, monkeypatch):
+    folder = tmp_path / "photos.2024"
+    folder.mkdir()
+    assert default_out([f"{folder}/"]) == "photos.2024-labels.csv"
+    assert default_out(["mnist", "usps", "x.csv"]) == "mnist-and-2-more-labels.csv"
+    monkeypatch.chdir(folder)
+    assert default_out(["."]) == "photos.2024-labels.csv"
 
 
 def test_images_are_read_in_the_size_and_colors_of_training(tmp_path):
@@ -184,6 +215,22 @@ def test_raw_values_given_to_a_model_of_standardized_ones_are_told(tmp_path):
     assert run.err.count("\n") == 1
     out.unlink()
     assert predict(file, tmp_path / "wine.csv", "--out", out).err == ""
+
+
+def test_a_row_of_a_table_far_outside_is_told_by_its_line(tmp_path):
+    rows = [f"{i},{i * i % 7}" for i in range(10, 50)]
+    old = tmp_path / "old.csv"
+    old.write_text("\n".join(["a,b", *rows]))
+    table = load_table(old, keep=["a"])
+    metadata = model.data_metadata(table)
+    file = identity_model(tmp_path / "model.safetensors", table.x[:2], **metadata)
+    new = tmp_path / "new.csv"
+    new.write_text("\n".join(["a,b", *rows[:5], "9000,3", *rows[5:]]))
+    run = predict(file, new, "--out", tmp_path / "mine.csv")
+    assert run.err.startswith(
+        f"warning: {new}: 1 of 41 rows has values far outside the range of training, such as "
+        "9000 in column 'a' of line 7, where training had 10 to 49;"
+    )
 
 
 def test_a_low_q_is_told(tmp_path):
@@ -331,7 +378,15 @@ def test_predict_rejects_a_file_that_is_there(corners, points, out):
 
 def test_predict_rejects_a_path_with_a_zero_character(corners, points, out):
     run = predict(corners, points, "--out", "a\0b")
-    assert_rejected(run, "--out must be a path, got a zero character in it.", out=out)
+    message = "argument --out: must be a path, got a zero character in it (see dec-jax"
+    assert_rejected(run, message, out=out)
+
+
+def test_predict_rejects_options_of_tables_with_an_array(corners, points, out):
+    for option in ("--unknown", "--missing"):
+        run = predict(corners, points, option, "error", "--out", out)
+        message = f"{option} is for a table, got {option[2:]}='error' with {points}."
+        assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_a_folder_that_is_not_there(corners, points, tmp_path):

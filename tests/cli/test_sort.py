@@ -285,7 +285,10 @@ def test_sort_rejects_a_path_with_a_zero_character(done, into, name):
     paths = {"run": done, "into": into, "source": done, name: "a\0b"}
     ran = sort(paths["run"], "--into", paths["into"], "--source", paths["source"])
     title = "RUN" if name == "run" else f"--{name}"
-    assert_rejected(ran, f"{title} must be a path, got a zero character in it.", into)
+    message = (
+        f"argument {title}: must be a path, got a zero character in it (see dec-jax"
+    )
+    assert_rejected(ran, message, into)
 
 
 def test_sort_rejects_a_command_without_a_target(done):

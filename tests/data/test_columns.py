@@ -168,7 +168,7 @@ def test_a_few_rows_far_away_do_not_set_the_scale(n):
     others = np.delete(table.x[:, 0], [5, 9])
     assert others.std() == pytest.approx(1, rel=0.15)
     assert (table.x[5, 0], table.x[9, 0]) == (10, -10)
-    assert "far away from all others: 2 rows (5, 9) in a" in table.notes[1]
+    assert "far away from all others: 2 rows (index 5, 9) in a" in table.notes[1]
 
 
 def test_a_column_of_one_value_but_for_a_few_rows_is_finite():
@@ -183,7 +183,9 @@ def test_a_category_that_training_had_not_is_none_of_them():
     first = load_table(frame_with(color=COLORS))
     frame = frame_with(color=COLORS).iloc[:5]
     frame.loc[[1, 3], "color"] = "blue"
-    message = r"category of 'color' that training had not \('blue'\) .* 2 rows \(1, 3\)"
+    message = (
+        r"category of 'color' that training had not \('blue'\) .* 2 rows \(index 1, 3\)"
+    )
     with pytest.warns(UserWarning, match=message):
         table = load_table(frame, columns=first.columns)
     np.testing.assert_array_equal(table.x[[0, 2, 4]], first.x[[0, 2, 4]])
@@ -200,7 +202,9 @@ def test_a_category_that_training_had_not_joins_the_rare_ones():
 def test_numbers_that_miss_only_in_new_data_are_filled_and_told():
     first = load_table(frame_with(age=RNG.normal(40, 9, N)))
     frame = frame_with(age=np.nan).iloc[:3]
-    with pytest.warns(UserWarning, match=r"'age' is missing in 3 rows \(0, 1, 2\)"):
+    with pytest.warns(
+        UserWarning, match=r"'age' is missing in 3 rows \(index 0, 1, 2\)"
+    ):
         table = load_table(frame, columns=first.columns)
     assert np.abs(table.x[:, 1]).max() < 0.5
 
@@ -231,7 +235,7 @@ def test_an_odd_answer_in_new_data_is_missing_and_told():
         table = load_table(frame, columns=first.columns)
     told = " ".join(str(warning.message) for warning in caught)
     assert "texts in 'member' that are no yes/no: 'maybe'" in told
-    assert "'age' is missing in 1 row (0)" in told
+    assert "'age' is missing in 1 row (index 0)" in told
     assert table.x[:2, 1].tolist() == [1, 1]
 
 

@@ -1,7 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
+from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
+from dec_jax.data.tables import load_table
 
 
 def dataset_of(x, labels=None, image_shape=None, names=None):
@@ -54,3 +57,34 @@ def test_sha256_does_not_depend_on_memory_order():
 def test_dataset_rejects_what_does_not_fit_x(arguments, message):
     with pytest.raises(ValueError, match=message):
         dataset_of(np.zeros((3, 2)), **arguments)
+
+
+NUMBERS = {"a": np.arange(9) ** 2.0, "b": np.arange(9)[::-1] ** 1.5}
+
+
+@pytest.mark.parametrize(
+    ("columns", "by_direction"),
+    [
+        ({}, True),
+        ({"c": 1_000 * np.arange(9) ** 1.5}, False),
+        ({"c": list("abcabcabc")}, False),
+        ({"c": [0, 1, 1] * 3}, False),
+        ({"c": [f"{value} kg" for value in range(9)]}, False),
+    ],
+    ids=["one unit", "scale", "category", "yes or no", "unit"],
+)
+def test_rows_of_a_table_of_one_unit_count_by_direction(columns, by_direction):
+    frame = pd.DataFrame({**NUMBERS, **columns})
+    table = load_table(frame, keep=list(frame))
+    assert table.by_direction is by_direction
+
+
+def test_rows_of_answers_alone_count_by_direction():
+    frame = pd.DataFrame({"a": [0, 1, 1, 0], "b": [1, 1, 0, 0]})
+    assert load_table(frame).by_direction
+
+
+def test_rows_of_an_array_count_by_direction_unless_columns_have_scales():
+    x = np.array([[1.0, 2.0], [2.0, 5.0], [4.0, 1.0], [3.0, 3.0]])
+    assert dataset_from_array(x).by_direction
+    assert not dataset_from_array(x * [1, 1_000]).by_direction

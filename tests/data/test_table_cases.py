@@ -93,7 +93,7 @@ def test_groups_are_told_apart_beside_a_few_rows_far_away(tmp_path):
     rows = np.concatenate([*groups, 1e6 * rng.normal(size=(3, 6))])
     path = write(tmp_path / "a.csv", list("abcdef"), rows.tolist())
     table = load_table(path)
-    assert "far away from all others: 3 rows (400, 401, 402)" in table.notes[1]
+    assert "far away from all others: 3 rows (lines 402, 403, 404)" in table.notes[1]
     labels = KMeans(3, random_state=0).fit_predict(table.x)
     assert clustering_accuracy(np.repeat([0, 1], 200), labels[:400]) > 0.97
 

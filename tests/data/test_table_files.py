@@ -87,7 +87,7 @@ def test_names_may_be_numbers_that_count_up(tmp_path, titles):
         ),
         (
             "x,y,x\n1,2,3\n",
-            "it must have columns of different names, got more than one x",
+            "a.csv: column 'x': is the name of 2 columns",
         ),
         ('x,y\n1,"2\n', "a.csv cannot be read: "),
         ("x,y\n1,\0\n", "a.csv cannot be read: it holds zero bytes"),
@@ -232,6 +232,29 @@ def test_a_comma_at_the_end_of_each_row_makes_no_column(tmp_path, text):
 def test_a_short_row_misses_its_last_values(tmp_path):
     table = load_table(write(tmp_path / "a.csv", "x,y\n1,2\n3\n5,6\n"))
     assert "missing: y (in 1 row)" in table.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("x,y\n1,2\n3,5\n", [2, 3]),
+        ("\n\nx,y\n1,2\n\n3,5\n\n", [4, 6]),
+        ("sep=;\nx;y\n1;2\n3;5\n", [3, 4]),
+        ('x,y\n"two\nlines",2\n"one",5\n', [2, 4]),
+        ('x,y\n\n"two\n\nlines",2\n"one",5\n', [3, 6]),
+        ("x,y\r\n1,2\r\n3,5", [2, 3]),
+    ],
+)
+def test_rows_know_their_lines(tmp_path, text, lines):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode())
+    assert list(load_table(path).lines) == lines
+
+
+def test_a_frame_and_a_parquet_file_have_no_lines(tmp_path):
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    assert load_table(tmp_path / "a.parquet").lines is None
+    assert load_table(FRAME).lines is None
 
 
 def test_load_table_rejects_a_damaged_parquet_file(tmp_path):

@@ -242,9 +242,54 @@ def test_all_that_is_wrong_is_told_at_once():
         "pandas DataFrame: column 'kind': holds the labels, and 1 of 4 are missing; columns "
         "'a', 'b': must hold numbers, text, dates, categories or booleans, got values such "
         "as [1]; column 'c': must be finite, got 1 of 4 values that are infinite or beyond "
-        "3.4e38. Mend the values, or leave columns out by drop=['a', 'b', 'c'] (--drop a "
+        "3.4e38. Mend the columns, or leave them out by drop=['a', 'b', 'c'] (--drop a "
         "--drop b --drop c)."
     )
+
+
+def test_load_table_rejects_a_table_with_several_faults_in_one_line(tmp_path):
+    n = 100
+    days = [
+        f"2021-01-{1 + i % 28:02d}" if i % 2 else f"{1 + i % 28}/7/2021"
+        for i in range(n)
+    ]
+    days = [
+        day if i % 3 else f"{1 + i % 28}. March 19{i:02d}" for i, day in enumerate(days)
+    ]
+    frame = pd.DataFrame(
+        {
+            "spend": [f"{i}.5" for i in range(n)],
+            "note": "",
+            "code": [f"K{i // 2}{i % 2}" for i in range(n)],
+            "ratio": ["inf" if i == 7 else str(i % 13) for i in range(n)],
+            "day": days,
+            "age": ["old" if i == 9 else str(20 + i) for i in range(n)],
+            "pay": range(n),
+        }
+    )
+    text = frame.to_csv(index=False).replace("age,pay", "age,spend", 1)
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(ValueError) as error:
+        load_table(tmp_path / "bad.csv", drop=["nonsense"], id_column="kode")
+    assert str(error.value) == (
+        f"csv file {tmp_path / 'bad.csv'}: column 'spend': is the name of 2 columns; column "
+        "'ratio': must be finite, got 'inf'. Unknown column to drop "
+        "'nonsense'; columns are spend, note, code, ratio, day, age, spend. Unknown "
+        "id_column 'kode'; did you mean 'code'? Left out anyway: note (empty), code (all "
+        "texts differ), day (dates in several forms: write them as YYYY-MM-DD). Texts among "
+        "numbers, taken as missing: age ('old'). Mend the columns, or leave them out by "
+        "drop=['spend', 'ratio'] (--drop spend --drop ratio)."
+    )
+
+
+def test_an_unknown_column_is_told_with_those_that_there_are():
+    frame = pd.DataFrame({f"value {i}": [1, 2.5, 4] for i in range(13)})
+    message = (
+        "Unknown column to drop 'xyz'; columns are value 0, value 1, value 2, value 3, "
+        "value 4, value 5, value 6, value 7, value 8, value 9 and 3 more."
+    )
+    with pytest.raises(ValueError, match=message):
+        load_table(frame, drop=["xyz"])
 
 
 def test_load_table_rejects_a_table_that_never_varies():
@@ -255,11 +300,11 @@ def test_load_table_rejects_a_table_that_never_varies():
 
 
 def test_load_table_rejects_two_columns_of_one_name():
-    frame = pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"])
-    with pytest.raises(
-        ValueError, match="DataFrame must have columns of different names, .* one a"
-    ):
+    frame = pd.DataFrame([[1, 2, 3], [4, 5, 7]], columns=["a", "b", "a"])
+    message = r"DataFrame: column 'a': is the name of 2 columns\. Mend .* \(--drop a\)"
+    with pytest.raises(ValueError, match=message):
         load_table(frame)
+    np.testing.assert_array_equal(load_table(frame, drop=["a"]).x, [[-1], [1]])
 
 
 def test_load_table_rejects_a_table_without_rows():
@@ -295,6 +340,28 @@ def test_load_table_says_that_pandas_is_not_installed(monkeypatch):
         ImportError, match=r'tables needs pandas: pip install "dec_jax\[tables\]"'
     ):
         load_table("a.csv")
+
+
+# Missing values that are refused.
+
+
+def test_load_table_rejects_gaps_if_asked(tmp_path):
+    rows = [f"{i},{'' if i % 8 == 3 else 'ab'[i % 2]}" for i in range(100)]
+    (tmp_path / "a.csv").write_text("\n".join(["n,kind", *rows]) + "\n")
+    load_table(tmp_path / "a.csv", keep=["n"])
+    message = (
+        r"column 'kind': is missing in 13 rows \(lines 5, 13, 21, 29, 37, 45, 53, 61, 69, 77 "
+        r"and 3 more\), which missing='error' \(--missing error\) refuses\. Mend .*--drop kind"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_table(tmp_path / "a.csv", keep=["n"], missing="error")
+    assert load_table(FRAME, missing="error").x.shape == (4, 2)
+
+
+@pytest.mark.parametrize("option", ["missing", "unknown"])
+def test_load_table_rejects_an_unknown_policy(option):
+    with pytest.raises(ValueError, match=f"Unknown {option} 'drop'. Known: "):
+        load_table(FRAME, **{option: "drop"})
 
 
 # New data.

@@ -104,6 +104,15 @@ def test_choose_labels_compares_wide_rows_by_direction():
     assert method_space(x).shape == (120, MOST_COLUMNS)
 
 
+def test_method_space_keeps_the_lengths_of_rows_of_a_table():
+    x = RNG.uniform(0.1, 10, (120, 1)) * RNG.normal(size=(120, 100))
+    kept, scaled = method_space(x, by_direction=False), method_space(x)
+    assert kept.shape == scaled.shape == (120, MOST_COLUMNS)
+    rows = np.linalg.norm(x, axis=1)
+    assert np.corrcoef(np.linalg.norm(kept, axis=1), rows)[0, 1] > 0.9
+    assert abs(np.corrcoef(np.linalg.norm(scaled, axis=1), rows)[0, 1]) < 0.5
+
+
 def opinion_of(x, k, labels=None):
     choice = choose_labels(x, k)
     labels = choice.labels if labels is None else labels

@@ -173,6 +173,7 @@ FORGED = [
     ("columns", [{"title": 3, "categories": None}]),
     ("columns", [{"title": "a", "categories": ["x", 3]}]),
     ("columns", [{"title": "a", "categories": ["x", "y", "z"]}]),
+    ("columns", [{"title": "a", "categories": ["x", "y"], "missing": [3]}]),
     ("text_space", {"terms": ["a"]}),
     ("text_space", 3),
 ]

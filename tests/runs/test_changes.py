@@ -1,7 +1,6 @@
 """Recipes, networks and data of runs."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,8 +188,9 @@ def test_numbers_of_any_unit_give_the_same_clusters(small, tmp_path, monkeypatch
         labels.append((out / "labels.csv").read_text())
     assert labels[0] == labels[1]
     # Predicted in the file's own unit: each as in training.
-    assert program(main, "predict", out, "x.npy").status == 0
-    predicted, trained = read_csv(Path("labels.csv")), read_csv(out / "labels.csv")
+    table = tmp_path / "predicted.csv"
+    assert program(main, "predict", out, "x.npy", "--out", table).status == 0
+    predicted, trained = read_csv(table), read_csv(out / "labels.csv")
     for name in ("index", "cluster", "q"):
         assert [row[name] for row in predicted] == [row[name] for row in trained]
 

@@ -6,6 +6,7 @@ import pytest
 from programs import read_json
 
 from dec_jax.data.dataset import Dataset
+from dec_jax.data.tables import load_table
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError
 from dec_jax.runs.experiment import (
@@ -31,6 +32,11 @@ def test_take_keeps_samples_classes_and_names_together(dataset):
     assert part.x.tolist() == [[4, 5], [0, 1]]
     assert part.labels.tolist() == [1, 0]
     assert part.names == ("c.png", "a.png")
+
+
+def test_take_keeps_the_lines_of_a_table(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3,5\n7,4\n")
+    assert take(load_table(tmp_path / "a.csv"), range(1, 3)).lines == (3, 4)
 
 
 def test_take_first_takes_all_without_a_limit(dataset):

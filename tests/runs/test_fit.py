@@ -331,6 +331,13 @@ def test_unlabeled_samples_are_scored_without_classes(dataset, network):
     assert isinstance(bare, Dataset)
 
 
+def test_one_cluster_is_warned_of(dataset, network):
+    options = {"recipe": "dec", "network": network, "epochs": 1, "max_intervals": 1}
+    with pytest.warns(UserWarning, match="n_clusters=1 puts all samples into one"):
+        result = fit(dataset, 1, **options, baseline=False)
+    assert not result.labels.any()
+
+
 def test_the_start_is_k_means_on_z(fitted, dataset):
     start, phases = (
         fitted[0].start,

@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 from dec_jax import dense_architecture, fit
+from dec_jax.data.tables import load_table
 from dec_jax.data.texts import dataset_from_texts
+from dec_jax.evaluation.judge import method_space
+from dec_jax.runs.k_search import find_n_clusters
 
 QUICK = {"recipe": "dec", "epochs": 2, "max_intervals": 2, "baseline": False}
 
@@ -26,6 +29,24 @@ def test_a_result_predicts_new_frames_in_the_columns_of_training():
     np.testing.assert_allclose(result.predict_proba(part), result.q[:6], rtol=1e-5)
     with pytest.warns(UserWarning, match=r"training had not \('trial'\)"):
         result.predict(part.assign(plan="trial"))
+
+
+def test_a_wide_table_of_several_units_keeps_the_lengths_of_its_rows(with_opinion):
+    # Three clusters in one direction, beside 80 tags that tell nothing.
+    rng = np.random.default_rng(0)
+    classes = np.repeat(np.arange(3), 30)
+    numbers = 9.0 * classes[:, None] + rng.normal(0, 1, (90, 5))
+    frame = pd.DataFrame(numbers * [1, 10, 100, 0.1, 1_000], columns=list("abcde"))
+    tags = (rng.random((90, 80)) < rng.uniform(0, 0.1, (90, 1))).astype(int)
+    tags = pd.DataFrame(tags).add_prefix("tag ")
+    table = load_table(pd.concat([frame, tags.loc[:, tags.any()]], axis=1))
+    assert table.x.shape[1] > 64
+    network = dense_architecture(table.x.shape[1], hidden=(8,), embedding_dim=2)
+    result = fit(table, 3, network=network, **QUICK | {"baseline": True})
+    kept = method_space(table.x, by_direction=False)
+    np.testing.assert_array_equal(result.alternatives.space, kept)
+    assert len(set(zip(classes, result.alternatives.labels, strict=True))) == 3
+    assert find_n_clusters(table, most=6).n_clusters == 3
 
 
 def test_a_result_predicts_new_texts_by_the_terms_of_training():

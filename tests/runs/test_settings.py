@@ -32,9 +32,12 @@ def test_reading_and_changes_hold_each_setting_once():
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["seeds", "epochs", "max_intervals", "batch_size", "n_clusters"]
-)
+def test_resolve_rejects_one_cluster():
+    with pytest.raises(UsageError, match="-k must be at least 2, got 1"):
+        resolve({"n_clusters": 1})
+
+
+@pytest.mark.parametrize("name", ["seeds", "epochs", "max_intervals", "batch_size"])
 def test_resolve_rejects_numbers_below_1(name):
     with pytest.raises(UsageError, match=f"{flag(name)} must be at least 1, got 0"):
         resolve({name: 0})
