@@ -54,11 +54,16 @@ def run(options: dict[str, Any], further: list[str]) -> dict[str, list[float]]:
     check_command("cluster", "patches", *further)
     check_least(options, patches=5)
     # Only now, because they load jax.
+    from dec_jax.data.encoders import open_encoder
     from dec_jax.runs.folder import prepare
     from experiments.efficientnet_lite0 import read_weights, weights_file, write_onnx
 
-    with mistakes_of_use():
-        weights = None if options["encoder"] else weights_file()
+    weights = None
+    with mistakes_of_use("encoder"):
+        if options["encoder"]:
+            open_encoder(options["encoder"])  # before anything is written
+        else:
+            weights = weights_file()
         pictures = load_pictures()
     default = "runs/photo-patches"
     out = prepare(Path(options["out"] or default), explicit=options["out"] is not None)

