@@ -23,6 +23,7 @@ from dec_jax.runs import (
 )
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
+from dec_jax.runs.estimate import time_line
 from dec_jax.runs.fit import (
     check_batches,
     choose_recipe,
@@ -148,6 +149,8 @@ def _run(
         folder.write_json(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
+    if resumed is None and mesh is None and (time := time_line(recipe, len(dataset.x))):
+        reasons = [*reasons, time]
     print("".join(f"  {reason}\n" for reason in reasons), end="")
     far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
     if far:

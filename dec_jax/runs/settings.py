@@ -152,9 +152,11 @@ def _resumed(folder: Path, given: dict[str, Any], names_out: bool) -> Settings:
     for name, value in given.items():
         before = getattr(stored, name)
         if value != before:
+            # Clustering for longer starts again, but not its pretraining.
+            keeping = f" with --pretrained {folder}" * (name == "max_intervals")
             raise UsageError(
                 f"--resume {folder}: that run has {flag(name)} {before}, not {value}; "
-                "leave the option out, or start a new run."
+                f"leave the option out, or start a new run{keeping}."
             )
     return stored
 

@@ -69,6 +69,13 @@ def test_resolve_rejects_a_setting_that_the_run_did_not_have(tmp_path):
         resolve({"resume": str(tmp_path), "batch_size": 32})
 
 
+def test_resolve_tells_how_to_cluster_for_longer(tmp_path):
+    write_config(tmp_path, max_intervals=30)
+    message = f"not 60; .* start a new run with --pretrained {tmp_path}."
+    with pytest.raises(UsageError, match=message):
+        resolve({"resume": str(tmp_path), "max_intervals": 60})
+
+
 def test_resolve_rejects_out_together_with_resume(tmp_path):
     with pytest.raises(UsageError, match="--out and --resume name two folders"):
         resolve({"resume": str(tmp_path), "out": str(tmp_path)})
