@@ -22,16 +22,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", type=typed_path, help="folder of a finished run")
     what = "the file or folder that was clustered, if it lies elsewhere now"
     add("--data", metavar="DATA", type=typed_path, help=what)
+    what = "add a view of the map by UMAP, which shows neighbors (extra umap)"
+    add("--umap", action="store_true", help=what)
     add_data_options(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Writes the report of each seed, and prints where it is."""
     # Only now, because they load jax.
+    from dec_jax.clustering.umap_mixture import check_umap
     from dec_jax.report.run_files import read_settings, seed_folders
     from dec_jax.report.write import write_report
     from dec_jax.runs.seeds import load_data
 
+    with mistakes_of_use():
+        if options.umap:
+            check_umap()
     folders = seed_folders(Path(options.run))
     settings = read_settings(folders[0], options.data)
     reading = {"data_dir": options.data_dir, "resume": options.run}
@@ -47,4 +53,4 @@ def run(options: argparse.Namespace) -> None:
         ) from error
     for folder in folders:
         with mistakes_of_use():
-            print(f"report: {write_report(folder, dataset)}")
+            print(f"report: {write_report(folder, dataset, umap=options.umap)}")

@@ -10,7 +10,7 @@ import warnings
 from importlib.util import find_spec
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from numpy.typing import ArrayLike
 
 from dec_jax.validation import (
@@ -45,19 +45,37 @@ def umap_mixture(
     check_n_clusters(n_clusters, len(values))
     check_positive_int("n_neighbors", n_neighbors)
     check_umap()
-    return _mixture(_umap(values, n_clusters, seed, n_neighbors), n_clusters, seed)
+    points = umap_embedding(values, n_clusters, seed=seed, n_neighbors=n_neighbors)
+    return _mixture(points, n_clusters, seed)
 
 
 def check_umap() -> None:
     """Raises ImportError unless umap-learn is installed; for callers with work ahead."""
     # Not imported here: that takes seconds.
     if find_spec("umap") is None:
-        require("umap", extra="umap", task="the UMAP of embeddings (start umap)")
+        require("umap", extra="umap", task="the UMAP of embeddings")
 
 
-def _umap(
-    z: np.ndarray, n_components: int, seed: int, n_neighbors: int
+def umap_embedding(
+    z: Num[np.ndarray, "n d"],
+    n_components: int,
+    *,
+    seed: int = 0,
+    n_neighbors: int = 20,
+    min_dist: float = 0.0,
 ) -> Float[np.ndarray, "n k"]:
+    """Embeds samples by UMAP (McInnes, Healy and Melville, 2018).
+
+    Args:
+      z: [n, d] samples.
+      n_components: dimensions of the result.
+      seed: random seed.
+      n_neighbors: of each sample, reduced to n - 1 if n is smaller.
+      min_dist: least distance of neighbors in the result.
+
+    Returns:
+      [n, n_components].
+    """
     with warnings.catch_warnings():
         # Packages that UMAP imports warn about themselves.
         warnings.simplefilter("ignore")
@@ -66,7 +84,7 @@ def _umap(
         model = umap.UMAP(
             n_neighbors=min(n_neighbors, len(z) - 1),
             n_components=n_components,
-            min_dist=0.0,
+            min_dist=min_dist,
             random_state=seed,
             # UMAP with a seed runs a single job.
             n_jobs=1,

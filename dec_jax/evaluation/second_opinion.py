@@ -26,7 +26,7 @@ from dec_jax.parallel.hardware import one_thread
 
 CONFIDENT, SEVERAL, NONE = "confident", "several answers", "no clusters"
 # `python -m benchmarks.verdict` measures how many wrong answers this tells.
-DOUBTFUL = 0.35
+DOUBTFUL = 0.25
 # Support below which an answer is doubtful however it compares, and the most that this adds.
 LOW_SUPPORT, LOW_WEIGHT = 0.3, 0.25
 NEAR_NUMBERS = 2  # more and fewer clusters that the number is compared with
@@ -73,7 +73,7 @@ class SecondOpinion(NamedTuple):
       best_support: of the best simple labeling.
       conductance: of the run's labels in the neighbor graph, in [0, 1].
       doubt: 0 for labels that simple methods support most, with a number of clusters that
-        they support most; the verdict is "confident" up to 0.35.
+        they support most; the verdict is "confident" up to 0.25.
     """
 
     verdict: str
@@ -147,8 +147,8 @@ def second_opinion(
 ) -> SecondOpinion:
     """Compares the labels of a run with those of simple methods.
 
-    The doubt is 1 - (support / best support) * (support of k / support of the number near
-    k that has most), plus up to 0.25 where even the best support is low, and 0.5 where
+    The doubt is 1 - (support / best support) * sqrt(support of k / support of the number
+    near k that has most), plus up to 0.25 where even the best support is low, and 0.5 where
     the neighbor graph falls into another number of parts.
 
     Args:
@@ -179,7 +179,7 @@ def second_opinion(
     rival, share = numbers.rival(k)
     # What each reason takes from the trust in the labels.
     of_labels = 1 - min(1.0, own / best) if best > 0 else 1.0
-    of_number = 1 - share
+    of_number = 1 - float(np.sqrt(share))
     of_all = LOW_WEIGHT * max(0.0, 1 - best / LOW_SUPPORT)
     parts = numbers.parts
     another = parts is not None and abs(parts - k) > max(1, NEAR_SHARE * k)

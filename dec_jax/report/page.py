@@ -21,10 +21,12 @@ from dec_jax.report.scatter import (
     MOST_POINTS,
     Points,
     cluster_colors,
+    directions_of_data,
     draw_map,
     rows_to_draw,
     view_of,
     view_of_data,
+    view_of_umap,
 )
 from dec_jax.runs import folder as run_folder
 from dec_jax.validation import require
@@ -43,7 +45,12 @@ INK = "#010203"  # stands for the color of the page's text in drawings
 
 
 def page(
-    run: RunFiles, dataset: Dataset, found: Sequence[Card], compared_with: str
+    run: RunFiles,
+    dataset: Dataset,
+    found: Sequence[Card],
+    compared_with: str,
+    *,
+    umap: bool = False,
 ) -> str:
     """Writes the page.
 
@@ -52,6 +59,7 @@ def page(
       dataset: its samples.
       found: a card of each cluster.
       compared_with: of `ClusterNumbers`.
+      umap: whether the map has a view by UMAP too.
 
     Returns:
       HTML of less than `MOST_BYTES`, for which fewer points are drawn if need be.
@@ -82,7 +90,7 @@ def page(
     most = MOST_POINTS
     while True:
         drawn = rows_to_draw(run.labels, most)
-        points = points_of(run, dataset, drawn, columns, pictures)
+        points = points_of(run, dataset, drawn, columns, pictures, umap=umap)
         html = rendered(content, points)
         size = len(html.encode())
         if size <= MOST_BYTES or len(drawn) <= FEWEST_POINTS:
@@ -107,17 +115,21 @@ def points_of(
     drawn: Int[np.ndarray, " m"],
     columns: Sequence[ReadableColumn],
     pictures: Pictures | None,
+    *,
+    umap: bool = False,
 ) -> Points:
     """Embeds some samples, and collects what the pointer shows of them."""
     loaded = model.load(run.folder / run_folder.MODEL)
     samples = _rows_of(dataset, drawn)
-    views = [
-        view_of("embedding z", model.transform(loaded, samples)),
-        view_of_data("data as given", dataset.x[drawn]),
-    ]
+    z, x = model.transform(loaded, samples), dataset.x[drawn]
+    views = [view_of("embedding z", z), view_of_data("data as given", x)]
     # A network without pretraining has learned the labels alone: its z is no evidence.
-    if run.config["recipe"]["pretrain"] is None:
+    learned = run.config["recipe"]["pretrain"] is None
+    if learned:
         views.reverse()
+    if umap:
+        values = directions_of_data(x) if learned else z
+        views.append(view_of_umap(f"UMAP of {views[0].title}", values))
     words: dict[str, list[str]] = {}
     if dataset.names is not None:
         words[plain(dataset.names_title)] = [

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from dec_jax.clustering.umap_mixture import umap_embedding
 from dec_jax.evaluation.judge import WIDE
 from dec_jax.plots.embedding import COLORS, principal_axes
 from dec_jax.report.clusters import few_rows
@@ -65,13 +66,24 @@ def view_of(title: str, values: Num[np.ndarray, "m e"]) -> View:
     return View(title, places, (names[0], names[1]))
 
 
+def view_of_umap(title: str, values: Num[np.ndarray, "m e"]) -> View:
+    """Places samples by UMAP, which keeps neighbors together and no distances."""
+    places = umap_embedding(values, 2, min_dist=0.1)
+    return View(title, places.astype(np.float64), ("UMAP 1", "UMAP 2"))
+
+
 def view_of_data(title: str, x: Num[np.ndarray, "m d"]) -> View:
     """Places samples as they were given on two axes.
 
     Rows of many columns are compared by their direction, as simple methods see them.
     """
+    return view_of(title, directions_of_data(x))
+
+
+def directions_of_data(x: Num[np.ndarray, "m d"]) -> Num[np.ndarray, "m e"]:
+    """Scales wide rows to length 1 and keeps their ten leading axes; others stay."""
     if x.shape[1] <= WIDE:
-        return view_of(title, x)
+        return x
     from sklearn.decomposition import PCA
 
     # Few rows tell the axes, and sorting them out takes time.
@@ -81,7 +93,7 @@ def view_of_data(title: str, x: Num[np.ndarray, "m d"]) -> View:
         _directions(x[first : first + BLOCK]) @ axes.components_.T
         for first in range(0, len(x), BLOCK)
     ]
-    return view_of(title, np.concatenate(blocks))
+    return np.concatenate(blocks)
 
 
 def _directions(x: Num[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:

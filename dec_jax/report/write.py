@@ -17,12 +17,13 @@ CLUSTERS = "clusters.csv"
 REPORT = "report.html"
 
 
-def write_report(folder: Path, dataset: Dataset) -> Path:
+def write_report(folder: Path, dataset: Dataset, *, umap: bool = False) -> Path:
     """Writes the report of one seed anew.
 
     Args:
       folder: of the seed.
       dataset: what it clustered.
+      umap: whether the map has a view by UMAP too, which takes up to a minute.
 
     Returns:
       The path of report.html.
@@ -38,7 +39,7 @@ def write_report(folder: Path, dataset: Dataset) -> Path:
     numbers = cluster_numbers(run, dataset.x, by_direction=by_direction)
     found = cards(run, dataset, numbers, readable_columns(dataset), terms_of(dataset))
     write_clusters(folder / CLUSTERS, found)
-    html = page(run, dataset, found, numbers.compared_with)
+    html = page(run, dataset, found, numbers.compared_with, umap=umap)
     path, partial = folder / REPORT, folder / f"{REPORT}.partial"
     try:
         partial.write_text(html, encoding="utf-8")

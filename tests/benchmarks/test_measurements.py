@@ -27,6 +27,7 @@ def test_flops_are_those_of_the_products_by_hand():
     assert train_step.flops_per_sample("pretraining") == 12 * weights - 2 * 784 * 500
 
 
+@pytest.mark.slow
 def test_train_step_measures_every_program(narrow):
     found = train_step.measure(64, "float32", rounds=1)
     cases = [row["case"].split(", batch")[0] for row in found]
@@ -52,6 +53,7 @@ def test_a_compiler_that_fails_has_no_row(capsys):
         train_step.first_calls({"pretraining": broken})
 
 
+@pytest.mark.slow
 def test_convolution_compares_gradients_and_times():
     found = convolution.compare("mnist strided", 2, steps=1, rounds=1)
     beside = {row["case"].split(", beside ")[1]: row for row in found}
@@ -106,6 +108,7 @@ def test_augment_remarks_a_missed_goal(share, remark):
     assert bool(augment.remark({"limit_fraction": share})) == bool(remark)
 
 
+@pytest.mark.slow
 def test_augment_measures_steps_with_and_without(narrow):
     found = augment.measure(32, "float32", rounds=1)
     assert [row["case"] for row in found] == [
@@ -178,6 +181,7 @@ def test_the_model_is_compared_with_what_is_measured(narrow):
         assert row["ours"] > 0 and row["peer"] > 0
 
 
+@pytest.mark.slow
 def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
     class SameProcess:
         """Runs functions here and at once, in place of a process of their own."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("narrow")
     [
         pytest.param(PHASES[0], [1, 2, 4], marks=pytest.mark.slow),
         (PHASES[0], [4]),
-        (PHASES[1], [4]),
+        pytest.param(PHASES[1], [4], marks=pytest.mark.slow),
     ],
 )
 def test_all_ways_and_devices_find_the_same_loss(phase, counts):

@@ -44,7 +44,7 @@ def test_run_misses_umap_before_it_trains(labeled, tmp_path, monkeypatch, option
     monkeypatch.setitem(sys.modules, "umap", None)
     out = tmp_path / "out"
     run = cluster(labeled, *options, "--out", out)
-    assert_refused(run, "(start umap) needs umap-learn: pip install ", out)
+    assert_refused(run, "the UMAP of embeddings needs umap-learn: pip install ", out)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -1,5 +1,7 @@
 """`dec-jax report`, and the report at the end of `dec-jax cluster`."""
 
+import sys
+
 import numpy as np
 import pytest
 from finished_runs import image_data, write_run
@@ -37,8 +39,22 @@ def test_report_is_written_anew(folder):
     assert len(read_csv(folder / "clusters.csv")) == 3
 
 
+@pytest.mark.slow
+def test_report_has_a_view_by_umap_where_it_is_asked_for(folder):
+    run = report(folder, "--umap")
+    assert (run.status, run.err) == (0, "")
+    page = (folder / "report.html").read_text()
+    assert "UMAP of " in page and "UMAP 2" in page
+
+
+def test_report_tells_that_umap_is_missing_before_it_reads_anything(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    run = report("nowhere", "--umap")
+    assert run.status == 2 and 'pip install "dec_jax[umap]"' in run.err
+
+
 def test_report_of_several_seeds_is_one_a_seed(blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "page", lambda *_: "<!doctype html>")
+    monkeypatch.setattr(write, "page", lambda *_, **__: "<!doctype html>")
     for seed in (0, 1):
         data = load_dataset(blobs)
         write_run(tmp_path / f"seed-{seed}", data, np.arange(90) % 3, source=str(blobs))
@@ -95,7 +111,7 @@ def test_ctrl_c_during_the_report_loses_nothing(tmp_path, monkeypatch):
     data = image_data()
     write_run(tmp_path, data, data.labels)
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(write, "page", interrupted)

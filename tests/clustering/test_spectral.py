@@ -197,6 +197,7 @@ def test_the_best_of_several_graphs_is_the_best_in_that_of_the_fewest_neighbors(
     assert len({one.modularity for one in alone}) == 2
 
 
+@pytest.mark.slow
 def test_objects_seen_from_all_sides_need_few_neighbors():
     """Rings beside each other, 40 samples on each, as of a turntable."""
     angle = 2 * np.pi * np.arange(40) / 40

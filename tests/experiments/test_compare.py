@@ -134,6 +134,7 @@ def test_data_leaves_out_images_that_the_article_s_table_lacks(tmp_path):
 # A run.
 
 
+@pytest.mark.slow
 def test_run_leaves_its_files_and_one_model_a_seed(finished):
     assert finished.status == 0
     folders = {f"seed-{seed}" for seed in SEEDS}

@@ -60,6 +60,7 @@ def write_idx(folder, name, array):
 # A run.
 
 
+@pytest.mark.slow
 def test_run_writes_a_frame_an_epoch_and_one_film(finished):
     assert finished.status == 0
     left = {path.name for path in finished.folder.iterdir()}

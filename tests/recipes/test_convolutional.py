@@ -121,7 +121,8 @@ def test_dec_da_conv_takes_images_of_any_size(image_shape, last):
     assert x_hat.shape == (3, shape.input_dim)
 
 
-@pytest.mark.parametrize("side", [8, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [8, 9])
 def test_dec_da_conv_pretrains_and_trains(side):
     shape = DataShape(40, side**2, (side, side, 1))
     recipe = make_recipe("dec-da-conv", shape)

@@ -67,6 +67,7 @@ def assert_same_seeds(folder, expected):
 # What it leaves behind.
 
 
+@pytest.mark.slow
 def test_seeds_at_once_end_as_they_do_one_after_the_other(apart, at_once):
     assert (apart.status, at_once.status) == (0, 0), at_once.err
     assert_same_seeds(at_once.folder, apart.folder)
@@ -149,7 +150,12 @@ def test_bars_are_those_of_all_seeds(at_once):
 
 
 @pytest.mark.parametrize(
-    ("title", "count"), [("pretraining", 1), ("k-means on z", 10), ("clustering", 1)]
+    ("title", "count"),
+    [
+        pytest.param("pretraining", 1, marks=pytest.mark.slow),
+        ("k-means on z", 10),
+        ("clustering", 1),
+    ],
 )
 def test_run_resumes_exactly(
     no_figures, command, at_once, tmp_path, monkeypatch, title, count

@@ -193,6 +193,7 @@ def test_each_device_draws_its_own_distortion(start, x):
     assert abs(float(one) - float(four)) > 1e-4
 
 
+@pytest.mark.slow
 def test_interval_over_two_seeds_equals_each_alone(start, x):
     objective = IDEC()
     states = [state_of(start, objective, key=jax.random.key(seed)) for seed in (0, 1)]
