@@ -160,6 +160,9 @@ def _trait(column: ReadableColumn, inside: np.ndarray) -> Trait:
     if column.categories is not None:
         name = f"{column.categories[common]} {here:.0%}"
         return Trait(column.title, name, f"{rest:.0%}", difference)
+    # Of yes and no, and of marks, the mean is a share.
+    if np.isin(np.round(values, 6), (0, 1)).all():
+        return Trait(column.title, f"{here:.0%}", f"{rest:.0%}", difference)
     return Trait(column.title, column.text(here), column.text(rest), difference)
 
 

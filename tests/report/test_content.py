@@ -78,6 +78,13 @@ def test_traits_compare_a_cluster_with_the_rest(columns):
     assert color.difference == pytest.approx((2 / 3) / red.std())
 
 
+def test_yes_and_no_are_told_as_shares():
+    (found,) = traits(
+        [ReadableColumn("member", np.array([1.0, 1, 0, 0, 0, 0]))], LABELS, 0
+    )
+    assert (found.here, found.rest) == ("67%", "0%")
+
+
 def test_traits_come_with_the_largest_difference_first():
     same = ReadableColumn("same", np.array([1.0, 2, 3, 1, 2, 3]))
     apart = ReadableColumn("apart", np.array(SIZES))
