@@ -152,8 +152,14 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    options = new_parser("verdict", __doc__, RECIPES).parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    out = new_parser("verdict", __doc__, RECIPES)
+    out.add_argument(
+        "--resume", action="store_true", help="keep the rows that --save has already"
+    )
+    options = out.parse_args(arguments)
+    if options.resume and not options.save:
+        out.error("--resume needs --save NAME.")
+    return exit_status(lambda: run(options), "Stopped.")
 
 
 if __name__ == "__main__":
