@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
     from dec_jax.runs import experiment
-    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs.json_files import write_json
     from dec_jax.runs.progress import bar_of, image_bars
     from dec_jax.runs.seeds import ENCODED
     from dec_jax.runs.signals import Stop
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "n_classes": classes,
         **{name: np.asarray(it).tolist() for name, it in sweep._asdict().items()},
     }
-    run_folder.write_json(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     draw(sweep, found.n_clusters, folder / "n_clusters.png")
     return results
 

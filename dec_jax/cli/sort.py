@@ -11,7 +11,6 @@ overwritten. A second call adds only what is not there yet.
 import argparse
 import csv
 import filecmp
-import json
 import os
 import shutil
 import sys
@@ -168,10 +167,12 @@ def source_folder(labels: Path, given: str | None) -> Path:
         if not folder.is_dir():
             raise UsageError(f"--source {given} is no folder.")
         return folder.resolve()
-    results = labels.with_name("results.json")
+    from dec_jax.runs.json_files import read_checked
+
     try:
-        known = json.loads(results.read_text()).get("dataset_path")
-    except (OSError, ValueError, AttributeError):
+        results = read_checked(labels.with_name("results.json"), "give --source")
+        known = results.get("dataset_path")
+    except UsageError:
         known = None
     if not isinstance(known, str):
         raise UsageError(

@@ -5,6 +5,7 @@ Each checkpoint is a folder `<phase>-<step>` with the arrays as Orbax writes the
 SHA-256 of every array and of itself: Orbax loads a flipped bit without a word.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,9 +26,27 @@ from dec_jax.parallel.processes import (
     text_from_first,
     to_save,
 )
+from dec_jax.runs.json_files import checksum, write_json
+from dec_jax.validation import one_line
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
 _NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")
+
+
+# What the system says, at the end of a message of many parts.
+REASON = "|".join(
+    map(
+        os.strerror,
+        (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+            errno.EACCES,
+            errno.EROFS,
+            errno.ENOENT,
+        ),
+    )
+)
 
 
 class CheckpointError(ValueError):
@@ -70,6 +89,9 @@ def save(
 
     Returns:
       The folder of the checkpoint.
+
+    Raises:
+      OSError: it cannot be written.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -81,7 +103,13 @@ def save(
             shutil.rmtree(target)
     # Orbax wants all processes there, with one path, when the first of them writes.
     target = Path(text_from_first(str(target)))
-    ocp.save(target / ARRAYS, to_save(state))
+    try:
+        ocp.save(target / ARRAYS, to_save(state))
+    # Orbax answers a full disk with errors of many types.
+    except Exception as error:
+        shutil.rmtree(target, ignore_errors=True)
+        reason = next(filter(None, re.findall(REASON, str(error))), one_line(error))
+        raise OSError(f"{target} cannot be written: {reason}") from error
     if not is_first_process():
         return target
     earlier = _manifests(directory)[0].values()
@@ -93,11 +121,9 @@ def save(
         "progress": progress,
         "sha256": _digests(state),
     }
-    manifest["manifest_sha256"] = _digest(manifest)
-    # A folder without a manifest does not count, and a rename is atomic.
-    partial = target / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1))
-    os.replace(partial, target / MANIFEST)
+    manifest["manifest_sha256"] = checksum(manifest)
+    # A folder without a manifest does not count.
+    write_json(target / MANIFEST, manifest)
     for old in list(_manifests(directory)[0])[keep:]:
         shutil.rmtree(old)
     return target
@@ -228,7 +254,7 @@ def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
         if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file():
             try:
                 manifest = json.loads((folder / MANIFEST).read_text())
-                whole = manifest.pop("manifest_sha256") == _digest(manifest)
+                whole = manifest.pop("manifest_sha256") == checksum(manifest)
             except (ValueError, KeyError, TypeError, AttributeError):
                 whole = False
             if whole:
@@ -237,11 +263,6 @@ def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
                 damaged.append(f"{folder / MANIFEST} is damaged.")
     newest_first = sorted(found, key=lambda folder: -found[folder]["order"])
     return {folder: found[folder] for folder in newest_first}, damaged
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content, in one spelling."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(state: Any) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import folder, provenance
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.signals import Stop
 
 
@@ -124,7 +125,7 @@ def open_folder(out: str | None, default: str, config: dict[str, Any]) -> Path:
       UsageError: it is not empty, or cannot be written to.
     """
     path = folder.prepare(Path(out or default), explicit=out is not None)
-    folder.write_json(path / "config.json", config)
+    write_json(path / "config.json", config)
     return path
 
 

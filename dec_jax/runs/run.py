@@ -33,6 +33,7 @@ from dec_jax.runs.callbacks import Callbacks, Phase, Record, Step
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
 from dec_jax.runs.health_watch import HealthWatch, health_entry
+from dec_jax.runs.json_files import read_checked, write_checked
 from dec_jax.runs.phases import Phases, Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
@@ -42,6 +43,7 @@ from dec_jax.validation import expanded
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
 AUTOENCODER = "autoencoder.safetensors"  # after pretraining
+RESULTS = "results.json"
 
 
 class BarsOnly(Callbacks):
@@ -159,19 +161,15 @@ class SeedRun:
 
     def finished_before(self) -> dict[str, Any] | None:
         """Reads the results of an earlier run that came to its end."""
-        done = self.folder / "results.json"
+        done = self.folder / RESULTS
         # The checkpoints go last: with them there, figures may be missing.
         whole = done.exists() and not (self.folder / CHECKPOINTS).exists()
-        finished = text_from_first(done.read_text() if whole else "")
-        if not finished:
-            return None
-        print(f"finished before: {done}")
-        try:
-            return json.loads(finished)
-        except ValueError as error:
-            raise UsageError(
-                f"{done} is damaged: remove it, and resume the run to write it again."
-            ) from error
+        fix = "remove it, and resume the run, which then starts from its beginning"
+        found = read_checked(done, fix) if whole else None
+        finished = json.loads(text_from_first(json.dumps(found)))
+        if finished is not None:
+            print(f"finished before: {done}")
+        return finished
 
     def load_pretrained(self, path: Path) -> Params:
         """Loads the autoencoder of an earlier run, instead of pretraining one."""
@@ -226,12 +224,12 @@ class SeedRun:
         )
         odd_files.try_odd_rows(self.folder, self.dataset, result)
         results = self.results(result)
-        folder.write_json(self.folder / "config.json", self.config)
-        folder.write_json(self.folder / "results.json", results)
+        write_checked(self.folder / "config.json", self.config)
+        write_checked(self.folder / RESULTS, results)
         results["figures"] = folder.write_figures(
             self.folder, self.dataset, result, self.record
         )
-        folder.write_json(self.folder / "results.json", results)
+        write_checked(self.folder / RESULTS, results)
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
