@@ -7,13 +7,14 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, ending: str = ".partial") -> Iterator[Path]:
     """Names a file to write to, and gives it the name `path` once it is whole.
 
     If writing fails, an existing file is unchanged, and nothing is left behind.
 
     Args:
       path: the file. An existing one is replaced.
+      ending: what the name of the file to write to ends in.
 
     Example:
       >>> import tempfile
@@ -23,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
       ...     name, [path.name for path in Path(folder).iterdir()]
       ('labels.csv.partial', ['labels.csv'])
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}{ending}")
     try:
         yield partial
         os.replace(partial, path)

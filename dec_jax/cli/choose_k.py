@@ -21,8 +21,10 @@ from dec_jax.cli.options import (
     typed_path,
 )
 from dec_jax.recipes.names import PRECISIONS
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 from dec_jax.runs.settings import TABLE_OPTIONS
+from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +77,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.runs.seeds import ENCODED
     from dec_jax.runs.signals import Stop
 
+    check_programs()
     reading = {name: settings[name] for name in READING}
     bars = image_bars(settings["encoder"])
     with mistakes_of_use(*READING, "data_dir"), bars as progress:
@@ -183,4 +186,5 @@ def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
         panel.axvline(recommended, color=COLORS[1], linestyle="--")
         panel.set(title=view, xlabel="number of clusters")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.savefig(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")

@@ -27,6 +27,7 @@ from dec_jax.cli.options import (
     add_table_options,
     typed_path,
 )
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
 from dec_jax.validation import shown
 
@@ -73,6 +74,7 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     from dec_jax import model
     from dec_jax.runs import folder
 
+    check_programs()
     path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
     print(model_line(path, loaded))

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from dec_jax.cli.options import add_data_options, typed_path
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, mistakes_of_use
 
 HELP = "write the report of a run"
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from dec_jax.report.write import write_report
     from dec_jax.runs.seeds import load_data
 
+    check_programs()
     with mistakes_of_use():
         if options.umap:
             check_umap()

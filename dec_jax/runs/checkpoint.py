@@ -8,12 +8,13 @@ SHA-256 of every array and of itself: Orbax loads a flipped bit without a word.
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from dec_jax.runs.json_files import checksum, write_json
 from dec_jax.validation import one_line
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
+MARGIN = 2**20  # bytes of a checkpoint beside its arrays, at most
 _NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")
 
 
@@ -101,13 +103,14 @@ def save(
         directory.mkdir(parents=True, exist_ok=True)
         if target.exists():
             shutil.rmtree(target)
+        _reserve(directory / ".reserved", state)
     # Orbax wants all processes there, with one path, when the first of them writes.
     target = Path(text_from_first(str(target)))
     try:
-        ocp.save(target / ARRAYS, to_save(state))
+        with _silent():
+            ocp.save(target / ARRAYS, to_save(state))
     # Orbax answers a full disk with errors of many types.
     except Exception as error:
-        shutil.rmtree(target, ignore_errors=True)
         reason = next(filter(None, re.findall(REASON, str(error))), one_line(error))
         raise OSError(f"{target} cannot be written: {reason}") from error
     if not is_first_process():
@@ -127,6 +130,20 @@ def save(
     for old in list(_manifests(directory)[0])[keep:]:
         shutil.rmtree(old)
     return target
+
+
+def _reserve(path: Path, state: Any) -> None:
+    """Raises OSError where the disk has no room: Orbax would end in many tracebacks."""
+    # Windows and macOS cannot reserve.
+    if hasattr(os, "posix_fallocate"):
+        size = MARGIN + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path.parent)) from error
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def restore(
@@ -206,7 +223,7 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
 
     text_from_first(json.dumps([str(folder / ARRAYS), manifest["phase"]]))
     try:
-        with _alone():
+        with _alone(), _silent():
             state = ocp.load(folder / ARRAYS, template())
     # Orbax answers damage with errors of many types.
     except Exception as error:
@@ -233,6 +250,20 @@ def _follow(templates: Mapping[str, Callable[[], Any]]) -> None:
         # What is wrong with it, the first one says.
         with suppress(Exception), _alone():
             ocp.load(arrays, templates[phase]())
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Orbax without the tracebacks of its threads, whose errors it raises as well."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _alone() -> AbstractContextManager:

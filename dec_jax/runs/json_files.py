@@ -46,7 +46,10 @@ def read_checked(path: Path, fix: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
-        raise UsageError(f"{path} is damaged: its checksum does not fit; {fix}.")
+        raise UsageError(
+            f"{path} must be as dec-jax wrote it, got another checksum, or none, as in older "
+            f"versions; {fix}."
+        )
     return content
 
 

@@ -8,6 +8,7 @@ from programs import program
 
 from dec_jax.cli.main import main
 from dec_jax.data.images import load_image_folder
+from dec_jax.runs.json_files import write_checked
 
 
 def sort(*arguments):
@@ -43,7 +44,7 @@ def done(tmp_path, photos):
     run = tmp_path / "run"
     run.mkdir()
     write_labels(run / "labels.csv")
-    (run / "results.json").write_text(json.dumps({"dataset_path": str(photos)}))
+    write_checked(run / "results.json", {"dataset_path": str(photos)})
     return run
 
 
