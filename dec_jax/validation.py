@@ -237,6 +237,14 @@ def check_positive_int(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}.")
 
 
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raises unless `seed` is an integer that all generators of random numbers take."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {seed!r}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"{name} must be from 0 to 2^32 - 1, got {seed}.")
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises ValueError, with the nearest name, unless `value` is one of `choices`."""
     choices = list(choices)

@@ -24,6 +24,7 @@ from dec_jax.recipes.names import PRECISIONS
 from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 from dec_jax.runs.settings import TABLE_OPTIONS
+from dec_jax.validation import check_seed
 from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Embeds, sweeps, draws; returns the content of results.json."""
     settings = vars(options)
     check_least(settings, most=2, epochs=1)
+    with mistakes_of_use():
+        check_seed(settings["seed"], "--seed")
     # Here and below only now, because they load jax.
     import jax
     import numpy as np

@@ -17,6 +17,7 @@ from dec_jax.runs.errors import UsageError
 
 # A run of several processes, started by hand, by SLURM or by Open MPI.
 COUNTS = (processes.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+MOST = 512  # devices of one process; JAX would begin to make any number of a CPU's
 PEER_ENDED = 3  # the exit status of a process whose peer is gone
 # What the errors of sums over processes speak of; they come in several types.
 TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
@@ -66,6 +67,8 @@ def _mesh(count: int | None) -> Mesh | None:
     if count is not None:
         if count < 1:
             raise UsageError(f"--devices must be at least 1, got {count}.")
+        if count > MOST:
+            raise UsageError(f"--devices must be at most {MOST}, got {count}.")
         # Of a CPU there are as many as are asked for, if nothing has run yet.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)

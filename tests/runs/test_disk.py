@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,47 +15,33 @@ from dec_jax.runs.run import SeedRun
 
 resource = pytest.importorskip("resource")
 ROOT = Path(__file__).parents[2]
-FILES = ("labels.csv", "history.csv", "model.safetensors", "clusters.csv")
 
 
-@pytest.fixture
-def full(monkeypatch):
-    """Makes the disk full from the first call of a method of a run on, or from its nth."""
+@contextmanager
+def full_disk_from(monkeypatch, name):
+    """Makes the disk full once a method of a run is called."""
+    method, limits = getattr(SeedRun, name), resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def from_call_of(name, nth=1):
-        method, calls = getattr(SeedRun, name), []
+    def on_a_full_disk(run, *arguments):
+        # The system then refuses the bytes of a file beyond these.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        return method(run, *arguments)
 
-        def on_a_full_disk(run, *arguments):
-            calls.append(name)
-            if len(calls) == nth:
-                # The system then refuses each file of more bytes.
-                resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-            return method(run, *arguments)
-
-        monkeypatch.setattr(SeedRun, name, on_a_full_disk)
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield from_call_of
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with monkeypatch.context() as patched:
+        patched.setattr(SeedRun, name, on_a_full_disk)
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def free(limits=(resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.parametrize(
-    ("method", "nth"),
-    [("save", 1), ("save", 2), ("save_autoencoder", 1), ("finish", 1)],
-)
+@pytest.mark.parametrize("method", ["save", "save_autoencoder", "finish"])
 def test_a_full_disk_is_one_line_and_loses_nothing(
-    digits, on_digits, no_figures, full, tmp_path, monkeypatch, capfd, method, nth
+    digits, on_digits, no_figures, tmp_path, monkeypatch, capfd, method
 ):
     out = tmp_path / "out"
-    with monkeypatch.context():
-        full(method, nth)
+    with full_disk_from(monkeypatch, method):
         stopped = cluster("digits", "--out", out, *on_digits)
-        free()
-    monkeypatch.undo()
     assert stopped.status == 1
     last = stopped.err.splitlines()[-1]
     assert last.startswith("error: ") and "File too large; what was saved" in last
