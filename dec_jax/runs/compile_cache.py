@@ -68,18 +68,19 @@ def check_programs() -> None:
             return content
         return None
 
-    def put_checked(self: LRUCache, key: str, content: bytes) -> None:
+    def put_checked(self: LRUCache, key: str, value: bytes) -> None:
         if self.eviction_enabled:
-            return write(self, key, content)
+            return write(self, key, value)
         for path, written in (
-            (Path(self.path, f"{key}{SUM}"), _sum(key, content).encode()),
-            (Path(self.path, f"{key}-cache"), content),
+            (Path(self.path, f"{key}{SUM}"), _sum(key, value).encode()),
+            (Path(self.path, f"{key}-cache"), value),
         ):
             # Other processes may write the same file.
             with whole_file(path, f".{os.getpid()}.partial") as partial:
                 partial.write_bytes(written)
 
-    LRUCache.get, LRUCache.put = get_checked, put_checked
+    LRUCache.get = get_checked  # type: ignore[method-assign]
+    LRUCache.put = put_checked  # type: ignore[method-assign]
 
 
 def _sum(key: str, content: bytes) -> str:
