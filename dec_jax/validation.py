@@ -60,7 +60,7 @@ def require(module: str, *, extra: str, task: str) -> Any:
 
 def one_line(error: BaseException) -> str:
     """Formats an error as its type and its message, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def shown(text: str) -> str:

@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     check_programs()
     path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
-    print(model_line(path, loaded))
+    print(shown(model_line(path, loaded)))
     found = []
     for name in options.datasets:
         try:
@@ -106,21 +106,19 @@ class Predicted(NamedTuple):
 def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predicted:
     """Loads new data and assigns them; a line of warning tells where they are unlike."""
     from dec_jax.model import predict_proba
+    from dec_jax.runs.experiment import samples_line
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         dataset = load_like_training(model, name, options)
-        print(
-            f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-            f"({dataset.source})"
-        )
+        print(shown(samples_line(dataset)))
         for note in dataset.notes:
-            print(f"  {note}")
+            print(f"  {shown(note)}")
         q = predict_proba(model, dataset)
     for warning in caught:
         # The library names the file, as what was typed does.
         text = str(warning.message).removeprefix(f"{dataset.source}: ")
-        print(f"warning: {name}: {text}", file=sys.stderr)
+        print(shown(f"warning: {name}: {text}"), file=sys.stderr)
     # The labels of model.predict, without a second pass through the network.
     return Predicted(dataset, q, q.argmax(axis=1))
 

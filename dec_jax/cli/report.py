@@ -12,6 +12,7 @@ from pathlib import Path
 from dec_jax.cli.options import add_data_options, typed_path
 from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, mistakes_of_use
+from dec_jax.validation import shown
 
 HELP = "write the report of a run"
 STOPPED_LINE = "Stopped before the report was written."
@@ -55,4 +56,5 @@ def run(options: argparse.Namespace) -> None:
         ) from error
     for folder in folders:
         with mistakes_of_use():
-            print(f"report: {write_report(folder, dataset, umap=options.umap)}")
+            written = write_report(folder, dataset, umap=options.umap)
+            print(shown(f"report: {written}"))

@@ -87,10 +87,11 @@ def run(options: argparse.Namespace) -> None:
     for cluster in sorted(chosen):
         if sizes[cluster]:
             place_of = folder_name(cluster, sizes[cluster], width)
-            print(f"{into / place_of}: {counted(found[cluster])}")
+            print(shown(f"{into / place_of}: {counted(found[cluster])}"))
     verb = "linked" if options.link else "copied"
     there = f", {done['there']:,} were there already" if done["there"] else ""
-    print(f"{verb} {done['new']:,} of {done.total():,} files into {into}{there}")
+    total = f"{done.total():,}"
+    print(shown(f"{verb} {done['new']:,} of {total} files into {into}{there}"))
     if classes is not None:
         print(f"purity {purity_of(classes, clusters):.3f}")
     for what, files in told.items():

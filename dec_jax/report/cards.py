@@ -22,6 +22,7 @@ from dec_jax.report.content import (
 )
 from dec_jax.report.pictures import CARD_SIDE, Pictures, small_uri
 from dec_jax.report.run_files import RunFiles
+from dec_jax.validation import shown
 from dec_jax.writing import whole_file
 
 IN_WORDS = 3  # samples that stand for a cluster in clusters.csv
@@ -190,7 +191,7 @@ def write_clusters(path: Path, found: Sequence[Card]) -> None:
         )
         for card in found:
             shares = (card.share, card.sure, card.conductance, card.stability)
-            cells = [card.cluster, card.size, *map(_cell, shares), card.words]
+            cells = [card.cluster, card.size, *map(_cell, shares), shown(card.words)]
             if labeled:
                 klass = "" if card.klass is None else card.klass
                 cells += [klass, _cell(card.class_share)]

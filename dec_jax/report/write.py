@@ -10,7 +10,7 @@ from dec_jax.report.content import readable_columns, terms_of
 from dec_jax.report.page import page
 from dec_jax.report.run_files import RunFiles, read_run, seed_folders
 from dec_jax.runs.errors import UsageError
-from dec_jax.validation import one_line
+from dec_jax.validation import one_line, shown
 from dec_jax.writing import whole_file
 
 CLUSTERS = "clusters.csv"
@@ -56,7 +56,7 @@ def try_reports(folder: Path, dataset: Dataset) -> None:
     """
     for seed in seed_folders(folder):
         try:
-            print(f"report: {write_report(seed, dataset)}")
+            print(shown(f"report: {write_report(seed, dataset)}"))
         except KeyboardInterrupt:
             again = f"dec-jax report {folder}"
             text = f"Stopped; the run is complete, and {again} writes its report."
@@ -64,7 +64,8 @@ def try_reports(folder: Path, dataset: Dataset) -> None:
         except Exception as error:
             reason = str(error) if isinstance(error, UsageError) else one_line(error)
             path = seed / REPORT
-            print(f"warning: {path} was not written: {reason}", file=sys.stderr)
+            line = f"warning: {path} was not written: {reason}"
+            print(shown(line), file=sys.stderr)
 
 
 def check_same_data(run: RunFiles, dataset: Dataset) -> None:

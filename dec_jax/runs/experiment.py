@@ -16,6 +16,7 @@ from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError
 from dec_jax.runs.json_files import write_json
 from dec_jax.runs.signals import Stop
+from dec_jax.validation import shown
 
 
 def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
@@ -129,6 +130,14 @@ def open_folder(out: str | None, default: str, config: dict[str, Any]) -> Path:
     return path
 
 
+def samples_line(dataset: Dataset) -> str:
+    """Counts the samples of a data set, and tells where they come from."""
+    return (
+        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+        f"({dataset.source})"
+    )
+
+
 def print_head(
     dataset: Dataset, task: str, out: Path | None = None, precision: str = ""
 ) -> None:
@@ -141,15 +150,11 @@ def print_head(
       precision: of matrix products.
     """
     where = [device_name(), f"jax {jax.__version__}", *filter(None, [precision])]
-    print(
-        f"dec_jax on {', '.join(where)}\n"
-        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-        f"({dataset.source}); {task}"
-    )
+    print(f"dec_jax on {', '.join(where)}\n{shown(samples_line(dataset))}; {task}")
     for note in dataset.notes:
-        print(f"  {note}")
+        print(f"  {shown(note)}")
     if out is not None:
-        print(f"results: {out}")
+        print(shown(f"results: {out}"))
 
 
 @contextmanager

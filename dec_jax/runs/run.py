@@ -38,7 +38,7 @@ from dec_jax.runs.phases import Phases, Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
 from dec_jax.runs.signals import Stop
-from dec_jax.validation import expanded
+from dec_jax.validation import expanded, shown
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
@@ -168,7 +168,7 @@ class SeedRun:
         found = read_checked(done, fix) if whole else None
         finished = json.loads(text_from_first(json.dumps(found)))
         if finished is not None:
-            print(f"finished before: {done}")
+            print(shown(f"finished before: {done}"))
         return finished
 
     def load_pretrained(self, path: Path) -> Params:
@@ -185,7 +185,7 @@ class SeedRun:
         # The work was done, if not by this run: it counts in the total.
         seconds = found.metadata.get("pretraining_seconds", 0.0)
         self.record.seconds["pretraining"] = seconds
-        print(f"pretrained: {path}")
+        print(shown(f"pretrained: {path}"))
         return found.params
 
     def save(self, step: Step) -> None:

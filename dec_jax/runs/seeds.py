@@ -40,6 +40,7 @@ from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
+from dec_jax.validation import shown
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
@@ -279,7 +280,7 @@ def _resume_command(out: Path, options: Mapping[str, Any], program: str) -> str:
     for name in ("data_dir", "devices"):
         if name in options:
             again += [flag(name), str(options[name])]
-    return f"{program} {shlex.join(again)}"
+    return f"{program} {shown(shlex.join(again))}"
 
 
 def autoencoder_file(path: str | None, seed: int) -> Path | None:
