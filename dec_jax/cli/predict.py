@@ -77,6 +77,8 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     check_programs()
     path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
+    if path.name == folder.MODEL:
+        check_its_run(path, loaded)
     print(shown(model_line(path, loaded)))
     found = []
     for name in options.datasets:
@@ -93,6 +95,25 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     if len(classes) == len(found):
         print(scores(np.concatenate(classes), labels))
     print(f"clusters of all samples: {shown(str(out))}")
+
+
+def check_its_run(path: Path, model: "Model") -> None:
+    """Raises UsageError if the config.json beside a model tells of another run."""
+    from dec_jax.runs.json_files import read_checked
+
+    try:
+        config = read_checked(path.with_name("config.json"), "leave it out")
+        its = (config["dataset"]["sha256"], config["command"]["seed"])
+    # A model may lie anywhere, and be used without its run.
+    except (UsageError, KeyError, TypeError):
+        return
+    found = tuple(model.metadata.get(name) for name in ("dataset_sha256", "seed"))
+    if found != its:
+        raise UsageError(
+            f"{path} must be the model of the run beside it, got that of another run (its "
+            f"seed is {found[1]}, that of config.json {its[1]}); give the model alone, in "
+            "another folder, if it is meant."
+        )
 
 
 class Predicted(NamedTuple):

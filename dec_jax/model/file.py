@@ -80,7 +80,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"The model file {path} does not exist.")
     if not path.is_file():
-        raise ModelError(f"{path} must be a model file, got a folder.")
+        raise ModelError(f"{path} must be a model file, got a folder or device.")
     content = path.read_bytes()
     try:
         entries = safetensors.deserialize(content)

@@ -167,13 +167,22 @@ class SeedRun:
         fix = "remove it, and resume the run, which then starts from its beginning"
         found = read_checked(done, fix) if whole else None
         finished = json.loads(text_from_first(json.dumps(found)))
-        if finished is not None:
-            print(shown(f"finished before: {done}"))
+        if finished is None:
+            return None
+        its = (finished.get("seed"), finished.get("dataset_sha256"))
+        if its != (self.seed, self.dataset.sha256):
+            raise UsageError(f"{done} must be of this run, got that of another; {fix}.")
+        print(shown(f"finished before: {done}"))
         return finished
 
     def load_pretrained(self, path: Path) -> Params:
         """Loads the autoencoder of an earlier run, instead of pretraining one."""
         found = model.load(path)
+        if found.n_clusters is not None:
+            raise UsageError(
+                f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
+                f"give the {AUTOENCODER} of its run."
+            )
         wanted = self.recipe.architecture
         # Parameters have no precision: it is that of their products.
         same = change_network(wanted, precision=found.architecture.precision)
