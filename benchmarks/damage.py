@@ -268,7 +268,9 @@ def damage_kind(rng: np.random.Generator, runs: Runs, kind: str) -> str:
     base, foreign = runs.work / part, runs.folder / "1" / part
     if kind != CHECKPOINTS:
         names = (MODEL, AUTOENCODER, RESULTS, "config.json")
-        others = [base / name for name in names if name != kind] + [foreign / kind]
+        others = [base / name for name in names if name != kind]
+        # An autoencoder of another run is what --pretrained is for.
+        others += [foreign / kind] * (kind != AUTOENCODER)
         return damage(rng, base / kind, others)
     files = sorted(path for path in (base / kind).rglob("*") if path.is_file())
     chosen = rng.choice(len(files), rng.integers(1, 4), replace=False)
