@@ -281,9 +281,9 @@ def damage_kind(rng: np.random.Generator, runs: Runs, kind: str) -> str:
     return ", ".join(ways)
 
 
-def measure(folder: Path, damages: int, seed: int) -> list[dict[str, Any]]:
+def measure(runs: Runs, damages: int, seed: int) -> list[dict[str, Any]]:
     """Damages and reads; returns a row for each kind of file."""
-    rng, runs = np.random.default_rng(seed), Runs(folder)
+    rng = np.random.default_rng(seed)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in READERS}
     for turn in range(damages):
         kind = list(READERS)[turn % len(READERS)]
@@ -308,7 +308,7 @@ def run(options: argparse.Namespace) -> None:
     check_least(vars(options), damages=1, seed=0)
     print(f"{'file':<26}" + "".join(f"{name:>11}" for name in OUTCOMES))
     with tempfile.TemporaryDirectory(prefix="dec_jax-") as folder:
-        rows = measure(Path(folder), options.damages, options.seed)
+        rows = measure(Runs(Path(folder)), options.damages, options.seed)
     total = {name: sum(row[name] for row in rows) for name in OUTCOMES}
     for row in [*rows, {"file": "all", **total}]:
         print(f"{row['file']:<26}" + "".join(f"{row[name]:>11}" for name in OUTCOMES))
