@@ -251,6 +251,14 @@ def load_like_training(
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
     stored = reading_from_json(model.metadata.get("reading"))
+    trained_on = None if stored is None else stored.encoder_sha256
+    named = None if stored is None else stored.encoder
+    if options.encoder is None and named and not named.lower().endswith(".onnx"):
+        raise UsageError(
+            f"--encoder must be given: the model was trained on vectors of {named}, which "
+            "is code, and a model file could name any; if you trust it, give --encoder "
+            f"{named}."
+        )
     if options.encoder is not None:
         if stored is None or stored.encoder is None:
             raise UsageError(
@@ -268,12 +276,20 @@ def load_like_training(
         reading["image_mode"] = "gray" if shape[2] == 1 else "color"
     is_slow = stored is not None and (stored.encoder or stored.features)
     with image_bars(stored and stored.encoder) as progress:
-        return load_dataset(
+        dataset = load_dataset(
             name,
             options.data_dir,
             **reading,
             progress=progress if is_slow else None,
         )
+    used = dataset.reading and dataset.reading.encoder_sha256
+    if options.encoder is not None and trained_on not in (None, used):
+        warnings.warn(
+            f"encoder {options.encoder} is not what it was in training, and may give other "
+            "vectors",
+            stacklevel=2,
+        )
+    return dataset
 
 
 def table(labels: np.ndarray, q: np.ndarray) -> str:
