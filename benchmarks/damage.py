@@ -253,8 +253,8 @@ def damage(rng: np.random.Generator, path: Path, others: list[Path]) -> str:
     elif way == "cut off":
         del content[rng.integers(0, n) :]
     elif way == "zeros":
-        start = rng.integers(0, n)
-        stop = min(n, start + rng.integers(1, 513))
+        start = int(rng.integers(0, n))
+        stop = min(n, start + int(rng.integers(1, 513)))
         content[start:stop] = bytes(stop - start)
     else:
         content = bytearray(others[rng.integers(len(others))].read_bytes())

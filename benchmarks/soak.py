@@ -121,7 +121,8 @@ def soak(
     folder: Path, options: list[str], kills: int, seed: int
 ) -> list[dict[str, Any]]:
     """Kills runs until there were enough kills; returns a row for each run."""
-    rng, whole, rows = np.random.default_rng(seed), run_whole(folder, options), []
+    rng, whole = np.random.default_rng(seed), run_whole(folder, options)
+    rows: list[dict[str, Any]] = []
     while (left := kills - sum(row["kills"] for row in rows)) > 0:
         here = folder / str(len(rows))
         here.mkdir()
