@@ -98,9 +98,9 @@ def run_killed(
 
 
 def scores_of(folder: Path) -> Any:
-    """What results.json holds, without seconds and the checksum over them."""
+    """What results.json holds, without what may change while runs are killed."""
     results = json.loads((folder / "results.json").read_text())
-    for name in ("seconds", "sha256"):
+    for name in ("seconds", "commit", "sha256"):
         del results[name]
     stages = [{**stage, "seconds": 0} for stage in results["stages"]]
     return {**results, "stages": stages}
