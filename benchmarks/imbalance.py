@@ -89,15 +89,11 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("imbalance", __doc__)
-    out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(RECIPES))
+    out = new_parser("imbalance", __doc__, RECIPES)
     out.add_argument(
         "--shares", metavar="SHARE", nargs="+", type=float, default=list(SHARES)
     )
     out.add_argument("--classes", metavar="C", nargs="+", type=int, default=[0, 8])
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
-    )
     options = out.parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")
 

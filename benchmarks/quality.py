@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.tables import RESULTS
@@ -181,6 +182,8 @@ def run(options: argparse.Namespace) -> None:
         for recipe in options.recipes:
             for seed in range(options.seed, options.seed + options.seeds):
                 rows.append(measure(dataset, recipe, seed))
+                # Each data set has programs of its own, whose memory maps are limited.
+                jax.clear_caches()
                 print(line(rows[-1]), flush=True)
     print(summary(rows))
     if options.save:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.verdict                  # noise, and the tables in $DEC_JAX_DATA/tables
     python -m benchmarks.verdict --recipes dec    # of these recipes alone
+    python -m benchmarks.verdict --save verdict-cpu --resume   # goes on after a stop
 
 Runs each recipe on each data set with the right number of clusters, `auto` with two more
 and two fewer, and on every third set `dec` with a hundredfold learning rate, which ruins
@@ -12,14 +13,17 @@ which share of false alarms. The classes only score: they choose nothing.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.quality import WORSE, datasets, new_parser, save_rows
+from benchmarks.tables import RESULTS
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import choose_labels
@@ -117,9 +121,16 @@ def run(options: argparse.Namespace) -> None:
     """Measures, prints and saves."""
     print(f"verdict on {device_name()}")
     rows: list[dict[str, Any]] = []
+    if options.resume:
+        rows += json.loads((RESULTS / f"{options.save}.json").read_text())["rows"]
+    done = {(row["dataset"], row["recipe"], row["n_clusters"]) for row in rows}
 
     def add(dataset: Dataset, recipe: str, k: int, best: float) -> None:
+        if (dataset.name, recipe, k) in done:
+            return
         rows.append(measure(dataset, recipe, k, best))
+        # Each data set has programs of its own, whose memory maps are limited.
+        jax.clear_caches()
         if options.save:
             # Now and not at the end: all of it takes an hour.
             save_rows(options.save, rows)
@@ -141,8 +152,14 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    options = new_parser("verdict", __doc__, RECIPES).parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    out = new_parser("verdict", __doc__, RECIPES)
+    out.add_argument(
+        "--resume", action="store_true", help="keep the rows that --save has already"
+    )
+    options = out.parse_args(arguments)
+    if options.resume and not options.save:
+        out.error("--resume needs --save NAME.")
+    return exit_status(lambda: run(options), "Stopped.")
 
 
 if __name__ == "__main__":

@@ -263,7 +263,6 @@ def choose_k_table() -> str:
             ", ".join(
                 f"{view} {kept['n_clusters'][kept[view].index(max(kept[view]))]}"
                 for view in ("support", "eigengap", "silhouette")
-                if view in kept
             ),
             device_of(kept),
         ]

@@ -39,7 +39,7 @@ def read_npy(path: Path) -> np.ndarray:
             raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def check_header(file: IO[bytes], size: int) -> None:
+def check_header(file: IO[bytes] | zipfile.ZipExtFile, size: int) -> None:
     """Raises ValueError unless a header of npy describes so many bytes with itself."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0

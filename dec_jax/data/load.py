@@ -95,9 +95,9 @@ def load_dataset(
     read a user's own data; their docstrings explain the options. Labels are optional: they score, and never train.
 
     Args:
-      name: `mnist`, `fashion_mnist`, `usps`, `coil20`, `stl10`, `reuters21578`,
-        `reuters10k`, `digits` (bundled with scikit-learn, needs no folder), or the
-        path of a folder of images, an image file, a `.csv`, `.tsv` or `.parquet` table, a
+      name: `mnist`, `fashion_mnist`, `kmnist`, `usps`, `coil20`, `optdigits`, `stl10`,
+        `reuters21578`, `reuters10k`, `digits` (bundled with scikit-learn, needs no folder),
+        or the path of a folder of images, an image file, a `.csv`, `.tsv` or `.parquet` table, a
         `.npz`, `.npy` or `.h5ad` file, or a `.txt` file of one document a line or a folder
         of `.txt` files. A name of a set wins over a folder of the same name; write
         `./mnist` for the folder.

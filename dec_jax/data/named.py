@@ -9,6 +9,8 @@ import numpy as np
 from dec_jax.data.arrays import load_arrays
 from dec_jax.data.dataset import Dataset, image_dataset
 from dec_jax.data.idx import IDX_FILES, find_idx, read_idx_pair
+from dec_jax.data.optdigits import FILES as OPTDIGITS_FILES
+from dec_jax.data.optdigits import load_optdigits
 from dec_jax.data.reuters import load_reuters10k, load_reuters21578
 from dec_jax.data.stl10 import FILES as STL10_FILES
 from dec_jax.data.stl10 import load_stl10
@@ -17,24 +19,31 @@ from dec_jax.validation import check_choice, expanded, require
 DATASETS = (
     "mnist",
     "fashion_mnist",
+    "kmnist",
     "usps",
     "coil20",
+    "optdigits",
     "stl10",
     "reuters21578",
     "reuters10k",
     "digits",
 )
-IDX_SETS = ("mnist", "fashion_mnist")
+IDX_SETS = ("mnist", "fashion_mnist", "kmnist")
 # Files of the sets that are read from a folder only, never downloaded.
 SET_FILES = {
+    "kmnist": tuple(
+        f"{part}-{kind}-idx{ndim}-ubyte.gz" for part, kind, ndim in IDX_FILES
+    ),
     "usps": ("usps.npz",),
     "coil20": ("coil20.npz",),
+    "optdigits": OPTDIGITS_FILES,
     "stl10": STL10_FILES,
     "reuters21578": ("counts.npz", "labels.npz"),
 }
 SET_READERS: dict[str, Callable[[Path], Dataset]] = {
     "usps": lambda folder: load_arrays(folder / "usps.npz", standardize=False),
     "coil20": lambda folder: load_arrays(folder / "coil20.npz", standardize=False),
+    "optdigits": load_optdigits,
     "stl10": load_stl10,
     "reuters21578": load_reuters21578,
 }

@@ -104,7 +104,7 @@ def test_help_of_cluster_lists_recipes_and_data_sets():
     printed = program(main, "cluster", "--help")
     assert printed.status == 0
     assert "recipes: dec, dec-paper, dec-keras" in printed.out
-    assert "data sets: mnist, fashion_mnist, usps, coil20, stl10," in printed.out
+    assert "data sets: mnist, fashion_mnist, kmnist, usps, coil20," in printed.out
 
 
 def test_main_rejects_an_unknown_option_and_verb():

@@ -34,6 +34,25 @@ def test_load_dataset_does_not_take_fashion_mnist_for_mnist(tmp_path, folder):
     assert load_dataset("fashion_mnist", own_folder).name == "fashion_mnist"
 
 
+@pytest.mark.parametrize("folder", ["kmnist", "KMNIST/raw"])
+def test_load_dataset_reads_kmnist_from_its_folder(tmp_path, folder):
+    own_folder = write_idx(tmp_path / folder)
+    dataset = load_dataset("kmnist", own_folder)
+    assert (dataset.name, dataset.x.shape) == ("kmnist", (7, 12))
+    with pytest.raises(DatasetNotFoundError, match="mnist was not found: it is not in"):
+        load_dataset("mnist", own_folder)
+
+
+def test_load_dataset_does_not_download_kmnist(tmp_path):
+    write_idx(tmp_path / "mnist")
+    files = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-"
+    message = (
+        f"kmnist was not found: it is not in .* Put {files}.* into <folder>/kmnist"
+    )
+    with pytest.raises(DatasetNotFoundError, match=message):
+        load_dataset("kmnist", tmp_path)
+
+
 def test_load_dataset_names_the_one_missing_idx_file(tmp_path):
     folder = write_idx(tmp_path / "mnist")
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()

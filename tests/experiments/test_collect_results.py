@@ -257,12 +257,12 @@ def test_choose_k_table_has_what_each_view_points_to(tmp_path, monkeypatch):
         "n_clusters": [2, 3, 4],
         "eigengap": [0.1, 0.4, 0.2],
         "silhouette": [0.5, 0.3, 0.1],
-        "modularity": [0.1, 0.2, 0.3],
+        "support": [0.1, 0.2, 0.3],
         "device": "1 CPU core",
         "versions": {"jax": "1.2"},
     }
     (run / "results.json").write_text(json.dumps(found))
     assert collect_results.keep(run).name == "blobs-choose-k.json"
-    views = "eigengap 3, silhouette 2, modularity 4"
+    views = "support 4, eigengap 3, silhouette 2"
     row = f"| blobs | 3 | 3 | yes | {views} | 1 CPU core, jax 1.2 |"
     assert collect_results.choose_k_table().splitlines()[2:] == [row]
