@@ -84,7 +84,9 @@ def run_killed(
         start = ["--resume", out] if resumed else [*options, "--out", out]
         process = started(errors, *start)
         if done < kills:
-            wait = rng.uniform(0.9 * whole.begin, whole.seconds)
+            # Rather early: a resumed run has less to do.
+            longest = rng.uniform(whole.begin, whole.seconds)
+            wait = rng.uniform(0.9 * whole.begin, longest)
             try:
                 process.wait(wait)
             except subprocess.TimeoutExpired:

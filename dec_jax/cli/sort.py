@@ -105,6 +105,8 @@ def read_labels(path: Path) -> tuple[list[str], list[int], list[str] | None]:
     Raises:
       UsageError: it is no labels.csv of images.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} must be a labels.csv, got a device or a pipe.")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -188,6 +188,12 @@ def test_sort_rejects_a_folder_without_labels(tmp_path, into):
     assert_rejected(sort(tmp_path, "--into", into), message, into)
 
 
+def test_sort_rejects_labels_without_end(tmp_path, into):
+    os.mkfifo(tmp_path / "labels.csv")
+    message = "labels.csv must be a labels.csv, got a device or a pipe."
+    assert_rejected(sort(tmp_path / "labels.csv", "--into", into), message, into)
+
+
 def test_sort_rejects_a_run_that_is_not_there(tmp_path, into):
     message = f"{tmp_path / 'none'} cannot be read: "
     assert_rejected(sort(tmp_path / "none", "--into", into), message, into)
