@@ -142,7 +142,9 @@ def _reserve(path: Path, state: Any) -> None:
             with path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path.parent)) from error
+            # Some disks cannot reserve.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise OSError(error.errno, error.strerror, str(path.parent)) from error
         finally:
             path.unlink(missing_ok=True)
 

@@ -13,7 +13,8 @@ import jax
 from jax.sharding import Mesh
 
 from dec_jax.parallel import processes, sharding
-from dec_jax.runs.errors import UsageError
+from dec_jax.runs.errors import FAILED, WRONG_USE, RunFailed, UsageError
+from dec_jax.validation import shown
 
 # A run of several processes, started by hand, by SLURM or by Open MPI.
 COUNTS = (processes.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -104,9 +105,9 @@ def _leave(error: BaseException) -> None:
             "from the last checkpoint.",
             file=sys.stderr,
         )
-    elif isinstance(error, UsageError):
-        status = 2
-        print(f"error: process {number}: {error}", file=sys.stderr)
+    elif isinstance(error, UsageError | RunFailed):
+        status = WRONG_USE if isinstance(error, UsageError) else FAILED
+        print(f"error: process {number}: {shown(str(error))}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     sys.stdout.flush()

@@ -190,7 +190,7 @@ def test_sort_rejects_a_folder_without_labels(tmp_path, into):
 
 def test_sort_rejects_labels_without_end(tmp_path, into):
     os.mkfifo(tmp_path / "labels.csv")
-    message = "labels.csv must be a labels.csv, got a device or a pipe."
+    message = f"{tmp_path}/labels.csv must be a labels.csv, got a device or a pipe."
     assert_rejected(sort(tmp_path / "labels.csv", "--into", into), message, into)
 
 
