@@ -26,8 +26,12 @@ def only_run_in(folder: Path) -> Iterator[None]:
       UsageError: another process runs in it.
     """
     with ExitStack() as stack:
-        for place in (folder, folder.absolute().parent):
-            if place is folder or (place / "config.json").is_file():
+        whole = folder.absolute().parent
+        for place in (folder, whole):
+            # A seed is part of a run, whose process may be at work on it.
+            if place is folder or (
+                folder.name.startswith("seed-") and (whole / "config.json").is_file()
+            ):
                 file = _locked(place / LOCK)
                 if file is not None:
                     stack.enter_context(file)
