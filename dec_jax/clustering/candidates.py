@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,8 @@ from dec_jax.clustering.linkage import (
 from dec_jax.parallel.hardware import one_thread
 from dec_jax.validation import check_n_clusters
 
+# Of the solvers of SciPy and scikit-learn on some degenerate samples.
+FAILURES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 N_SPECTRA = 6  # numbers of eigenvectors that a cut tries
 DENSE = 600  # samples up to which all eigenvectors are computed at once
 NEIGHBORS = (5, 10, 20)  # of the graphs whose normalized cuts are candidates
@@ -63,7 +66,9 @@ class SimpleMethods:
         for neighbors in NEIGHBORS if thorough else NEIGHBORS[1:2]:
             graph = neighbor_graph(x, neighbors)
             count = min(2 * most if thorough else most, len(x) - 1)
-            self.spectra[neighbors] = (graph, graph_spectrum(graph, count, seed)[1])
+            # The solver may not converge on a graph of many equal samples.
+            with suppress(*FAILURES):
+                self.spectra[neighbors] = (graph, graph_spectrum(graph, count, seed)[1])
 
     @one_thread
     def labels(self, n_clusters: int) -> dict[str, Int[np.ndarray, " n"]]:
@@ -83,8 +88,7 @@ class SimpleMethods:
                 warnings.simplefilter("ignore")
                 try:
                     found[name] = np.asarray(method()).astype(np.int32)
-                # scikit-learn's solvers fail on some degenerate samples.
-                except (ValueError, TypeError, RuntimeError, ArithmeticError):
+                except FAILURES:
                     continue
         return found
 

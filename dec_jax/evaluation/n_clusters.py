@@ -220,11 +220,12 @@ def recommend(sweep: Sweep) -> Recommendation:
     """Recommends a number of clusters, and says whether the scores decide it.
 
     The data decide a number in one of two ways, both only where halves of the data agree
-    on its clusters (mean ARI of 0.9 or more). Its eigengap is the largest, no other gap is
-    nearly as large, noise has no gap of more than four sevenths of its size, and it is
-    not the largest number that was tried, beyond which nothing is known. Or its support is
-    at least 0.6, and that of every other number at most 0.7 of it. Otherwise the answer
-    is the smallest number at which the support has a peak of nearly its largest height.
+    on its clusters (mean ARI of 0.9 or more), and not for the largest number that was
+    tried, beyond which nothing is known. Its eigengap is the largest, no other gap is
+    nearly as large, and noise has no gap of more than four sevenths of its size. Or its
+    support is at least 0.6, and that of every other number at most 0.7 of it. Otherwise
+    the answer is the smallest number at which the support has a peak of nearly its
+    largest height.
 
     Agreement of halves is no proof of clusters: the halves share the spectrum of all
     samples, so even a single cloud is split in two the same way each time.
@@ -249,7 +250,8 @@ def recommend(sweep: Sweep) -> Recommendation:
         np.delete(shared, peak) > ALONE * shared[peak]
     )
     best = by_gap if by_gap is not None else peak
-    decided = bool(alone and sweep.stability[peak] >= STABLE)
+    inside = numbers[peak] < numbers.max()
+    decided = bool(alone and inside and sweep.stability[peak] >= STABLE)
     if by_gap is not None:
         decided = not at_edge
     most = int(numbers[shared.argmax()])
