@@ -51,9 +51,9 @@ def started(errors: Path, *arguments: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=file)
 
 
-def run_whole(folder: Path, options: list[str]) -> Whole:
+def run_whole(out: Path, options: list[str]) -> Whole:
     """Runs the command to its end."""
-    out, errors, start = folder / "whole", folder / "whole.txt", time.perf_counter()
+    errors, start = out.with_suffix(".txt"), time.perf_counter()
     process, begin = started(errors, *options, "--out", out), None
     while process.poll() is None:
         if begin is None and (out / "config.json").exists():
@@ -123,7 +123,9 @@ def soak(
     folder: Path, options: list[str], kills: int, seed: int
 ) -> list[dict[str, Any]]:
     """Kills runs until there were enough kills; returns a row for each run."""
-    rng, whole = np.random.default_rng(seed), run_whole(folder, options)
+    # Only the second one finds its programs compiled, as those that are killed do.
+    run_whole(folder / "first", options)
+    rng, whole = np.random.default_rng(seed), run_whole(folder / "whole", options)
     rows: list[dict[str, Any]] = []
     while (left := kills - sum(row["kills"] for row in rows)) > 0:
         here = folder / str(len(rows))
