@@ -43,6 +43,7 @@ DAYS = (
     "%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y",
     "%d %B %Y", "%d. %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y", "%B %Y",
 )  # fmt: skip
+LARGE = re.compile(r"[-+]?[0-9]+([.][0-9]*)?[eE][+]?[0-9]+")
 LIKE_A_DATE = re.compile(r"\d.*[-/.: ].*\d|[^\W\d]{3}.*\d{4}")
 HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 DATES = (ISO, *map("".join, product(DAYS, HOURS)), "%H:%M", "%H:%M:%S")
@@ -119,6 +120,10 @@ def plain_numbers(texts: list[str], decimal: str) -> Numbers | None:
         return None  # 1.234 may be above a thousand.
     values = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
     values = values.to_numpy(np.float64)
+    # pandas 2 reads a number that is too large for a float as none.
+    for place in np.flatnonzero(np.isnan(values)):
+        if LARGE.fullmatch(texts[place]):
+            values[place] = float(texts[place])
     if np.isnan(values).any():
         return None
     return Numbers(values, "number", "", "." if has_point else "")
