@@ -30,7 +30,7 @@ from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import provenance
 from dec_jax.runs.errors import UsageError, exit_status, mistakes_of_use
 from dec_jax.runs.fit import fit
-from dec_jax.runs.folder import write_json
+from dec_jax.runs.json_files import write_json
 
 FOUR = {
     "k-means": "k-means",

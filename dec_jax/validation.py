@@ -60,7 +60,7 @@ def require(module: str, *, extra: str, task: str) -> Any:
 
 def one_line(error: BaseException) -> str:
     """Formats an error as its type and its message, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def shown(text: str) -> str:
@@ -235,6 +235,14 @@ def check_positive_int(name: str, value: int) -> None:
         raise TypeError(f"{name} must be an integer, got {value!r}.")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raises unless `seed` is an integer that all generators of random numbers take."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {seed!r}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"{name} must be from 0 to 2^32 - 1, got {seed}.")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

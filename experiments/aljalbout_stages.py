@@ -18,11 +18,11 @@ from dec_jax import Architecture, Dataset, model
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.plots import PrincipalAxes, latent_scatter, principal_axes
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import folder as run_folder
 from dec_jax.runs.callbacks import Callbacks, Step, Stopped
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.experiment import facts
 from dec_jax.runs.fit import choose_recipe, place
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.run import BarsOnly
 from dec_jax.runs.signals import Stop
@@ -252,7 +252,7 @@ def metrics(run: Run) -> list[dict[str, Any]]:
         },
         "rows": rows,
     }
-    run_folder.write_json(run.folder / "metrics.json", content)
+    write_json(run.folder / "metrics.json", content)
     print(table(run, rows))
     return rows
 

@@ -20,9 +20,9 @@ from dec_jax.networks.architecture import Layer
 from dec_jax.networks.architecture_json import architecture_to_json
 from dec_jax.networks.autoencoder import scale_input
 from dec_jax.recipes.names import PRECISIONS
-from dec_jax.runs import folder as run_folder
 from dec_jax.runs.errors import UsageError, mistakes_of_use
 from dec_jax.runs.experiment import facts, open_folder, print_head
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.signals import Stop
 from dec_jax.training.augmentation import corrupt
@@ -282,7 +282,7 @@ def trained(task: Task, folder: Path, stop: Stop) -> dict[str, Any]:
         writer = csv.writer(file)
         writer.writerow(["epoch", "loss", "validation"])
         writer.writerows([epoch, *row] for epoch, row in enumerate(losses, start=1))
-    run_folder.write_json(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     figures = drawn(task, network, views, jax.random.fold_in(score_key, 2))
     columns = np.array(losses).T
     figures["curves.png"] = plots.loss_curves(

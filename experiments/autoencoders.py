@@ -21,9 +21,9 @@ import sys
 from typing import Any
 
 from dec_jax.objectives.reconstruction import Reconstruction
-from dec_jax.runs import folder as run_folder
 from dec_jax.runs.errors import STOPPED, UsageError, exit_status, flag
 from dec_jax.runs.experiment import open_folder, stoppable
+from dec_jax.runs.json_files import write_json
 from experiments.autoencoder_run import (
     CTRL_C,
     KINDS,
@@ -118,7 +118,7 @@ def sweep(settings: Settings) -> dict[str, Any]:
         "sparsest": sparsest(rows)["sparsity"],
         "stop_reason": results["stop_reason"],
     }
-    run_folder.write_json(folder / "sweep.json", found)
+    write_json(folder / "sweep.json", found)
     print(f"\n{sweep_table(rows)}\nsweep: {folder / 'sweep.json'}")
     return found
 

@@ -32,7 +32,6 @@ from dec_jax.evaluation.metrics import classification_report
 from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.recipes.names import PRECISIONS
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import folder as run_folder
 from dec_jax.runs import summary as report
 from dec_jax.runs.callbacks import Stage
 from dec_jax.runs.errors import UsageError, check_least, exit_status, mistakes_of_use
@@ -45,6 +44,7 @@ from dec_jax.runs.experiment import (
     take_first,
 )
 from dec_jax.runs.fit import choose_recipe, number_of_clusters, place, run_phases
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.run import BarsOnly
 from dec_jax.runs.signals import Stop
@@ -130,13 +130,13 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
             print(f"\nseed {seed}")
             found = run_seed(dataset, recipe, k, seed, inner, stop)
             results.append({**known, "seed": seed, **found})
-            run_folder.write_json(inner / "results.json", results[-1])
+            write_json(inner / "results.json", results[-1])
             print(f"of the held-out part:\n{report.table(results[-1])}")
     # The published numbers are of MNIST; --data keeps the default.
     published = PUBLISHED_NMI if settings["dataset"] == "mnist" else None
     summed = summary(results, published)
     if len(results) > 1:
-        run_folder.write_json(folder / "summary.json", summed)
+        write_json(folder / "summary.json", summed)
         print(report.over_seeds(results))
     print(nmi_table(summed["stages"]))
     return results

@@ -26,7 +26,6 @@ from matplotlib.animation import FFMpegWriter
 import dec_jax as dj
 from dec_jax import model, plots
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs import folder as run_folder
 from dec_jax.runs.callbacks import Stage, Step
 from dec_jax.runs.errors import UsageError, check_least, exit_status, mistakes_of_use
 from dec_jax.runs.experiment import (
@@ -37,6 +36,7 @@ from dec_jax.runs.experiment import (
     take_first,
 )
 from dec_jax.runs.fit import fit, number_of_clusters
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.run import BarsOnly
 from dec_jax.runs.signals import Stop
 from dec_jax.training.minibatches import steps_per_epoch
@@ -116,7 +116,7 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
         "k_means_ari_after": film.score(after.labels),
         "seconds": sum(result.seconds.values()),
     }
-    run_folder.write_json(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     model.save(
         folder / "model.safetensors",
         result.model.params,

@@ -1,7 +1,6 @@
 """Folders as runs leave them, without the training."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.autoencoder import init_params
 from dec_jax.runs import folder as run_folder
+from dec_jax.runs.json_files import read_checked, write_checked
 from dec_jax.runs.settings import Settings
 
 
@@ -49,7 +49,7 @@ def write_run(folder, dataset, labels, n_clusters=None, *, source=None, opinion=
     settings = Settings(dataset=source or dataset.name, recipe="dec", n_clusters=k)
     recipe = {"pretrain": {"epochs": 2}, "train": {"tolerance": 0.001}}
     config = {"command": settings.as_json(), "recipe": recipe}
-    run_folder.write_json(folder / "config.json", config)
+    write_checked(folder / "config.json", config)
     known = {} if dataset.labels is None else {"acc": 0.9, "nmi": 0.8, "ari": 0.7}
     unknown = {"smallest": 5, "largest": 9, "evenness": 0.9, "silhouette": None}
     health = {"healthy": True, "warnings": [], "max_q": 0.75, "evenness": 0.9}
@@ -68,7 +68,7 @@ def write_run(folder, dataset, labels, n_clusters=None, *, source=None, opinion=
         "health": {**health, "smallest": 5, "largest": 9},
         "opinion": opinion,
     }
-    run_folder.write_json(folder / "results.json", results)
+    write_checked(folder / "results.json", results)
     rows = {
         "loss": [0.5, 0.4],
         "clustering": [0.5, 0.4],
@@ -87,4 +87,4 @@ def write_run(folder, dataset, labels, n_clusters=None, *, source=None, opinion=
 def change_results(folder, **changes):
     """Replaces entries of results.json."""
     path = folder / "results.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_checked(path, read_checked(path, "write the run again") | changes)

@@ -84,8 +84,15 @@ def without_mnist(monkeypatch, folder):
         monkeypatch.delenv(variable, raising=False)
 
 
-def interrupt_at(monkeypatch, title, *counts, nth=None, modules=(seed_run, vectorized)):
-    """Sends Ctrl-C's signal once the bar of a phase has come to each of `counts`.
+def interrupt_at(
+    monkeypatch,
+    title,
+    *counts,
+    nth=None,
+    modules=(seed_run, vectorized),
+    signal_number=signal.SIGINT,
+):
+    """Sends a signal, that of Ctrl-C if none is named, once the bar of a phase has come to each of `counts`.
 
     With `nth`, only the bar of that title that is opened as the nth one counts.
     """
@@ -100,7 +107,7 @@ def interrupt_at(monkeypatch, title, *counts, nth=None, modules=(seed_run, vecto
         def update_and_signal(steps=1):
             update(steps)
             for _ in range(counts.count(bar.n) if mine else 0):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal_number)
 
         bar.update = update_and_signal
         return bar

@@ -55,6 +55,16 @@ def test_links_exist(page):
     assert [link for link in links(page) if not (folder / link).exists()] == []
 
 
+def test_the_kinds_of_input_name_tests_that_exist():
+    rows = re.findall(
+        r"^\| .+ \| .+ \| (`.+`) \|$", (ROOT / "docs/inputs.md").read_text(), re.M
+    )
+    assert len(rows) >= 80
+    named = {name for row in rows for name in re.findall("`(.+?)`", row)}
+    missing = [name for name in named if not (ROOT / "tests" / f"{name}.py").exists()]
+    assert missing == []
+
+
 def test_every_public_name_has_its_place_in_the_api():
     listed = re.findall(
         r"^::: dec_jax\.(\w+)$", (ROOT / "docs/api.md").read_text(), re.M

@@ -13,6 +13,7 @@ MODULES = sorted((ROOT / "dec_jax").rglob("*.py"))
 # From the ground up: a module imports its own package and those before it.
 PACKAGES = (
     "validation",
+    "writing",
     "parallel",
     "data",
     "networks",

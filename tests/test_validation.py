@@ -11,6 +11,7 @@ from dec_jax.validation import (
     check_n_clusters,
     check_positive_int,
     check_samples,
+    check_seed,
     did_you_mean,
     expanded,
     is_traced,
@@ -149,6 +150,25 @@ def test_check_positive_int_rejects_a_type(value):
 def test_check_positive_int_rejects_a_value(value):
     with pytest.raises(ValueError, match=f"size must be at least 1, got {value}"):
         check_positive_int("size", value)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 2**64])
+def test_check_seed_rejects_what_a_generator_does_not_take(seed):
+    with pytest.raises(
+        ValueError, match=rf"--seed must be from 0 to 2\^32 - 1, got {seed}"
+    ):
+        check_seed(seed, "--seed")
+
+
+@pytest.mark.parametrize("seed", [True, 1.5, "1", None])
+def test_check_seed_rejects_a_type(seed):
+    with pytest.raises(TypeError, match=f"seed must be an integer, got {seed!r}"):
+        check_seed(seed)
+
+
+def test_check_seed_takes_every_other():
+    for seed in (0, 2**32 - 1):
+        check_seed(seed)
 
 
 def test_check_choice_rejects_an_unknown_name_with_the_nearest():

@@ -21,8 +21,11 @@ from dec_jax.cli.options import (
     typed_path,
 )
 from dec_jax.recipes.names import PRECISIONS
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, check_least, mistakes_of_use
 from dec_jax.runs.settings import TABLE_OPTIONS
+from dec_jax.validation import check_seed
+from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +66,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Embeds, sweeps, draws; returns the content of results.json."""
     settings = vars(options)
     check_least(settings, most=2, epochs=1)
+    with mistakes_of_use():
+        check_seed(settings["seed"], "--seed")
     # Here and below only now, because they load jax.
     import jax
     import numpy as np
@@ -70,11 +75,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from dec_jax.data.load import load_dataset
     from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
     from dec_jax.runs import experiment
-    from dec_jax.runs import folder as run_folder
+    from dec_jax.runs.json_files import write_json
     from dec_jax.runs.progress import bar_of, image_bars
     from dec_jax.runs.seeds import ENCODED
     from dec_jax.runs.signals import Stop
 
+    check_programs()
     reading = {name: settings[name] for name in READING}
     bars = image_bars(settings["encoder"])
     with mistakes_of_use(*READING, "data_dir"), bars as progress:
@@ -126,7 +132,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "n_classes": classes,
         **{name: np.asarray(it).tolist() for name, it in sweep._asdict().items()},
     }
-    run_folder.write_json(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     draw(sweep, found.n_clusters, folder / "n_clusters.png")
     return results
 
@@ -183,4 +189,5 @@ def draw(sweep: "Sweep", recommended: int, path: Path) -> None:
         panel.axvline(recommended, color=COLORS[1], linestyle="--")
         panel.set(title=view, xlabel="number of clusters")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.savefig(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")

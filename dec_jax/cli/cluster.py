@@ -15,6 +15,7 @@ from dec_jax.cli.options import (
 )
 from dec_jax.data.named import DATASETS
 from dec_jax.recipes.names import PRECISIONS, RECIPES, STARTS
+from dec_jax.runs.compile_cache import check_programs
 
 HELP = "find the clusters of a data set"
 STOPPED_LINE = "Stopped before there was anything to resume."
@@ -175,6 +176,7 @@ def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> Non
     from dec_jax.report.write import try_reports
     from dec_jax.runs import seeds, settings
 
+    check_programs()
     given = vars(options)
     finished = seeds.run(settings.resolve(given), given, program=program)
     if finished is not None:

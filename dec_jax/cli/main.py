@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -79,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What these tell of damaged files comes back in the line on them.
     for name in ("PIL", "tifffile"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Without its kept programs, a run is only slower.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation")
     keep_programs()
     return exit_status(lambda: verb.run(options), verb.STOPPED_LINE)
 

@@ -27,6 +27,7 @@ from dec_jax.cli.options import (
     add_table_options,
     typed_path,
 )
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
 from dec_jax.validation import shown
 
@@ -73,9 +74,12 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     from dec_jax import model
     from dec_jax.runs import folder
 
+    check_programs()
     path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
-    print(model_line(path, loaded))
+    if path.name == folder.MODEL:
+        check_its_run(path, loaded)
+    print(shown(model_line(path, loaded)))
     found = []
     for name in options.datasets:
         try:
@@ -93,6 +97,25 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     print(f"clusters of all samples: {shown(str(out))}")
 
 
+def check_its_run(path: Path, model: "Model") -> None:
+    """Raises UsageError if the config.json beside a model tells of another run."""
+    from dec_jax.runs.json_files import read_checked
+
+    try:
+        config = read_checked(path.with_name("config.json"), "leave it out")
+        its = (config["dataset"]["sha256"], config["command"]["seed"])
+    # A model may lie anywhere, and be used without its run.
+    except (UsageError, KeyError, TypeError):
+        return
+    found = tuple(model.metadata.get(name) for name in ("dataset_sha256", "seed"))
+    if found != its:
+        raise UsageError(
+            f"{path} must be the model of the run beside it, got that of another run (its "
+            f"seed is {found[1]}, that of config.json {its[1]}); give the model alone, in "
+            "another folder, if it is meant."
+        )
+
+
 class Predicted(NamedTuple):
     """Samples with their soft assignment and their labels."""
 
@@ -104,21 +127,19 @@ class Predicted(NamedTuple):
 def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predicted:
     """Loads new data and assigns them; a line of warning tells where they are unlike."""
     from dec_jax.model import predict_proba
+    from dec_jax.runs.experiment import samples_line
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         dataset = load_like_training(model, name, options)
-        print(
-            f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-            f"({dataset.source})"
-        )
+        print(shown(samples_line(dataset)))
         for note in dataset.notes:
-            print(f"  {note}")
+            print(f"  {shown(note)}")
         q = predict_proba(model, dataset)
     for warning in caught:
         # The library names the file, as what was typed does.
         text = str(warning.message).removeprefix(f"{dataset.source}: ")
-        print(f"warning: {name}: {text}", file=sys.stderr)
+        print(shown(f"warning: {name}: {text}"), file=sys.stderr)
     # The labels of model.predict, without a second pass through the network.
     return Predicted(dataset, q, q.argmax(axis=1))
 
@@ -230,6 +251,14 @@ def load_like_training(
     reading: dict[str, Any] = {option: getattr(options, option) for option in wanted}
     shape = model.metadata.get("image_shape")
     stored = reading_from_json(model.metadata.get("reading"))
+    trained_on = None if stored is None else stored.encoder_sha256
+    named = None if stored is None else stored.encoder
+    if options.encoder is None and named and not named.lower().endswith(".onnx"):
+        raise UsageError(
+            f"--encoder must be given: the model was trained on vectors of {named}, which "
+            "is code, and a model file could name any; if you trust it, give --encoder "
+            f"{named}."
+        )
     if options.encoder is not None:
         if stored is None or stored.encoder is None:
             raise UsageError(
@@ -247,12 +276,20 @@ def load_like_training(
         reading["image_mode"] = "gray" if shape[2] == 1 else "color"
     is_slow = stored is not None and (stored.encoder or stored.features)
     with image_bars(stored and stored.encoder) as progress:
-        return load_dataset(
+        dataset = load_dataset(
             name,
             options.data_dir,
             **reading,
             progress=progress if is_slow else None,
         )
+    used = dataset.reading and dataset.reading.encoder_sha256
+    if options.encoder is not None and trained_on not in (None, used):
+        warnings.warn(
+            f"encoder {options.encoder} is not what it was in training, and may give other "
+            "vectors",
+            stacklevel=2,
+        )
+    return dataset
 
 
 def table(labels: np.ndarray, q: np.ndarray) -> str:

@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 
 from dec_jax.cli.options import add_data_options, typed_path
+from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import UsageError, mistakes_of_use
+from dec_jax.validation import shown
 
 HELP = "write the report of a run"
 STOPPED_LINE = "Stopped before the report was written."
@@ -35,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from dec_jax.report.write import write_report
     from dec_jax.runs.seeds import load_data
 
+    check_programs()
     with mistakes_of_use():
         if options.umap:
             check_umap()
@@ -53,4 +56,5 @@ def run(options: argparse.Namespace) -> None:
         ) from error
     for folder in folders:
         with mistakes_of_use():
-            print(f"report: {write_report(folder, dataset, umap=options.umap)}")
+            written = write_report(folder, dataset, umap=options.umap)
+            print(shown(f"report: {written}"))

@@ -11,7 +11,6 @@ overwritten. A second call adds only what is not there yet.
 import argparse
 import csv
 import filecmp
-import json
 import os
 import shutil
 import sys
@@ -88,10 +87,11 @@ def run(options: argparse.Namespace) -> None:
     for cluster in sorted(chosen):
         if sizes[cluster]:
             place_of = folder_name(cluster, sizes[cluster], width)
-            print(f"{into / place_of}: {counted(found[cluster])}")
+            print(shown(f"{into / place_of}: {counted(found[cluster])}"))
     verb = "linked" if options.link else "copied"
     there = f", {done['there']:,} were there already" if done["there"] else ""
-    print(f"{verb} {done['new']:,} of {done.total():,} files into {into}{there}")
+    total = f"{done.total():,}"
+    print(shown(f"{verb} {done['new']:,} of {total} files into {into}{there}"))
     if classes is not None:
         print(f"purity {purity_of(classes, clusters):.3f}")
     for what, files in told.items():
@@ -105,6 +105,8 @@ def read_labels(path: Path) -> tuple[list[str], list[int], list[str] | None]:
     Raises:
       UsageError: it is no labels.csv of images.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} must be a labels.csv, got a device or a pipe.")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -168,10 +170,12 @@ def source_folder(labels: Path, given: str | None) -> Path:
         if not folder.is_dir():
             raise UsageError(f"--source {given} is no folder.")
         return folder.resolve()
-    results = labels.with_name("results.json")
+    from dec_jax.runs.json_files import read_checked
+
     try:
-        known = json.loads(results.read_text()).get("dataset_path")
-    except (OSError, ValueError, AttributeError):
+        results = read_checked(labels.with_name("results.json"), "give --source")
+        known = results.get("dataset_path")
+    except UsageError:
         known = None
     if not isinstance(known, str):
         raise UsageError(

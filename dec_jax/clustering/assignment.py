@@ -8,7 +8,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
+
+from dec_jax.validation import is_traced
 
 # Largest number of scalings in `match_cluster_sizes`, and the error at which it stops.
 SINKHORN_TURNS = 200
@@ -26,14 +29,15 @@ def squared_distances(
 
     Args:
       z: embeddings. Their norms must stay below about 1e19: larger squares overflow
-        float32 to infinity.
+        float32 to infinity, which compiled programs cannot refuse.
       centroids: cluster centroids, in the space of `z`.
 
     Returns:
       Squared distances in float32, at least 0.
 
     Raises:
-      ValueError: `z` and `centroids` are not matrices of the same width.
+      ValueError: `z` and `centroids` are not matrices of the same width, or a distance
+        is not finite.
 
     Example:
       >>> z, centroids = jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.zeros((1, 2))
@@ -55,7 +59,15 @@ def squared_distances(
     centroids = (centroids - origin).astype(jnp.float32)
     products = jnp.matmul(z, centroids.T, precision=jax.lax.Precision.HIGHEST)
     squares = (z**2).sum(axis=1)[:, None] + (centroids**2).sum(axis=1)[None, :]
-    return jnp.maximum(squares - 2 * products, 0)
+    distances = jnp.maximum(squares - 2 * products, 0)
+    if not is_traced(distances) and not jnp.isfinite(distances).all():
+        row, cluster = np.argwhere(~np.isfinite(distances))[0]
+        raise ValueError(
+            "z and centroids must be finite and have norms below 1e19, so that squared "
+            f"distances fit float32, got {distances[row, cluster]} from row {row} of z to "
+            f"centroid {cluster}; scale both down by the same number."
+        )
+    return distances
 
 
 def log_soft_assignment(
@@ -75,7 +87,8 @@ def log_soft_assignment(
       log q, whose rows exponentiate to distributions over the clusters.
 
     Raises:
-      ValueError: the widths differ, or `alpha` is not finite and above 0.
+      ValueError: the widths differ, `alpha` is not finite and above 0, or a distance is
+        not finite.
 
     Example:
       >>> log_q = log_soft_assignment(jnp.zeros((1, 2)), jnp.zeros((4, 2)))
@@ -108,7 +121,8 @@ def soft_assignment(
       q, whose row i is the distribution of sample i over the clusters.
 
     Raises:
-      ValueError: the widths differ, or `alpha` is not finite and above 0.
+      ValueError: the widths differ, `alpha` is not finite and above 0, or a distance is
+        not finite.
 
     Example:
       >>> z, centroids = jnp.array([[0.0], [4.0]]), jnp.array([[0.0], [4.0]])
@@ -273,12 +287,22 @@ def confidence(
 def hard_assignment(q: Float[Array, "n k"]) -> Int[Array, " n"]:
     """Computes the cluster of largest q of each sample, int32; ties take the lowest index.
 
-    A row with NaN gets the index of its first NaN.
+    In a compiled program, which cannot raise, a row with NaN gets the index of its first
+    NaN.
+
+    Raises:
+      ValueError: q holds NaN.
 
     Example:
       >>> hard_assignment(jnp.array([[0.2, 0.8], [0.5, 0.5]])).tolist()
       [1, 0]
     """
+    if not is_traced(q) and jnp.isnan(q).any():
+        row = int(jnp.isnan(q).any(axis=1).argmax())
+        raise ValueError(
+            f"q must hold no NaN, got one in row {row}; look for what made it, such as "
+            "embeddings that are not finite."
+        )
     return q.argmax(axis=1).astype(jnp.int32)
 
 

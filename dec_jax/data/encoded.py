@@ -30,6 +30,7 @@ from dec_jax.data.images import (
 )
 from dec_jax.data.reading import ImageReading
 from dec_jax.validation import check_choice
+from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -196,13 +197,8 @@ def read_cache(path: Path) -> Encoded | None:
 
 def write_cache(path: Path, encoded: Encoded) -> None:
     """Writes vectors for another run, if the disk takes them."""
-    partial_path = path.with_name(f"{path.name}.partial")
-    try:
+    # Without them, only the next run has to make them again.
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial_path.open("wb") as file:
+        with whole_file(path) as partial_path, partial_path.open("wb") as file:
             np.savez(file, **encoded._asdict())
-        os.replace(partial_path, path)
-    except OSError:
-        # The vectors are at hand; only the next run has to make them again.
-        with suppress(OSError):
-            partial_path.unlink()

@@ -8,7 +8,6 @@ Reading a file runs no code of it.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dec_jax.validation import require
+from dec_jax.writing import whole_file
 
 FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
 FORMAT_VERSION = 1
@@ -57,12 +57,8 @@ def write_file(
     content = safetensors.numpy.save(in_order, metadata={FORMAT: json.dumps(entry)})
     digest = hashlib.sha256(content).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_bytes(content.replace(NO_DIGEST.encode(), digest.encode(), 1))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -84,7 +80,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"The model file {path} does not exist.")
     if not path.is_file():
-        raise ModelError(f"{path} must be a model file, got a folder.")
+        raise ModelError(f"{path} must be a model file, got a folder or device.")
     content = path.read_bytes()
     try:
         entries = safetensors.deserialize(content)

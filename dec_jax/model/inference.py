@@ -371,6 +371,13 @@ def _assign_to_centroids(
     q, labels = _assign(
         model.params, x, architecture=model.architecture, objective=objective
     )
+    wrong = np.isnan(q).any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"x must have values that the network can compute with, got q of NaN in row "
+            f"{int(wrong.argmax())} and {int(wrong.sum()) - 1} more; leave such rows out, or "
+            "scale them as in training."
+        )
     if (text := unsure(model.metadata, np.asarray(q))) is not None:
         _warn(text)
     return q, labels

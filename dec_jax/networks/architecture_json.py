@@ -62,6 +62,7 @@ from dec_jax.networks.json_fields import (
 from dec_jax.networks.precision import PRECISIONS
 from dec_jax.validation import check_choice, expanded
 
+MOST_BYTES = 2**24  # of a file
 # Names of activations in files, and in `Architecture`. Of two names the first is written.
 NON_LINEARITIES = {"rectify": "relu"} | {name: name for name in ACTIVATIONS}
 
@@ -153,10 +154,17 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
         the field, its rule and its value.
     """
     try:
-        text = expanded(path).read_bytes()
+        with expanded(path).open("rb") as file:
+            # A device may have no end.
+            text = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise ValueError(f"{path} cannot be read: {reason}.") from error
+    if len(text) > MOST_BYTES:
+        raise ValueError(
+            f"{path} must be a JSON file of at most {MOST_BYTES >> 20} MiB, got more; it is "
+            "no description of networks."
+        )
     return _all_of(parse(text, os.fspath(path)), os.fspath(path))
 
 

@@ -22,6 +22,8 @@ from dec_jax.report.content import (
 )
 from dec_jax.report.pictures import CARD_SIDE, Pictures, small_uri
 from dec_jax.report.run_files import RunFiles
+from dec_jax.validation import shown
+from dec_jax.writing import whole_file
 
 IN_WORDS = 3  # samples that stand for a cluster in clusters.csv
 MOST_PICTURES = 8  # in each group of a card
@@ -179,14 +181,17 @@ def write_clusters(path: Path, found: Sequence[Card]) -> None:
     """Writes clusters.csv, one line a cluster; a number that there is not is empty."""
     labeled = any(card.klass is not None for card in found)
     titles = ["cluster", "size", "share", "sure", "conductance", "stability"]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(
             [*titles, "content", *(["class", "class_share"] if labeled else [])]
         )
         for card in found:
             shares = (card.share, card.sure, card.conductance, card.stability)
-            cells = [card.cluster, card.size, *map(_cell, shares), card.words]
+            cells = [card.cluster, card.size, *map(_cell, shares), shown(card.words)]
             if labeled:
                 klass = "" if card.klass is None else card.klass
                 cells += [klass, _cell(card.class_share)]

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +10,11 @@ from jaxtyping import Float, Int
 
 from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.settings import Settings
+from dec_jax.runs.json_files import read_checked
+from dec_jax.runs.settings import Settings, settings_of
 
 RESULTS = "results.json"
+AGAIN = "run dec-jax cluster again in a new folder"  # what mends a damaged file
 # Entries of results.json that a report needs.
 NEEDED = (
     *("recipe", "n_samples", "n_clusters", "seed", "device", "versions"),
@@ -92,7 +93,9 @@ def read_run(folder: Path) -> RunFiles:
     Raises:
       UsageError: a file is missing or damaged.
     """
-    config, results = (_read_json(folder / name) for name in ("config.json", RESULTS))
+    config, results = (
+        read_checked(folder / name, AGAIN) for name in ("config.json", RESULTS)
+    )
     if missing := [name for name in NEEDED if name not in results]:
         raise UsageError(
             f"{folder / RESULTS} must be that of dec-jax cluster, got no entry "
@@ -133,10 +136,7 @@ def read_settings(folder: Path, data: str | None = None) -> Settings:
       UsageError: config.json is missing or damaged.
     """
     path = folder / "config.json"
-    try:
-        settings = Settings(**_read_json(path)["command"])
-    except (KeyError, TypeError) as error:
-        raise _damaged(path) from error
+    settings = settings_of(read_checked(path, AGAIN), path)
     return dataclasses.replace(settings, dataset=data or settings.dataset)
 
 
@@ -177,18 +177,6 @@ def _column(rows: list[dict[str, str]], name: str, path: Path) -> np.ndarray:
         raise _damaged(path) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path) from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    if not isinstance(content, dict):
-        raise _damaged(path)
-    return content
-
-
 def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -200,4 +188,4 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def _damaged(path: Path) -> UsageError:
-    return UsageError(f"{path} is damaged; run dec-jax cluster again in a new folder.")
+    return UsageError(f"{path} is damaged; {AGAIN}.")

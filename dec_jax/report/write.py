@@ -1,6 +1,5 @@
 """Writes clusters.csv and report.html into the folder of a run."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from dec_jax.report.content import readable_columns, terms_of
 from dec_jax.report.page import page
 from dec_jax.report.run_files import RunFiles, read_run, seed_folders
 from dec_jax.runs.errors import UsageError
-from dec_jax.validation import one_line
+from dec_jax.validation import one_line, shown
+from dec_jax.writing import whole_file
 
 CLUSTERS = "clusters.csv"
 REPORT = "report.html"
@@ -40,12 +40,9 @@ def write_report(folder: Path, dataset: Dataset, *, umap: bool = False) -> Path:
     found = cards(run, dataset, numbers, readable_columns(dataset), terms_of(dataset))
     write_clusters(folder / CLUSTERS, found)
     html = page(run, dataset, found, numbers.compared_with, umap=umap)
-    path, partial = folder / REPORT, folder / f"{REPORT}.partial"
-    try:
+    path = folder / REPORT
+    with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -59,7 +56,7 @@ def try_reports(folder: Path, dataset: Dataset) -> None:
     """
     for seed in seed_folders(folder):
         try:
-            print(f"report: {write_report(seed, dataset)}")
+            print(shown(f"report: {write_report(seed, dataset)}"))
         except KeyboardInterrupt:
             again = f"dec-jax report {folder}"
             text = f"Stopped; the run is complete, and {again} writes its report."
@@ -67,7 +64,8 @@ def try_reports(folder: Path, dataset: Dataset) -> None:
         except Exception as error:
             reason = str(error) if isinstance(error, UsageError) else one_line(error)
             path = seed / REPORT
-            print(f"warning: {path} was not written: {reason}", file=sys.stderr)
+            line = f"warning: {path} was not written: {reason}"
+            print(shown(line), file=sys.stderr)
 
 
 def check_same_data(run: RunFiles, dataset: Dataset) -> None:

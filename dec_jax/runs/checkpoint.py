@@ -5,14 +5,16 @@ Each checkpoint is a folder `<phase>-<step>` with the arrays as Orbax writes the
 SHA-256 of every array and of itself: Orbax loads a flipped bit without a word.
 """
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +27,28 @@ from dec_jax.parallel.processes import (
     text_from_first,
     to_save,
 )
+from dec_jax.runs.json_files import checksum, write_json
+from dec_jax.validation import one_line
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
+MARGIN = 2**20  # bytes of a checkpoint beside its arrays, at most
 _NAME = re.compile(r"(?P<phase>[a-z]+[0-9]*)-(?P<step>\d{9})")
+
+
+# What the system says, at the end of a message of many parts.
+REASON = "|".join(
+    map(
+        os.strerror,
+        (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+            errno.EACCES,
+            errno.EROFS,
+            errno.ENOENT,
+        ),
+    )
+)
 
 
 class CheckpointError(ValueError):
@@ -70,6 +91,9 @@ def save(
 
     Returns:
       The folder of the checkpoint.
+
+    Raises:
+      OSError: it cannot be written.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -79,9 +103,16 @@ def save(
         directory.mkdir(parents=True, exist_ok=True)
         if target.exists():
             shutil.rmtree(target)
+        _reserve(directory / ".reserved", state)
     # Orbax wants all processes there, with one path, when the first of them writes.
     target = Path(text_from_first(str(target)))
-    ocp.save(target / ARRAYS, to_save(state))
+    try:
+        with _silent():
+            ocp.save(target / ARRAYS, to_save(state))
+    # Orbax answers a full disk with errors of many types.
+    except Exception as error:
+        reason = next(filter(None, re.findall(REASON, str(error))), one_line(error))
+        raise OSError(f"{target} cannot be written: {reason}") from error
     if not is_first_process():
         return target
     earlier = _manifests(directory)[0].values()
@@ -92,15 +123,30 @@ def save(
         "settings": settings,
         "progress": progress,
         "sha256": _digests(state),
+        "files": _file_digests(target / ARRAYS),
     }
-    manifest["manifest_sha256"] = _digest(manifest)
-    # A folder without a manifest does not count, and a rename is atomic.
-    partial = target / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1))
-    os.replace(partial, target / MANIFEST)
+    manifest["manifest_sha256"] = checksum(manifest)
+    # A folder without a manifest does not count.
+    write_json(target / MANIFEST, manifest)
     for old in list(_manifests(directory)[0])[keep:]:
         shutil.rmtree(old)
     return target
+
+
+def _reserve(path: Path, state: Any) -> None:
+    """Raises OSError where the disk has no room: Orbax would end in many tracebacks."""
+    # Windows and macOS cannot reserve.
+    if hasattr(os, "posix_fallocate"):
+        size = MARGIN + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            # Some disks cannot reserve.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise OSError(error.errno, error.strerror, str(path.parent)) from error
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def restore(
@@ -178,9 +224,19 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
     """The arrays of one checkpoint, checked against the manifest's fingerprints."""
     from orbax.checkpoint import v1 as ocp
 
+    # Orbax answers damaged files with many tracebacks of its threads.
+    found = _file_digests(folder / ARRAYS)
+    # Older versions wrote none.
+    whole = manifest.get("files", found)
+    for name in sorted({*found, *whole}):
+        if found.get(name) != whole.get(name):
+            raise CheckpointError(
+                f"{folder} is damaged or incomplete: {ARRAYS}/{name} is not as it was "
+                "written."
+            )
     text_from_first(json.dumps([str(folder / ARRAYS), manifest["phase"]]))
     try:
-        with _alone():
+        with _alone(), _silent():
             state = ocp.load(folder / ARRAYS, template())
     # Orbax answers damage with errors of many types.
     except Exception as error:
@@ -209,6 +265,20 @@ def _follow(templates: Mapping[str, Callable[[], Any]]) -> None:
             ocp.load(arrays, templates[phase]())
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Orbax without the tracebacks of its threads, whose errors it raises as well."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _alone() -> AbstractContextManager:
     """Orbax without the other processes, which it would wait for."""
     from orbax.checkpoint import v1 as ocp
@@ -228,7 +298,7 @@ def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
         if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file():
             try:
                 manifest = json.loads((folder / MANIFEST).read_text())
-                whole = manifest.pop("manifest_sha256") == _digest(manifest)
+                whole = manifest.pop("manifest_sha256") == checksum(manifest)
             except (ValueError, KeyError, TypeError, AttributeError):
                 whole = False
             if whole:
@@ -237,11 +307,6 @@ def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
                 damaged.append(f"{folder / MANIFEST} is damaged.")
     newest_first = sorted(found, key=lambda folder: -found[folder]["order"])
     return {folder: found[folder] for folder in newest_first}, damaged
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content, in one spelling."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(state: Any) -> dict[str, str]:
@@ -255,6 +320,17 @@ def _digests(state: Any) -> dict[str, str]:
         digest.update(np.ascontiguousarray(array).tobytes())
         digests[jax.tree_util.keystr(path)] = digest.hexdigest()
     return digests
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in a folder, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def first_difference(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

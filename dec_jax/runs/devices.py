@@ -13,10 +13,12 @@ import jax
 from jax.sharding import Mesh
 
 from dec_jax.parallel import processes, sharding
-from dec_jax.runs.errors import UsageError
+from dec_jax.runs.errors import FAILED, WRONG_USE, RunFailed, UsageError
+from dec_jax.validation import shown
 
 # A run of several processes, started by hand, by SLURM or by Open MPI.
 COUNTS = (processes.COUNT, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+MOST = 512  # devices of one process; JAX would begin to make any number of a CPU's
 PEER_ENDED = 3  # the exit status of a process whose peer is gone
 # What the errors of sums over processes speak of; they come in several types.
 TRANSPORTS = ("Gloo", "NCCL", "coordination service", "distributed service")
@@ -66,6 +68,8 @@ def _mesh(count: int | None) -> Mesh | None:
     if count is not None:
         if count < 1:
             raise UsageError(f"--devices must be at least 1, got {count}.")
+        if count > MOST:
+            raise UsageError(f"--devices must be at most {MOST}, got {count}.")
         # Of a CPU there are as many as are asked for, if nothing has run yet.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)
@@ -101,9 +105,9 @@ def _leave(error: BaseException) -> None:
             "from the last checkpoint.",
             file=sys.stderr,
         )
-    elif isinstance(error, UsageError):
-        status = 2
-        print(f"error: process {number}: {error}", file=sys.stderr)
+    elif isinstance(error, UsageError | RunFailed):
+        status = WRONG_USE if isinstance(error, UsageError) else FAILED
+        print(f"error: process {number}: {shown(str(error))}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     sys.stdout.flush()

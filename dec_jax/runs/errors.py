@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dec_jax.validation import shown
+from dec_jax.validation import one_line, shown
 
 FAILED = 1  # the exit status of a run that could not come to its end
 WRONG_USE = 2  # that of a mistake in what was asked for
@@ -71,6 +71,10 @@ def exit_status(run: Callable[[], object], stopped: str) -> int:
         return WRONG_USE
     except RunFailed as error:
         print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+        return FAILED
+    # Such as that of a full disk.
+    except OSError as error:
+        print(f"error: {shown(one_line(error))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         # An interrupted run that can be resumed says how.

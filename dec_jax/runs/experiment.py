@@ -14,7 +14,9 @@ from dec_jax.parallel.hardware import device_name
 from dec_jax.runs import folder, provenance
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.errors import RunFailed, UsageError
+from dec_jax.runs.json_files import write_json
 from dec_jax.runs.signals import Stop
+from dec_jax.validation import shown
 
 
 def take(dataset: Dataset, rows: np.ndarray | range) -> Dataset:
@@ -124,8 +126,16 @@ def open_folder(out: str | None, default: str, config: dict[str, Any]) -> Path:
       UsageError: it is not empty, or cannot be written to.
     """
     path = folder.prepare(Path(out or default), explicit=out is not None)
-    folder.write_json(path / "config.json", config)
+    write_json(path / "config.json", config)
     return path
+
+
+def samples_line(dataset: Dataset) -> str:
+    """Counts the samples of a data set, and tells where they come from."""
+    return (
+        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
+        f"({dataset.source})"
+    )
 
 
 def print_head(
@@ -140,15 +150,11 @@ def print_head(
       precision: of matrix products.
     """
     where = [device_name(), f"jax {jax.__version__}", *filter(None, [precision])]
-    print(
-        f"dec_jax on {', '.join(where)}\n"
-        f"{dataset.name}: {len(dataset.x):,} samples of {dataset.x.shape[1]} values "
-        f"({dataset.source}); {task}"
-    )
+    print(f"dec_jax on {', '.join(where)}\n{shown(samples_line(dataset))}; {task}")
     for note in dataset.notes:
-        print(f"  {note}")
+        print(f"  {shown(note)}")
     if out is not None:
-        print(f"results: {out}")
+        print(shown(f"results: {out}"))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from dec_jax.runs.callbacks import Callbacks, Record
 from dec_jax.runs.phases import Phases, Start
 from dec_jax.training.layerwise import StageState, pretraining_stages
 from dec_jax.training.state import History, TrainResult, reorder_clusters
-from dec_jax.validation import check_n_clusters
+from dec_jax.validation import check_n_clusters, check_seed
 
 Samples = (
     Dataset
@@ -133,7 +133,7 @@ def fit(
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
         for images and `auto` for everything else.
       network: takes the place of the recipe's own network.
-      seed: decides all random numbers, 0 or more.
+      seed: decides all random numbers, from 0 to 2^32 - 1.
       epochs: of pretraining, in place of the recipe's own.
       max_intervals: the most intervals of clustering, in place of the recipe's own.
       batch_size: samples in a step, in place of the recipe's own.
@@ -166,6 +166,7 @@ def fit(
       >>> result.predict(x[:3]).shape
       (3,)
     """
+    check_seed(seed)
     dataset = as_dataset(x, standardize=standardize)
     k = number_of_clusters(n_clusters, dataset)
     if k == 1:

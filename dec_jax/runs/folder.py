@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult
 from dec_jax.validation import one_line
+from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -89,7 +89,7 @@ def file_of_run(run: Path, name: str) -> Path:
         )
     try:
         chosen = json.loads((run / "summary.json").read_text()).get("chosen_seed")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         chosen = None
     file = run / f"seed-{chosen}" / name
     if file not in seeds:
@@ -100,13 +100,6 @@ def file_of_run(run: Path, name: str) -> Path:
     return file
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
-
-
 def write_history(
     path: Path, pretraining: Mapping[str, Sequence[float]], rows: Mapping
 ) -> None:
@@ -114,7 +107,7 @@ def write_history(
     names = ["loss", "clustering", "reconstruction", "label_change", "acc"]
     sizes_of = ["largest_cluster", "smallest_cluster", "empty_clusters", "evenness"]
     q_of = ["max_q", "q_entropy", "reseeded"]
-    with path.open("w", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["phase", "number", *names, *sizes_of, *q_of])
         for title, losses in pretraining.items():
@@ -153,7 +146,10 @@ def write_labels(
         columns["typical"] = [f"{rank:.4f}" for rank in typical]
     if classes is not None:
         columns["class"] = classes.tolist()
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
@@ -172,7 +168,7 @@ def write_alternatives(path: Path, choice: Choice) -> None:
             kept[name] = labels
         if len(kept) == MOST_ALTERNATIVES:
             break
-    with path.open("w", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", *kept])
         writer.writerows(
@@ -215,7 +211,8 @@ def write_tables(
     write_history(folder / "history.csv", record.pretraining_loss, record.history)
     if dataset.labels is not None:
         text = classification_report(dataset.labels, result.labels)
-        (folder / "report.txt").write_text(f"{text}\n")
+        with whole_file(folder / "report.txt") as partial:
+            partial.write_text(f"{text}\n")
 
 
 def write_figures(
@@ -240,11 +237,11 @@ def write_figures(
         print(f"figures show the first {first} of {shape[2]}")
     for name, draw in figures_of(dataset, result, record).items():
         try:
-            draw().savefig(folder / name, dpi=120)
+            with whole_file(folder / name) as partial:
+                draw().savefig(partial, dpi=120, format="png")
         # The run is done and saved: whatever a drawing raises must not take it back.
         except Exception as error:
             print(f"warning: {name} was not drawn: {one_line(error)}", file=sys.stderr)
-            (folder / name).unlink(missing_ok=True)
             continue
         drawn.append(name)
     return drawn

@@ -12,6 +12,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.odd_rows import OddRows, odd_rows
 from dec_jax.runs.fit import FitResult
 from dec_jax.validation import one_line
+from dec_jax.writing import whole_file
 
 DUPLICATES, OUTLIERS = "duplicates.csv", "outliers.csv"
 
@@ -78,7 +79,7 @@ def _named(rows: np.ndarray, dataset: Dataset) -> dict[str, Sequence[Any]]:
 
 def _write(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Writes a table."""
-    with path.open("w", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

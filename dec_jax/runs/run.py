@@ -33,15 +33,17 @@ from dec_jax.runs.callbacks import Callbacks, Phase, Record, Step
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
 from dec_jax.runs.health_watch import HealthWatch, health_entry
+from dec_jax.runs.json_files import read_checked, write_checked
 from dec_jax.runs.phases import Phases, Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
 from dec_jax.runs.signals import Stop
-from dec_jax.validation import expanded
+from dec_jax.validation import expanded, shown
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
 CHECKPOINTS = "checkpoints"
 AUTOENCODER = "autoencoder.safetensors"  # after pretraining
+RESULTS = "results.json"
 
 
 class BarsOnly(Callbacks):
@@ -159,23 +161,28 @@ class SeedRun:
 
     def finished_before(self) -> dict[str, Any] | None:
         """Reads the results of an earlier run that came to its end."""
-        done = self.folder / "results.json"
+        done = self.folder / RESULTS
         # The checkpoints go last: with them there, figures may be missing.
         whole = done.exists() and not (self.folder / CHECKPOINTS).exists()
-        finished = text_from_first(done.read_text() if whole else "")
-        if not finished:
+        fix = "remove it, and resume the run, which then starts from its beginning"
+        found = read_checked(done, fix) if whole else None
+        finished = json.loads(text_from_first(json.dumps(found)))
+        if finished is None:
             return None
-        print(f"finished before: {done}")
-        try:
-            return json.loads(finished)
-        except ValueError as error:
-            raise UsageError(
-                f"{done} is damaged: remove it, and resume the run to write it again."
-            ) from error
+        its = (finished.get("seed"), finished.get("dataset_sha256"))
+        if its != (self.seed, self.dataset.sha256):
+            raise UsageError(f"{done} must be of this run, got that of another; {fix}.")
+        print(shown(f"finished before: {done}"))
+        return finished
 
     def load_pretrained(self, path: Path) -> Params:
         """Loads the autoencoder of an earlier run, instead of pretraining one."""
         found = model.load(path)
+        if found.n_clusters is not None:
+            raise UsageError(
+                f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
+                f"give the {AUTOENCODER} of its run."
+            )
         wanted = self.recipe.architecture
         # Parameters have no precision: it is that of their products.
         same = change_network(wanted, precision=found.architecture.precision)
@@ -187,7 +194,7 @@ class SeedRun:
         # The work was done, if not by this run: it counts in the total.
         seconds = found.metadata.get("pretraining_seconds", 0.0)
         self.record.seconds["pretraining"] = seconds
-        print(f"pretrained: {path}")
+        print(shown(f"pretrained: {path}"))
         return found.params
 
     def save(self, step: Step) -> None:
@@ -226,12 +233,12 @@ class SeedRun:
         )
         odd_files.try_odd_rows(self.folder, self.dataset, result)
         results = self.results(result)
-        folder.write_json(self.folder / "config.json", self.config)
-        folder.write_json(self.folder / "results.json", results)
+        write_checked(self.folder / "config.json", self.config)
+        write_checked(self.folder / RESULTS, results)
         results["figures"] = folder.write_figures(
             self.folder, self.dataset, result, self.record
         )
-        folder.write_json(self.folder / "results.json", results)
+        write_checked(self.folder / RESULTS, results)
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 

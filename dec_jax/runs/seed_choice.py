@@ -10,6 +10,7 @@ import numpy as np
 from dec_jax.evaluation.label_free import cluster_sizes, evenness, silhouette
 from dec_jax.evaluation.run_selection import choose_run
 from dec_jax.objectives import Objective
+from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult
 
 SCORES = ("reconstruction", "clustering", "silhouette", "max_q", "evenness")
@@ -50,16 +51,32 @@ def _last(column: Any) -> float | None:
     return numbers[-1] if numbers else None
 
 
-def read_clusters(path: Path) -> np.ndarray:
-    """Reads the clusters of a run's labels.csv."""
-    with path.open(newline="") as file:
-        return np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+def read_clusters(path: Path, n_samples: int | None = None) -> np.ndarray:
+    """Reads the clusters of a run's labels.csv.
+
+    Raises:
+      UsageError: it is missing or damaged.
+    """
+    try:
+        with path.open(newline="") as file:
+            found = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+        if len(found) != (n_samples or len(found)):
+            raise ValueError(f"it has {len(found)} rows, not {n_samples}")
+        return found
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UsageError(
+            f"{path} is missing or damaged; remove the results.json beside it, and resume "
+            "the run, which then makes both again."
+        ) from error
 
 
 def choose_seed(folder: Path, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Chooses among the seeds in a run's folder, as summary.json reports it."""
     seeds = [result["seed"] for result in results]
-    labelings = [read_clusters(folder / f"seed-{seed}/labels.csv") for seed in seeds]
+    labelings = [
+        read_clusters(folder / f"seed-{one['seed']}/labels.csv", one.get("n_samples"))
+        for one in results
+    ]
     # A seed of an older version was finished without them.
     found = [result.get("label_free", {}) for result in results]
     scores = {name: [one.get(name) for one in found] for name in SCORES}

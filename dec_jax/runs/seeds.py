@@ -2,7 +2,8 @@
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +32,15 @@ from dec_jax.runs.fit import (
     number_of_clusters,
     place,
 )
+from dec_jax.runs.json_files import write_checked, write_json
 from dec_jax.runs.k_search import find_n_clusters
+from dec_jax.runs.lock import only_run_in
 from dec_jax.runs.progress import image_bars
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
+from dec_jax.validation import shown
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
@@ -72,11 +76,11 @@ def run(
 
     Raises:
       UsageError: a mistake in what was asked for.
-      RunFailed: the run diverged, or its checkpoints are damaged.
+      RunFailed: the run diverged, or the disk is full or gone.
       KeyboardInterrupt: Ctrl-C; `RunStopped` says how to resume.
     """
-    with devices.joined(options) as here:
-        return _run(settings, options, here, program=program)
+    with devices.joined(options) as here, ExitStack() as held:
+        return _run(settings, options, here, held, program=program)
 
 
 class RunStopped(KeyboardInterrupt):
@@ -87,11 +91,14 @@ def _run(
     settings: Settings,
     options: Mapping[str, Any],
     here: devices.Here,
+    held: ExitStack,
     *,
     program: str,
 ) -> Finished | None:
     mesh = here.mesh
     resumed = Path(options["resume"]) if "resume" in options else None
+    if resumed is not None and here.scratch is None:
+        held.enter_context(only_run_in(resumed))
     note = None if resumed is None else read_config(resumed).get("note")
     with mistakes_of_use(*NAMES):
         if resumed is None and settings.dataset is None:
@@ -146,7 +153,9 @@ def _run(
     else:
         asked = Path(options.get("out", f"runs/{dataset.name}-{name}"))
         out = folder.prepare(asked, explicit="out" in options, resumable=True)
-        folder.write_json(out / "config.json", config)
+        held.enter_context(only_run_in(out))
+        with failures_of_disk(out, options, program):
+            write_checked(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
     if resumed is None and mesh is None and (time := time_line(recipe, len(dataset.x))):
@@ -166,7 +175,7 @@ def _run(
         print(devices.rows_on_devices(len(dataset.x), mesh))
     seeds = range(settings.seed, settings.seed + settings.seeds)
     x = place(dataset.x, mesh)
-    with Stop() as stop:
+    with Stop() as stop, failures_of_disk(out, options, program):
 
         def one(seed: int) -> SeedRun:
             inner = out if len(seeds) == 1 else out / f"seed-{seed}"
@@ -183,18 +192,19 @@ def _run(
             else:
                 results = [_alone(one(seed)) for seed in seeds]
         except (Stopped, KeyboardInterrupt):
-            raise RunStopped(_resume_line(out, options, program)) from None
+            command = _resume_command(out, options, program)
+            raise RunStopped(f"Stopped. Resume it with:\n  {command}") from None
         except checkpoint.CheckpointError as error:
             raise UsageError(f"{error} Start a new run instead.") from error
         except ModelError as error:
             raise UsageError(str(error)) from error
         except FloatingPointError as error:
             raise RunFailed(str(error)) from error
-    # Only the first process has the folders of seeds that a resumed run finds done.
-    if here.scratch is not None:
-        return None
-    if len(seeds) > 1:
-        _sum_up(results, out)
+        # Only the first process has the folders of seeds that a resumed run finds done.
+        if here.scratch is not None:
+            return None
+        if len(seeds) > 1:
+            _sum_up(results, out)
     return Finished(out, dataset)
 
 
@@ -233,19 +243,44 @@ def _sum_up(results: list[dict[str, Any]], out: Path) -> None:
     summed = summary.summary(results)
     if len(results) >= seed_choice.FEWEST:
         summed |= seed_choice.choose_seed(out, results)
-    folder.write_json(out / "summary.json", summed)
+    write_json(out / "summary.json", summed)
     print(summary.over_seeds(results))
     if "chosen_seed" in summed:
         print(seed_choice.choice_line(summed))
 
 
-def _resume_line(out: Path, options: Mapping[str, Any], program: str) -> str:
-    """The lines that tell how to resume a run that was stopped."""
+@contextmanager
+def failures_of_disk(
+    out: Path, options: Mapping[str, Any], program: str
+) -> Iterator[None]:
+    """Turns an error of the disk into `RunFailed`, which tells how to go on.
+
+    Args:
+      out: the folder of the run.
+      options: those that were given.
+      program: the command as it is typed.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        named = f"{error.filename} cannot be written or read: " * bool(error.filename)
+        fix = "free space or mend the folder, and start the run again"
+        if (out / "config.json").exists():
+            fix = (
+                "what was saved before is kept; free space or mend the folder, and go on "
+                f"by {_resume_command(out, options, program)}"
+            )
+        raise RunFailed(f"{named}{reason}; {fix}") from error
+
+
+def _resume_command(out: Path, options: Mapping[str, Any], program: str) -> str:
+    """The command that resumes a run."""
     again = ["--resume", str(out)]
     for name in ("data_dir", "devices"):
         if name in options:
             again += [flag(name), str(options[name])]
-    return f"Stopped. Resume it with:\n  {program} {shlex.join(again)}"
+    return f"{program} {shown(shlex.join(again))}"
 
 
 def autoencoder_file(path: str | None, seed: int) -> Path | None:

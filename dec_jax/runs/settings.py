@@ -1,13 +1,13 @@
 """The settings of a run, as its command and its config.json hold them."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dec_jax.runs.errors import UsageError, check_least, flag
+from dec_jax.runs.json_files import read_checked
 
 # Options of a table or an array file that `load_dataset` takes by the same name.
 TABLE_OPTIONS = (
@@ -148,7 +148,7 @@ def _resumed(folder: Path, given: dict[str, Any], names_out: bool) -> Settings:
     """The settings of an earlier run, which those given now must equal."""
     if names_out:
         raise UsageError("--out and --resume name two folders; give only --resume.")
-    stored = Settings(**read_config(folder)["command"])
+    stored = settings_of(read_config(folder), folder / "config.json")
     for name, value in given.items():
         before = getattr(stored, name)
         if value != before:
@@ -167,14 +167,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
       UsageError: there is none, or it is damaged.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        Settings(**config["command"])
-    except OSError:
+    path = folder / "config.json"
+    if not path.exists():
         raise UsageError(
             f"--resume {folder}: there is no config.json in it, so it is not the folder "
             "of a run."
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--resume {folder}: config.json is damaged.") from error
+        )
+    config = read_checked(path, "start a new run instead")
+    settings_of(config, path)
     return config
+
+
+def settings_of(config: Mapping[str, Any], path: Path) -> Settings:
+    """Takes the settings from a config.json, which `path` names in a message.
+
+    Raises:
+      UsageError: they are not those of this version.
+    """
+    try:
+        return Settings(**config["command"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} must hold the options of dec-jax cluster of this version; start a "
+            "new run instead."
+        ) from error

@@ -10,10 +10,15 @@ from benchmarks import common, cost_model, tables
 from benchmarks.common import Benchmark, Column, new_row
 from dec_jax.runs.errors import UsageError
 
+# Those that measure no speed have no table of this kind.
+OTHERS = (
+    *("common", "tables", "quality", "verdict", "number_of_clusters", "imbalance"),
+    *("damage", "soak"),
+)
 NAMES = [
     path.stem
     for path in sorted(tables.HERE.glob("[a-z]*.py"))
-    if path.stem not in ("common", "tables", "quality", "verdict", "number_of_clusters")
+    if path.stem not in OTHERS
 ]
 # Options that are no settings of a result, and settings that are no options.
 UNSAVED, FOUND = {"folder"}, {"end_to_end": {"data"}}

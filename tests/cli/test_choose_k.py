@@ -47,6 +47,7 @@ def test_finds_the_number_of_clusters_of_a_table(table, tmp_path):
     [
         (["--most", "1"], "--most must be at least 2, got 1."),
         (["--most", "1797"], "--most must be below the 1797 samples, got 1797."),
+        (["--seed", str(2**63)], "--seed must be from 0 to 2^32 - 1, got 9223"),
         (["--pretrained", "none"], "--pretrained none: no autoencoder.safetensors"),
     ],
 )

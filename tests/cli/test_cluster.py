@@ -18,6 +18,11 @@ MISTAKES = {
         "--max-intervals must be at least 5 here, got 3: the recipe spends the first 4 "
         "intervals on the labels that it starts from.",
     ),
+    "seed": (
+        ["--seed", str(2**63)],
+        "--seed must be below 2^32, got 9223372036854775808",
+    ),
+    "devices": (["--devices", "1000000"], "--devices must be at most 512, got 1000000"),
     "resume": (["--resume", "."], "--out and --resume name two folders"),
 }
 

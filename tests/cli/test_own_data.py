@@ -1,9 +1,12 @@
 """Tables and texts, from the file of a user to labels of new data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from programs import assert_refused, cluster, program, read_csv, write_network
 
+from dec_jax import model
 from dec_jax.cli.main import main
 
 QUICK = ("--recipe", "dec", "--epochs", 5, "--max-intervals", 2)
@@ -202,3 +205,23 @@ def test_texts_are_clustered_and_new_ones_labeled(tmp_path):
     run = program(main, "predict", tmp_path / "run", tmp_path / "new.txt", "--out", out)
     assert run.status == 0, run.err
     assert [row["q"] for row in read_csv(out)] == [row["q"] for row in rows[:4]]
+
+
+def test_no_name_reaches_a_terminal_raw(tmp_path):
+    # Letters in red, and from right to left.
+    bad = "\x1b[31m\u202e"
+    rows = [f"row{bad}{i},kind{bad}{i % 2},{i % 7},{5 * (i % 2)}" for i in range(60)]
+    data, out = tmp_path / f"t{bad}.csv", tmp_path / f"out{bad}"
+    data.write_text("\n".join([f"id{bad},kind{bad},b{bad},c", *rows]))
+    runs = [cluster(data, "-k", 2, *QUICK, "--out", out)]
+    runs += [cluster(data, "--out", out), cluster("--resume", out)]
+    runs += [program(main, "report", out)]
+    forged = model.load(out / "model.safetensors")
+    forged = replace(forged, metadata={**forged.metadata, "recipe": bad})
+    model.save(tmp_path / "forged.safetensors", forged)
+    new = ("--out", tmp_path / "new.csv")
+    runs += [program(main, "predict", tmp_path / "forged.safetensors", data, *new)]
+    assert [run.status for run in runs] == [0, 2, 0, 0, 0], runs[0].err
+    for run in runs:
+        assert "\x1b" not in run.out + run.err and "\u202e" not in run.out + run.err
+    assert "\x1b" not in (out / "report.html").read_text()

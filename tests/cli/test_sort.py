@@ -8,6 +8,7 @@ from programs import program
 
 from dec_jax.cli.main import main
 from dec_jax.data.images import load_image_folder
+from dec_jax.runs.json_files import write_checked
 
 
 def sort(*arguments):
@@ -43,7 +44,7 @@ def done(tmp_path, photos):
     run = tmp_path / "run"
     run.mkdir()
     write_labels(run / "labels.csv")
-    (run / "results.json").write_text(json.dumps({"dataset_path": str(photos)}))
+    write_checked(run / "results.json", {"dataset_path": str(photos)})
     return run
 
 
@@ -185,6 +186,12 @@ def assert_rejected(ran, message, into):
 def test_sort_rejects_a_folder_without_labels(tmp_path, into):
     message = f"{tmp_path} holds no labels.csv; give the folder of a run that came to"
     assert_rejected(sort(tmp_path, "--into", into), message, into)
+
+
+def test_sort_rejects_labels_without_end(tmp_path, into):
+    os.mkfifo(tmp_path / "labels.csv")
+    message = f"{tmp_path}/labels.csv must be a labels.csv, got a device or a pipe."
+    assert_rejected(sort(tmp_path / "labels.csv", "--into", into), message, into)
 
 
 def test_sort_rejects_a_run_that_is_not_there(tmp_path, into):

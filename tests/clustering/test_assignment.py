@@ -225,6 +225,25 @@ def test_distances_rejects_centroids_of_another_shape(function, shape):
         function(Z, jnp.zeros(shape))
 
 
+@pytest.mark.parametrize("function", [squared_distances, soft_assignment])
+@pytest.mark.parametrize("value", [1e20, -3e38, float("inf"), float("nan")])
+def test_distances_rejects_what_has_none(function, value):
+    z = Z.at[3, 1].set(value)
+    message = (
+        r"finite and have norms below 1e19, .* got (inf|nan) from row 3 of z to ce"
+    )
+    with pytest.raises(ValueError, match=message):
+        function(z, CENTROIDS)
+    with pytest.raises(ValueError, match=r"got (inf|nan) from row 0 of z to centroid"):
+        function(Z, CENTROIDS.at[1, 0].set(value))
+
+
+def test_hard_assignment_rejects_nan():
+    q = jnp.array([[0.5, 0.5], [jnp.nan, jnp.nan], [0.1, 0.9]])
+    with pytest.raises(ValueError, match="q must hold no NaN, got one in row 1; look"):
+        hard_assignment(q)
+
+
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
 def test_soft_assignment_rejects_an_alpha_without_a_kernel(alpha):
     with pytest.raises(ValueError, match=f"alpha must be .*above 0, got {alpha}"):

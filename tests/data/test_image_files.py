@@ -104,6 +104,16 @@ def test_pipes_and_broken_links_are_passed_over(tmp_path):
     )
 
 
+def test_links_in_a_circle_end(tmp_path):
+    save(tmp_path / "inner" / "a.png")
+    (tmp_path / "b.png").symlink_to("b.png")
+    (tmp_path / "inner" / "up").symlink_to("..")
+    (tmp_path / "again").symlink_to(tmp_path)
+    dataset = load_image_folder(tmp_path)
+    assert dataset.names == ("inner/a.png",)
+    assert dataset.notes == ("passed over 1 file: b.png (a link to nothing)",)
+
+
 def test_links_to_images_are_read(tmp_path):
     save(tmp_path / "elsewhere" / "a.png")
     (tmp_path / "photos").mkdir()

@@ -54,6 +54,18 @@ def test_reconstruct_is_the_decoder_of_the_embedding():
     np.testing.assert_allclose(x_hat, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.parametrize("function", [model.predict, model.predict_proba])
+def test_new_data_rejects_rows_that_overflow(function):
+    x = X.copy()
+    x[2] = 3e38
+    message = (
+        r"x must have values that the network .* q of NaN in row 2 and 0 more; leave"
+    )
+    with pytest.raises(ValueError, match=message):
+        function(model.Model(some_params(TINY), TINY), x)
+
+
 def test_bytes_are_scaled_as_in_training():
     x = np.array([[0, 255], [51, 102]], np.uint8)
     floats = np.array([[0, 1], [0.2, 0.4]], np.float32)

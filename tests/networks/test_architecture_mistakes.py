@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from architecture_files import (
@@ -310,3 +311,11 @@ def test_load_architecture_rejects_an_unknown_name():
 def test_load_architecture_rejects_an_empty_name():
     with pytest.raises(ValueError, match="Unknown architecture ''. Known: coil20-conv"):
         load_architecture("")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without end")
+def test_load_rejects_a_file_without_end(tmp_path):
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    message = "endless.json must be a JSON file of at most 16 MiB, got more"
+    with pytest.raises(ValueError, match=message):
+        load_architecture(tmp_path / "endless.json")

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from finished_runs import change_results, image_data, write_run
+from finished_runs import image_data, write_run
 
 from dec_jax.report.run_files import read_run, read_settings, seed_folders
 from dec_jax.runs.errors import UsageError
+from dec_jax.runs.json_files import read_checked, write_checked
 
 
 @pytest.fixture
@@ -47,10 +48,15 @@ def test_seed_folders_rejects_a_folder_of_no_run(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("results.json", "{", r"results\.json is damaged; run dec-jax cluster again"),
-        ("results.json", "[]", r"results\.json is damaged"),
-        ("results.json", "{}", "of dec-jax cluster, got no entry 'recipe' in it"),
-        ("results.json", "\xff", r"results\.json is damaged"),
+        (
+            "results.json",
+            "{",
+            r"results\.json must be as .*; run dec-jax cluster again",
+        ),
+        ("results.json", "[]", r"results\.json must be as dec-jax wrote it"),
+        ("results.json", "{}", r"results\.json must be as dec-jax wrote it"),
+        ("config.json", "null", r"config\.json must be as dec-jax wrote it"),
+        ("results.json", "\xff", r"results\.json must be as dec-jax wrote it"),
         ("config.json", None, r"config\.json cannot be read: No such file"),
         ("labels.csv", None, r"labels\.csv cannot be read: No such file"),
         ("labels.csv", "index,q\n0,1\n", r"labels\.csv is damaged"),
@@ -71,7 +77,16 @@ def test_read_run_rejects_a_damaged_file_in_one_line(folder, name, content, mess
 
 
 def test_a_run_before_second_opinions_is_read(folder):
-    change_results(folder, opinion=None)
-    text = (folder / "results.json").read_text().replace('"opinion": null', '"x": 1')
-    (folder / "results.json").write_text(text)
+    path = folder / "results.json"
+    results = read_checked(path, "")
+    del results["opinion"]
+    write_checked(path, results)
     assert read_run(folder).results["opinion"] is None
+
+
+def test_read_run_rejects_the_results_of_another_program(folder):
+    write_checked(folder / "results.json", {"loss": 1})
+    with pytest.raises(
+        UsageError, match="of dec-jax cluster, got no entry 'recipe' in"
+    ):
+        read_run(folder)

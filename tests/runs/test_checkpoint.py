@@ -1,7 +1,10 @@
+import errno
 import gc
 import json
+import os
 import shutil
 import warnings
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -184,6 +187,39 @@ def test_save_keeps_the_newest(tmp_path, architecture, keep, left):
             keep=keep,
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+@pytest.mark.parametrize(
+    ("number", "fails"), [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False)]
+)
+def test_save_needs_room_but_no_disk_that_reserves_it(
+    tmp_path, architecture, monkeypatch, number, fails
+):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    state = pretraining(architecture)
+    told = pytest.raises(OSError, match="No space") if fails else nullcontext()
+    with told:
+        save(tmp_path, state, phase="a", step=1, settings=SETTINGS, progress={})
+    left = [] if fails else ["a-000000001"]
+    assert [path.name for path in tmp_path.iterdir()] == left
+
+
+def test_save_tells_what_orbax_says(tmp_path, architecture, monkeypatch):
+    def refuse(*_):
+        raise ValueError(
+            "OUT_OF_RANGE: [a: b]: No space left on device [os_error='28']"
+        )
+
+    from orbax.checkpoint import v1 as ocp
+
+    monkeypatch.setattr(ocp, "save", refuse)
+    state = pretraining(architecture)
+    message = "a-000000001 cannot be written: No space left on device$"
+    with pytest.raises(OSError, match=message):
+        save(tmp_path, state, phase="a", step=1, settings=SETTINGS, progress={})
 
 
 def test_save_writes_over_a_half_written_folder(tmp_path, architecture, templates):

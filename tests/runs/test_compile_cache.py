@@ -123,3 +123,57 @@ def test_a_second_process_finds_what_the_first_compiled(home):
         ["21.0", "False"],
         ["21.0", "True"],
     ]
+
+
+PROGRAMS = """
+from dec_jax.runs.compile_cache import check_programs, keep_programs
+keep_programs()
+import jax
+check_programs()
+check_programs()
+hits = []
+jax.monitoring.register_event_listener(lambda name, **_: hits.append("cache_hits" in name))
+x = jax.numpy.arange(7.0)
+print(jax.jit(lambda x: x + 1)(x)[1], jax.jit(lambda x, y: x - y)(x, x)[1], sum(hits))
+"""
+
+
+@pytest.mark.skipif(JAXLIB < compile_cache.OLDEST_JAXLIB, reason="keeps nothing")
+@pytest.mark.parametrize("damage", ["exchanged", "flipped", "cut off"])
+def test_programs_that_are_damaged_are_compiled_again(home, damage):
+    def answer():
+        command = [sys.executable, "-c", PROGRAMS]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert answer() == ["2.0", "0.0", "0"]
+    *_, hits = answer()
+    one, other = sorted((home / "dec_jax/xla").rglob("jit__lambda*-cache"))
+    before = (one.read_bytes(), other.read_bytes())
+    changed = {
+        "exchanged": before[::-1],
+        "flipped": tuple(bytes([*it[:-9], it[-9] ^ 1, *it[-8:]]) for it in before),
+        "cut off": tuple(it[: len(it) // 2] for it in before),
+    }[damage]
+    for path, content in zip((one, other), changed, strict=True):
+        path.write_bytes(content)
+    assert answer() == ["2.0", "0.0", str(int(hits) - 2)]
+    # They were written again.
+    assert answer() == ["2.0", "0.0", hits]
+
+
+def test_no_home_is_no_error(home, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    keep_programs()
+    assert FOLDER not in os.environ
+
+
+def test_a_folder_that_cannot_be_written_to_is_left_alone(home, monkeypatch):
+    monkeypatch.setattr(compile_cache.os, "access", lambda *_: False)
+    keep_programs()
+    assert FOLDER not in os.environ

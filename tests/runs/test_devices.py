@@ -43,6 +43,12 @@ def test_devices_rejects_more_than_there_are():
         devices.joined({"devices": 99}).__enter__()
 
 
+def test_devices_rejects_a_number_that_no_machine_has():
+    # JAX would begin to make a million of them.
+    with pytest.raises(UsageError, match="--devices must be at most 512, got 1000000"):
+        devices.joined({"devices": 1_000_000}).__enter__()
+
+
 def test_devices_rejects_none():
     with pytest.raises(UsageError, match="--devices must be at least 1, got 0"):
         devices.joined({"devices": 0}).__enter__()

@@ -16,6 +16,7 @@ def raising(error):
         (UsageError("--seeds must\nbe 1."), 2, "error: --seeds must be 1.\n"),
         (UsageError("no a\x1b[31m\udcfc"), 2, "error: no a\\x1b[31m\\udcfc\n"),
         (RunFailed("The loss is nan."), 1, "error: The loss is nan.\n"),
+        (OSError(28, "Full", "a"), 1, "error: OSError: [Errno 28] Full: 'a'\n"),
         (KeyboardInterrupt(), 130, "\nStopped.\n"),
         (KeyboardInterrupt("Resume it."), 130, "\nResume it.\n"),
     ],

@@ -100,11 +100,16 @@ def test_an_encoder_is_kept_for_new_files_with_pictures_and_a_cache(
     options = ("--encoder", "encoder_of_a_run:embed", "--architecture", small)
     run = cluster(photos, "-k", 2, "--recipe", "dec", *SHORT, "--out", out, *options)
     assert run.status == 0, run.err
-    told = predict(out, fresh, "--out", tmp_path / "new.csv")
+    # A model file from elsewhere must not name code to run.
+    refused = predict(out, fresh, "--out", tmp_path / "new.csv")
+    assert refused.status == 2
+    assert "if you trust it, give --encoder encoder_of_a_run:embed." in refused.err
+    trusted = ("--encoder", "encoder_of_a_run:embed")
+    told = predict(out, fresh, "--out", tmp_path / "new.csv", *trusted)
     assert told.status == 0, told.err
-    assert "encoding images" in told.err
+    assert "encoding images" in told.err and "warning" not in told.err
     assert len(read_csv(tmp_path / "new.csv")) == 6
-    same = predict(out, photos, "--out", tmp_path / "same.csv")
+    same = predict(out, photos, "--out", tmp_path / "same.csv", *trusted)
     assert same.status == 0, same.err
     for row, trained in zip(
         read_csv(tmp_path / "same.csv"), read_csv(out / "labels.csv"), strict=True
@@ -116,15 +121,12 @@ def test_an_encoder_is_kept_for_new_files_with_pictures_and_a_cache(
     assert read_json(out / "config.json")["command"]["encoder"] == (
         "encoder_of_a_run:embed"
     )
-    # The module changes: nothing is predicted by another encoder unless it is asked for.
+    # The module changes.
     sys.modules.pop("encoder_of_a_run")
     write_module(tmp_path, "encoder_of_a_run", f"{MODULE}\n")
-    again = predict(out, fresh, "--out", tmp_path / "again.csv")
-    assert again.status == 2
-    assert "take it as it is by --encoder encoder_of_a_run:embed" in again.err
-    assert not (tmp_path / "again.csv").exists()
-    options = ("--out", tmp_path / "again.csv", "--encoder", "encoder_of_a_run:embed")
-    assert predict(out, fresh, *options).status == 0
+    again = predict(out, fresh, "--out", tmp_path / "again.csv", *trusted)
+    assert again.status == 0
+    assert "encoder_of_a_run:embed is not what it was in training, and may" in again.err
     assert read_csv(tmp_path / "again.csv") == read_csv(tmp_path / "new.csv")
 
 

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 from programs import (
     SHORT,
+    assert_refused,
     blob_table,
     cluster,
     interrupt_at,
+    program,
     read_csv,
     read_json,
     write_network,
 )
 
+from dec_jax.cli.main import main
 from dec_jax.runs.run import SeedRun
 
 PROGRAM = "dec-jax cluster"
@@ -88,6 +91,56 @@ def test_second_interrupt_leaves_at_once(on_blobs, tmp_path, monkeypatch):
 
 def test_interrupt_is_as_it_was_again_after_a_run(finished):
     assert signal.getsignal(signal.SIGINT) is BEFORE_ALL_RUNS
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_system_that_ends_a_run_is_as_ctrl_c(on_blobs, tmp_path, monkeypatch, name):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "pretraining", 1, signal_number=getattr(signal, name))
+        stopped = cluster(*on_blobs, "--out", out)
+    assert stopped.status == 130
+    assert stopped.err.endswith(f"Resume it with:\n  {PROGRAM} --resume {out}\n")
+    assert len(list((out / "checkpoints").glob("pretrain0-*/manifest.json"))) == 1
+
+
+@pytest.mark.parametrize("content", ["", '{"stages": [', "{}", "[]", "null", "3"])
+def test_resume_rejects_results_that_are_damaged(digits, tmp_path, content):
+    out = tmp_path / "out"
+    shutil.copytree(digits.folder, out)
+    (out / "results.json").write_text(content)
+    message = f"{out}/results.json must be as dec-jax wrote it, got another checksum"
+    assert_refused(cluster("--resume", out), message)
+    (out / "config.json").write_text(content)
+    message = f"{out}/config.json must be as dec-jax wrote it, got another checksum"
+    assert_refused(cluster("--resume", out), message)
+
+
+def test_resume_rejects_the_results_of_another_run(finished, tmp_path):
+    shutil.copytree(finished.inner, tmp_path / "seed-3")
+    shutil.copy(finished.folder / "seed-4" / "results.json", tmp_path / "seed-3")
+    message = "results.json must be of this run, got that of another; remove it, and"
+    assert_refused(cluster("--resume", tmp_path / "seed-3"), message)
+
+
+def test_predict_rejects_the_model_of_another_run(finished, labeled, tmp_path):
+    out, new = tmp_path / "seed-3", tmp_path / "new.csv"
+    shutil.copytree(finished.inner, out)
+    shutil.copy(finished.folder / "seed-4" / "model.safetensors", out)
+    run = program(main, "predict", out, labeled, "--out", new)
+    message = "got that of another run (its seed is 4, that of config.json 3); give the"
+    assert_refused(run, message, new)
+    (out / "config.json").unlink()
+    assert program(main, "predict", out, labeled, "--out", new).status == 0
+
+
+def test_pretrained_rejects_a_model_with_clusters(finished, on_blobs, tmp_path):
+    model = finished.inner / "model.safetensors"
+    run = cluster(*on_blobs, "--pretrained", model, "--out", tmp_path / "out")
+    assert run.status == 2
+    message = f"error: --pretrained {model}: must be an autoencoder, got a model with"
+    assert run.err.splitlines()[-1].startswith(message)
 
 
 def test_resume_keeps_the_seed_that_was_finished(

@@ -8,6 +8,7 @@ from dec_jax.evaluation.label_free import silhouette
 from dec_jax.objectives import DEC, IDEC
 from dec_jax.runs import folder as run_folder
 from dec_jax.runs import seed_choice
+from dec_jax.runs.errors import UsageError
 
 LABELS = np.arange(60) % 3
 
@@ -35,6 +36,17 @@ def results_of(seeds):
     return [
         {"seed": seed, "label_free": {**scores, "silhouette": None}} for seed in seeds
     ]
+
+
+@pytest.mark.parametrize("content", [None, "", "index\n0\n", "cluster\nx\n"])
+def test_choose_seed_rejects_labels_that_are_damaged(folder, content):
+    path = folder / "seed-5/labels.csv"
+    path.unlink() if content is None else path.write_text(content)
+    results = [{**one, "n_samples": 60} for one in results_of((4, 5, 6))]
+    with pytest.raises(
+        UsageError, match="seed-5/labels.csv is missing or damaged; rem"
+    ):
+        seed_choice.choose_seed(folder, results)
 
 
 def test_seed_that_agrees_most_is_chosen(folder):

@@ -4,12 +4,13 @@ from dataclasses import asdict
 import pytest
 
 from dec_jax.runs.errors import UsageError, flag
+from dec_jax.runs.json_files import write_checked
 from dec_jax.runs.settings import Settings, resolve
 
 
 def write_config(folder, **command):
     content = {"command": Settings(**command).as_json()}
-    (folder / "config.json").write_text(json.dumps(content))
+    write_checked(folder / "config.json", content)
 
 
 def test_resolve_takes_the_options_of_a_run_and_leaves_out_others():
@@ -87,9 +88,16 @@ def test_resolve_rejects_a_folder_without_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"command": 3}', '{"command": {"sed": 0}}']
+    "content", ["", "{", "[]", "{}", "null", "3", '"a"', "[" * 9000, '{"command": 3}']
 )
 def test_resolve_rejects_a_damaged_config(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UsageError, match="config.json is damaged"):
+    with pytest.raises(UsageError, match="config.json must be as dec-jax wrote it"):
+        resolve({"resume": str(tmp_path)})
+
+
+@pytest.mark.parametrize("content", [{}, {"command": 3}, {"command": {"sed": 0}}])
+def test_resolve_rejects_the_config_of_another_version(tmp_path, content):
+    write_checked(tmp_path / "config.json", content)
+    with pytest.raises(UsageError, match="must hold the options of dec-jax cluster of"):
         resolve({"resume": str(tmp_path)})
