@@ -259,7 +259,7 @@ def _moving(label_change: float) -> list[HealthWarning]:
         return []
     text = (
         f"{label_change:.1%} of labels changed at the last refresh: train for longer "
-        "(a new run with more --max-intervals; --pretrained takes this run's autoencoder)"
+        "(--max-intervals in a new run, and --pretrained with this run's autoencoder)"
     )
     return [HealthWarning("moving", text)]
 

@@ -231,8 +231,8 @@ def test_labels_may_move_until_the_end():
     assert kinds(health(history, ended=False)) == []
     (moving,) = health(history).warnings
     assert moving.text == (
-        "2.0% of labels changed at the last refresh: train for longer (a new run with "
-        "more --max-intervals; --pretrained takes this run's autoencoder)"
+        "2.0% of labels changed at the last refresh: train for longer (--max-intervals "
+        "in a new run, and --pretrained with this run's autoencoder)"
     )
     assert health(history_of([[100] * 4], label_change=0.01)).healthy
 
