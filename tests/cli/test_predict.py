@@ -412,12 +412,8 @@ def test_predict_rejects_a_command_without_data(corners):
 
 
 def test_module_predicts(corners, points, out):
-    done = subprocess.run(
-        [sys.executable, "-m", "dec_jax.cli.main", "predict", str(corners)]
-        + [str(points), "--out", str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    module = [sys.executable, "-m", "dec_jax.cli.main", "predict"]
+    command = [*module, *map(str, (corners, points, "--out", out))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ACC 0.800" in done.stdout
