@@ -53,7 +53,7 @@ NETWORK = {
 
 
 class Answer(NamedTuple):
-    """What a command printed, and its exit status."""
+    """Holds the exit status of a command and what it printed."""
 
     status: int
     out: str
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is one line that tells a mistake."""
+        """Tells whether the command refused in a single line."""
         one = self.err.startswith("error: ") and self.err.count("\n") == 1
         return self.status in (1, 2) and one
 
@@ -318,12 +318,9 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("damage", __doc__)
+    out = new_parser("damage", __doc__, data=False, save=True)
     out.add_argument("--damages", metavar="N", type=int, default=300)
     out.add_argument("--seed", metavar="S", type=int, default=0)
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
-    )
     options = out.parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")
 

@@ -208,17 +208,32 @@ def save_rows(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def new_parser(
-    module: str, text: str, recipes: Sequence[str] = ()
+    module: str,
+    text: str,
+    recipes: Sequence[str] = (),
+    *,
+    data: bool = True,
+    save: bool = False,
 ) -> argparse.ArgumentParser:
-    """Makes the parser of a benchmark on data sets, and of recipes if there are any."""
+    """Makes the parser of a benchmark.
+
+    Args:
+      module: of this package.
+      text: of the help.
+      recipes: the default of `--recipes`; without them there is no such option.
+      data: whether data sets can be named.
+      save: whether there is `--save`, which recipes always have.
+    """
     out = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("datasets", metavar="DATA", nargs="*")
+    if data:
+        out.add_argument("datasets", metavar="DATA", nargs="*")
     if recipes:
         out.add_argument("--recipes", metavar="NAME", nargs="+", default=list(recipes))
+    if recipes or save:
         out.add_argument(
             "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
         )

@@ -100,7 +100,7 @@ def run_killed(
 
 
 def scores_of(folder: Path) -> Any:
-    """What results.json holds, without what may change while runs are killed."""
+    """Reads results.json, without the entries that differ between equal runs."""
     results = json.loads((folder / "results.json").read_text())
     for name in ("seconds", "commit", "sha256"):
         del results[name]
@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    out = new_parser("soak", __doc__)
+    out = new_parser("soak", __doc__, save=True)
     out.add_argument("--kills", metavar="N", type=int, default=500)
     out.add_argument("--seed", metavar="S", type=int, default=0)
     out.add_argument(
@@ -170,9 +170,6 @@ def main(arguments: list[str]) -> int:
         action="append",
         default=[],
         help="of dec-jax cluster, such as --option=--epochs=3; may be repeated",
-    )
-    out.add_argument(
-        "--save", metavar="NAME", help="write benchmarks/results/NAME.json"
     )
     options = out.parse_args(arguments)
     return exit_status(lambda: run(options), "Stopped; nothing was saved.")

@@ -1,4 +1,4 @@
-"""What SECURITY.md claims of the code."""
+"""The claims of SECURITY.md about the code."""
 
 import ast
 from pathlib import Path

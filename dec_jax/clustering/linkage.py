@@ -13,7 +13,7 @@ from dec_jax.validation import check_n_clusters
 
 
 class SpanningTree(NamedTuple):
-    """A tree over n points: n - 1 edges, the shortest first."""
+    """A tree over n points: n - 1 edges, in the order in which clusters merge."""
 
     first: np.ndarray  # [n - 1] one end of each edge
     second: np.ndarray  # [n - 1] the other end
@@ -29,7 +29,7 @@ def spanning_tree(x: Float[np.ndarray, "n d"], *, core: int = 0) -> SpanningTree
         that of either to its m-th neighbor (the mutual reachability of HDBSCAN).
 
     Returns:
-      The edges; n steps of n distances, and no matrix of all of them.
+      The edges, the shortest first; n steps of n distances, and no matrix of all of them.
 
     Example:
       >>> spanning_tree(np.array([[0.0], [5.0], [1.0]])).length.tolist()
@@ -120,6 +120,14 @@ def genie_tree(tree: SpanningTree, gini_threshold: float) -> SpanningTree:
 
     Returns:
       The same edges, the first merge first.
+
+    Raises:
+      ValueError: the threshold is outside [0, 1].
+
+    Example:
+      >>> tree = spanning_tree(np.array([[0.0], [1.0], [3.0], [6.0]]))
+      >>> genie_tree(tree, 1.0).length.tolist()
+      [1.0, 2.0, 3.0]
     """
     n = len(tree.length) + 1
     if not 0 <= gini_threshold <= 1:
@@ -155,6 +163,10 @@ def cut_tree(tree: SpanningTree, n_clusters: int) -> Int[np.ndarray, " n"]:
 
     Raises:
       ValueError: there are more clusters than points.
+
+    Example:
+      >>> cut_tree(linkage_tree(np.array([[0.0], [5.0], [1.0]]), "average"), 2).tolist()
+      [0, 1, 0]
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components

@@ -146,6 +146,13 @@ def best_support(methods: SimpleMethods, n_clusters: int) -> float:
     Methods that assume different things agree most where the number is right: a cluster
     too many is cut out elsewhere by each of them.
 
+    Args:
+      methods: from `methods_for_numbers`.
+      n_clusters: k, at most the largest number that they were made ready for.
+
+    Returns:
+      A number in [0, 1].
+
     Example:
       >>> rng = np.random.default_rng(0)
       >>> x = 9 * np.eye(3)[np.arange(60) % 3] + rng.normal(size=(60, 3))

@@ -31,7 +31,7 @@ RIVAL = 0.8
 # A support of at least this share of the highest one is nearly as good.
 NEARLY = 0.9
 # Support that decides, if that of every other number is below this share of it. The
-# largest support in 5 samples of noise was 0.31.
+# largest support in five samples of noise was 0.31.
 HIGH_SUPPORT, ALONE = 0.6, 0.7
 # The gap must be this many times the largest one of noise. Among 33 small tables with known
 # classes and 9 samples of noise, the largest gap of wrong numbers was at most 1.7 times as
@@ -266,7 +266,7 @@ def recommend(sweep: Sweep) -> Recommendation:
     widest = int(numbers[sweep.silhouette.argmax()])
     k = int(numbers[best])
     reasons.append(
-        f"silhouette {'agrees' if widest == k else f'is highest at {widest}'}"
+        f"silhouette {'agrees' if widest == k else f'is highest at k = {widest}'}"
     )
     agree = float(sweep.stability[best])
     word = "agree" if agree >= STABLE else "do not agree"

@@ -158,8 +158,10 @@ def _run(
             write_checked(out / "config.json", config)
     task = f"{k} cluster{'s' * (k > 1)}, recipe {name}"
     experiment.print_head(dataset, task, out, recipe.architecture.precision)
-    if resumed is None and mesh is None and (time := time_line(recipe, len(dataset.x))):
-        reasons = [*reasons, time]
+    if resumed is None and mesh is None:
+        ahead = dataclasses.replace(recipe, pretrain=None)
+        line = time_line(ahead if settings.pretrained else recipe, len(dataset.x))
+        reasons = [*reasons, *filter(None, [line])]
     print("".join(f"  {reason}\n" for reason in reasons), end="")
     far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
     if far:

@@ -81,7 +81,7 @@ def test_recommend_names_what_agrees_and_what_does_not():
         "of those on which halves of the data agree, the eigengap is largest at k = 4: "
         "1.0000",
         "simple methods agree most on k = 4: support 1.00",
-        "silhouette is highest at 5",
+        "silhouette is highest at k = 5",
         "halves of the data agree on the clusters: ARI 1.00",
     )
 

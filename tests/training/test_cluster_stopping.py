@@ -1,4 +1,4 @@
-"""Why training ends."""
+"""The ends of training: convergence, patience, epochs and stops."""
 
 from dataclasses import replace
 
