@@ -5,6 +5,7 @@ from .clustering.assignment import (
     hard_assignment,
     label_change,
     log_soft_assignment,
+    log_softmax_assignment,
     match_cluster_sizes,
     soft_assignment,
     squared_distances,
@@ -66,6 +67,9 @@ from .objectives.dcn import (
 )
 from .objectives.dec import (
     DEC,
+)
+from .objectives.dkm import (
+    DKM,
 )
 from .objectives.idec import (
     IDEC,
@@ -180,6 +184,7 @@ __all__ = [
     "equidistant_centroids",
     "squared_distances",
     "log_soft_assignment",
+    "log_softmax_assignment",
     "soft_assignment",
     "target_distribution",
     "match_cluster_sizes",
@@ -190,6 +195,7 @@ __all__ = [
     "DEC",
     "IDEC",
     "DCN",
+    "DKM",
     "VaDE",
     "History",
     "TrainConfig",

@@ -1,8 +1,9 @@
-"""Losses, and the clustering methods as settings: DEC, IDEC, DCN, VaDE."""
+"""Losses, and the clustering methods as settings: DEC, IDEC, DCN, VaDE and others."""
 
 from dec_jax.objectives.base import Batch, CentroidObjective, Losses, Objective
 from dec_jax.objectives.dcn import DCN, update_centroids
 from dec_jax.objectives.dec import DEC
+from dec_jax.objectives.dkm import DKM
 from dec_jax.objectives.idec import IDEC
 from dec_jax.objectives.losses import clustering_loss, kmeans_loss
 from dec_jax.objectives.reconstruction import (
@@ -19,6 +20,7 @@ __all__ = [
     "CentroidObjective",
     "DCN",
     "DEC",
+    "DKM",
     "IDEC",
     "Losses",
     "MeanReconstruction",

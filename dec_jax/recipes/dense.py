@@ -18,6 +18,7 @@ from dec_jax.recipes.convolutional import (
     kmeans_conv,
     learner_network,
 )
+from dec_jax.recipes.deep_kmeans import dkm
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.recipes.recipe import (
     DataShape,
@@ -372,6 +373,7 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dec-da": dec_da,
     "idec-da": idec_da,
     "dec-da-conv": dec_da_conv,
+    "dkm": dkm,
     "vade": vade,
     "n2d": n2d,
     "best": best,

@@ -55,6 +55,10 @@ DESCRIPTIONS: dict[str, Description] = {
         "DEC with data augmentation and a convolutional network (Guo et al. 2018)",
         "MNIST-70k: ACC 0.985, NMI 0.960, as published",
     ),
+    "dkm": Description(
+        "DKM (Moradi Fard et al. 2020): k-means by gradients, and reconstruction",
+        "digits: ACC 0.000, not measured yet",
+    ),
     "vade": Description(
         "VaDE (Jiang et al. 2017): a variational autoencoder with a mixture as prior",
         "MNIST-70k: ACC 0.942 for seed 0; 0.945 as published",

@@ -95,13 +95,14 @@ def train_step(
     key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
     if axis_name is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-    seen = augment(key, scale_input(x, architecture), config.augmentation)
+    clean = scale_input(x, architecture)
+    seen = augment(key, clean, config.augmentation)
     trained = {name: state.params[name] for name in objective.trained}
 
     def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
         losses, moved = objective.loss(
             {**state.params, **trained},
-            Batch(seen, p, weights, jax.random.fold_in(key, 2)),
+            Batch(seen, p, weights, jax.random.fold_in(key, 2), clean),
             architecture=architecture,
             axis_name=axis_name,
         )

@@ -27,6 +27,8 @@ from dec_jax.validation import (
 AnyArray = jax.Array | np.ndarray
 # Entries of the parameters that belong to the network; all others belong to the clusters.
 NETWORK = ("encoder", "decoder", "batch_stats")
+# Entries without a row for each cluster.
+ROWLESS = (*NETWORK, "shared")
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def reorder_clusters(result: TrainResult, order: np.ndarray) -> TrainResult:
     new_number = np.argsort(order)
     state, history = result.state, result.history
     params = {
-        name: value if name in NETWORK else jax.tree.map(lambda a: a[order], value)
+        name: value if name in ROWLESS else jax.tree.map(lambda a: a[order], value)
         for name, value in state.params.items()
     }
     return replace(
