@@ -57,6 +57,12 @@ from .networks.autoencoder import (
 from .networks.own import (
     FunctionalNetwork,
 )
+from .objectives.acedec import (
+    ACeDeC,
+)
+from .objectives.aec import (
+    AEC,
+)
 from .objectives.base import (
     Batch,
     CentroidObjective,
@@ -196,6 +202,8 @@ __all__ = [
     "IDEC",
     "DCN",
     "DKM",
+    "AEC",
+    "ACeDeC",
     "VaDE",
     "History",
     "TrainConfig",

@@ -51,6 +51,16 @@ def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Param
     return shapes
 
 
+def _shared_shapes(width: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays that belong to all clusters, for z of this width."""
+    return {
+        "shared.inverse_temperature": (),
+        "shared.steps": (),
+        "shared.rotation": (width, width),
+        "shared.logits": (width,),
+    }
+
+
 @functools.cache
 def network_shapes(architecture: Network) -> Params:
     """Shapes and types of the parameters of a network."""
@@ -70,10 +80,11 @@ def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Network) -> Non
         if "log_variances" in arrays or "log_weights" in arrays:
             shapes["log_variances"] = shapes["centroids"]
             shapes["log_weights"] = shapes["centroids"][:1]
-        if "shared.inverse_temperature" in arrays:
-            shapes["shared.inverse_temperature"] = ()
-        if "shared.steps" in arrays:
-            shapes["shared.steps"] = ()
+        shapes |= {
+            name: shape
+            for name, shape in _shared_shapes(architecture.embedding_dim).items()
+            if name in arrays
+        }
     missing = [name for name in shapes if name not in arrays]
     if missing:
         raise ValueError(

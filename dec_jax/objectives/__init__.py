@@ -1,5 +1,7 @@
 """Losses, and the clustering methods as settings: DEC, IDEC, DCN, VaDE and others."""
 
+from dec_jax.objectives.acedec import ACeDeC
+from dec_jax.objectives.aec import AEC
 from dec_jax.objectives.base import Batch, CentroidObjective, Losses, Objective
 from dec_jax.objectives.dcn import DCN, update_centroids
 from dec_jax.objectives.dec import DEC
@@ -16,6 +18,8 @@ from dec_jax.objectives.reconstruction import (
 from dec_jax.objectives.vade import VaDE
 
 __all__ = [
+    "ACeDeC",
+    "AEC",
     "Batch",
     "CentroidObjective",
     "DCN",

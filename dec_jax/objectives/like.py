@@ -1,6 +1,7 @@
 """The objective that computes q as the one did that trained the parameters."""
 
 from dec_jax.networks.autoencoder import Params
+from dec_jax.objectives.acedec import ACeDeC
 from dec_jax.objectives.base import Objective
 from dec_jax.objectives.dec import DEC
 from dec_jax.objectives.dkm import DKM
@@ -10,8 +11,8 @@ from dec_jax.objectives.vade import VaDE
 def objective_like(params: Params, alpha: float = 1.0) -> Objective:
     """Finds an objective whose q is that of the one that trained the parameters.
 
-    Their names tell how q comes from z: only a mixture has variances, and only a softmax
-    an inverse temperature.
+    Their names tell how q comes from z: only a mixture has variances, only a softmax an
+    inverse temperature, and only ACe/DeC a rotation.
 
     Args:
       params: after training, with "centroids".
@@ -25,4 +26,6 @@ def objective_like(params: Params, alpha: float = 1.0) -> Objective:
         return VaDE()
     if "inverse_temperature" in shared:
         return DKM()
+    if "rotation" in shared:
+        return ACeDeC(alpha=alpha)
     return DEC(alpha=alpha)

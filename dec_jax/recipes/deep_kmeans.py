@@ -1,12 +1,17 @@
 """The recipes that train an autoencoder together with a loss of k-means."""
 
+from dataclasses import replace
+
+from dec_jax.networks.architecture import Dense
 from dec_jax.networks.own import Network
-from dec_jax.objectives.dkm import DKM
+from dec_jax.objectives import AEC, DKM, ACeDeC, Objective
 from dec_jax.recipes.recipe import DataShape, Recipe, network_of, sized_network
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
+
+WIDE_EMBEDDING = Dense(20, "linear")
 
 
 def dkm(shape: DataShape, architecture: Network | None = None) -> Recipe:
@@ -30,6 +35,76 @@ def dkm(shape: DataShape, architecture: Network | None = None) -> Recipe:
             max_intervals=100,
             tolerance=0,
             optimizer=Optimizer("adam", 1e-3),
+        ),
+    )
+
+
+def aec(shape: DataShape, architecture: Network | None = None) -> Recipe:
+    """Auto-encoder based clustering (Song et al., 2013), with settings of ClustPy.
+
+    The autoencoder is that of `dkm`. The clustering phase has the weight (0.1), the
+    optimizer (Adam 1e-4) and the length (50 epochs) of ClustPy's implementation, because
+    the paper's own network and optimizer are of another time. It starts from k-means on z,
+    and centroids and labels are updated after each epoch.
+    """
+    return _with_adam(
+        shape,
+        architecture,
+        AEC(),
+        source="Song, Liu, Huang, Wang and Tan (2013); settings of "
+        "github.com/collinleiber/ClustPy",
+        epochs=50,
+    )
+
+
+def ace_dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
+    """ACe/DeC (Miklautz et al., IJCAI 2021), with settings of ClustPy.
+
+    The autoencoder is that of `dkm`, but its z has 20 dimensions, of which some can become
+    the shared space. The clustering phase has the weight (1), the optimizer (Adam 1e-4),
+    the batches (128) and the length (150 epochs) of ClustPy's implementation. Three things
+    differ from it: the first rotation is that of the scatter between the clusters of
+    k-means, where it runs Nr-Kmeans; centroids are running means by counts (DCN); and
+    nothing is clustered again at the end. There beta also learns ten times as fast as the
+    network.
+    """
+    network = architecture or replace(
+        sized_network(shape), layers=(*sized_network(shape).layers[:-1], WIDE_EMBEDDING)
+    )
+    recipe = _with_adam(
+        shape,
+        network,
+        ACeDeC(),
+        source="Miklautz, Bauer, Mautz, Tschiatschek, Boehm and Plant (2021); settings of "
+        "github.com/collinleiber/ClustPy",
+        epochs=150,
+    )
+    batches = steps_per_epoch(shape.n_samples, 128)
+    train = replace(recipe.train, batch_size=128, update_interval=batches)
+    return replace(recipe, train=train)
+
+
+def _with_adam(
+    shape: DataShape,
+    architecture: Network | None,
+    objective: Objective,
+    *,
+    source: str,
+    epochs: int,
+) -> Recipe:
+    """Makes a recipe of a plain autoencoder and epochs of Adam with a rate of 1e-4."""
+    batches = steps_per_epoch(shape.n_samples, 256)
+    return Recipe(
+        source=source,
+        architecture=_network(shape, architecture),
+        pretrain=_pretraining(batches),
+        n_init=20,
+        objective=objective,
+        train=TrainConfig(
+            update_interval=batches,
+            max_intervals=epochs,
+            tolerance=0,
+            optimizer=Optimizer("adam", 1e-4),
         ),
     )
 

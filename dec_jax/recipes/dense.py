@@ -18,7 +18,7 @@ from dec_jax.recipes.convolutional import (
     kmeans_conv,
     learner_network,
 )
-from dec_jax.recipes.deep_kmeans import dkm
+from dec_jax.recipes.deep_kmeans import ace_dec, aec, dkm
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.recipes.recipe import (
     DataShape,
@@ -374,6 +374,8 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "idec-da": idec_da,
     "dec-da-conv": dec_da_conv,
     "dkm": dkm,
+    "aec": aec,
+    "ace-dec": ace_dec,
     "vade": vade,
     "n2d": n2d,
     "best": best,

@@ -59,6 +59,14 @@ DESCRIPTIONS: dict[str, Description] = {
         "DKM (Moradi Fard et al. 2020): k-means by gradients, and reconstruction",
         "digits: ACC 0.000, not measured yet",
     ),
+    "aec": Description(
+        "AEC (Song et al. 2013): reconstruction, and distance to the nearest centroid",
+        "digits: ACC 0.000, not measured yet",
+    ),
+    "ace-dec": Description(
+        "ACe/DeC (Miklautz et al. 2021): k-means in a learned part of z",
+        "digits: ACC 0.000, not measured yet",
+    ),
     "vade": Description(
         "VaDE (Jiang et al. 2017): a variational autoencoder with a mixture as prior",
         "MNIST-70k: ACC 0.942 for seed 0; 0.945 as published",

@@ -171,7 +171,8 @@ def test_model_predicts_as_training_ended(start, x, architecture, tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(path, result.state.params, architecture=architecture)
     q = model.predict_proba(model.load(path), x)
-    np.testing.assert_array_equal(q, result.q)
+    # The mean of the centroids, which distances refer to, is rounded in their order.
+    np.testing.assert_allclose(q, result.q, atol=1e-6)
     np.testing.assert_array_equal(q.argmax(axis=1), result.labels)
 
 
