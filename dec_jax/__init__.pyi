@@ -80,6 +80,12 @@ from .objectives.dkm import (
 from .objectives.idec import (
     IDEC,
 )
+from .objectives.iic import (
+    IIC,
+)
+from .objectives.imsat import (
+    IMSAT,
+)
 from .objectives.losses import (
     clustering_loss,
     kmeans_loss,
@@ -204,6 +210,8 @@ __all__ = [
     "DKM",
     "AEC",
     "ACeDeC",
+    "IMSAT",
+    "IIC",
     "VaDE",
     "History",
     "TrainConfig",

@@ -7,6 +7,8 @@ from dec_jax.objectives.dcn import DCN, update_centroids
 from dec_jax.objectives.dec import DEC
 from dec_jax.objectives.dkm import DKM
 from dec_jax.objectives.idec import IDEC
+from dec_jax.objectives.iic import IIC
+from dec_jax.objectives.imsat import IMSAT
 from dec_jax.objectives.losses import clustering_loss, kmeans_loss
 from dec_jax.objectives.reconstruction import (
     MeanReconstruction,
@@ -26,6 +28,8 @@ __all__ = [
     "DEC",
     "DKM",
     "IDEC",
+    "IIC",
+    "IMSAT",
     "Losses",
     "MeanReconstruction",
     "Objective",

@@ -19,6 +19,7 @@ from dec_jax.recipes.convolutional import (
     learner_network,
 )
 from dec_jax.recipes.deep_kmeans import ace_dec, aec, dkm
+from dec_jax.recipes.information import iic, imsat
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.recipes.recipe import (
     DataShape,
@@ -376,6 +377,8 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dkm": dkm,
     "aec": aec,
     "ace-dec": ace_dec,
+    "imsat": imsat,
+    "iic": iic,
     "vade": vade,
     "n2d": n2d,
     "best": best,

@@ -67,6 +67,14 @@ DESCRIPTIONS: dict[str, Description] = {
         "ACe/DeC (Miklautz et al. 2021): k-means in a learned part of z",
         "digits: ACC 0.000, not measured yet",
     ),
+    "imsat": Description(
+        "IMSAT (Hu et al. 2017): mutual information, and a q that is locally smooth",
+        "digits: ACC 0.000, not measured yet",
+    ),
+    "iic": Description(
+        "IIC (Ji et al. 2019): mutual information of the clusters of two views",
+        "digits: ACC 0.000, not measured yet",
+    ),
     "vade": Description(
         "VaDE (Jiang et al. 2017): a variational autoencoder with a mixture as prior",
         "MNIST-70k: ACC 0.942 for seed 0; 0.945 as published",
