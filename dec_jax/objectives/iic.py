@@ -21,7 +21,7 @@ class IIC(SoftmaxObjective):
     Ji, Henriques and Vedaldi, `Invariant Information Clustering for Unsupervised Image
     Classification and Segmentation <https://arxiv.org/abs/1807.06653>`_, ICCV 2019. The
     views are a sample and its augmented version. Their joint distribution over clusters is
-    P (equation 2), made symmetric, and the loss is -I(P) (equation 3):
+    P, made symmetric, and the loss is -I(P):
 
         P = mean over i of q(x_i) q(g(x_i))^T
         loss = sum_cc' P_cc' (m log P_c + m log P_c' - log P_cc')

@@ -240,7 +240,7 @@ def train(
       state: from `init_state`, or the final state of an earlier run. It stays usable.
       x: all samples, [n, d] of any numeric dtype; uint8 stays uint8 on the device.
       architecture: the network.
-      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
+      objective: the method, such as `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
       intervals_per_call: number of intervals in one compiled program, at least 1. More
         save round trips to the host; fewer call `on_interval` more often.

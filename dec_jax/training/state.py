@@ -122,7 +122,9 @@ class History(NamedTuple):
     """Measurements of each interval, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN once training has converged
-    clustering: AnyArray  # KL(P || Q); DCN: squared distance; VaDE: KL to the prior
+    # DEC, IDEC: KL(P || Q); VaDE: KL to the prior; IMSAT, IIC: the loss; others: squared
+    # distance
+    clustering: AnyArray
     reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
@@ -204,7 +206,7 @@ def init_state(
         that train the decoder need one.
       centroids: initial centroids, usually from `k_means` of z.
       labels: initial cluster of each sample, int32 in [0, k).
-      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
+      objective: the method, such as `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
 
     Returns:

@@ -182,7 +182,7 @@ def information_by_loops(joint):
     return total
 
 
-def test_iic_loss_matches_equations_2_and_3(x):
+def test_iic_loss_equals_loops(x):
     params, view = new_params(objective=IIC()), x[:12] + 0.3
     losses, _ = IIC().loss(params, batch_of(x[:12], view), architecture=LEARNER)
     q, moved = q_by_loops(params, x[:12]), q_by_loops(params, view)
