@@ -74,6 +74,9 @@ from .objectives.dcn import (
 from .objectives.dec import (
     DEC,
 )
+from .objectives.den import (
+    DEN,
+)
 from .objectives.dkm import (
     DKM,
 )
@@ -210,6 +213,7 @@ __all__ = [
     "DKM",
     "AEC",
     "ACeDeC",
+    "DEN",
     "IMSAT",
     "IIC",
     "VaDE",

@@ -5,6 +5,7 @@ from dec_jax.objectives.aec import AEC
 from dec_jax.objectives.base import Batch, CentroidObjective, Losses, Objective
 from dec_jax.objectives.dcn import DCN, update_centroids
 from dec_jax.objectives.dec import DEC
+from dec_jax.objectives.den import DEN
 from dec_jax.objectives.dkm import DKM
 from dec_jax.objectives.idec import IDEC
 from dec_jax.objectives.iic import IIC
@@ -26,6 +27,7 @@ __all__ = [
     "CentroidObjective",
     "DCN",
     "DEC",
+    "DEN",
     "DKM",
     "IDEC",
     "IIC",

@@ -58,11 +58,7 @@ class AEC(CentroidObjective):
         self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
     ) -> Params:
         """Computes the mean of each cluster; an empty one keeps its centroid."""
-        centroids = params["centroids"]
-        members = jax.nn.one_hot(labels, len(centroids))
-        sizes = members.sum(axis=0)[:, None]
-        means = jnp.matmul(members.T, z, precision="highest") / jnp.maximum(sizes, 1)
-        return {"centroids": jnp.where(sizes > 0, means, centroids)}
+        return {"centroids": means_of_clusters(params["centroids"], z, labels)}
 
     def loss(
         self,
@@ -86,3 +82,22 @@ class AEC(CentroidObjective):
         reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
         total = reconstruction + self.clustering_weight * clustering
         return Losses(total, clustering, reconstruction), batch_stats
+
+
+def means_of_clusters(
+    centroids: Float[Array, "k d"], z: Float[Array, "n d"], labels: Int[Array, " n"]
+) -> Float[Array, "k d"]:
+    """Computes the mean of each cluster; an empty one keeps its centroid.
+
+    Args:
+      centroids: centroids before.
+      z: embeddings of all samples.
+      labels: the cluster of each embedding.
+
+    Returns:
+      The means.
+    """
+    members = jax.nn.one_hot(labels, len(centroids))
+    sizes = members.sum(axis=0)[:, None]
+    means = jnp.matmul(members.T, z, precision="highest") / jnp.maximum(sizes, 1)
+    return jnp.where(sizes > 0, means, centroids)

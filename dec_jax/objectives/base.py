@@ -129,8 +129,11 @@ class CentroidObjective:
 
 
 def check_weight(weight: float) -> None:
-    """Raises ValueError unless the weight is finite and at least 0."""
-    if not 0 <= weight < math.inf:
-        raise ValueError(
-            f"clustering_weight must be finite and at least 0, got {weight}."
-        )
+    """Raises ValueError unless the clustering weight is finite and at least 0."""
+    check_at_least_0("clustering_weight", weight)
+
+
+def check_at_least_0(name: str, value: float) -> None:
+    """Raises ValueError unless a setting is finite and at least 0."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, got {value}.")

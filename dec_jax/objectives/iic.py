@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from dec_jax.networks.autoencoder import Params, encode_batch, updated_batch_stats
 from dec_jax.networks.own import Network
-from dec_jax.objectives.base import Batch, Losses
-from dec_jax.objectives.imsat import check_at_least_0, entropy
+from dec_jax.objectives.base import Batch, Losses, check_at_least_0
+from dec_jax.objectives.imsat import entropy
 from dec_jax.objectives.softmax import SoftmaxObjective, log_q_of
 
 

@@ -1,6 +1,5 @@
 """IMSAT: information maximizing self-augmented training (Hu et al., ICML 2017)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float
 from dec_jax.clustering.assignment import squared_distances
 from dec_jax.networks.autoencoder import Params, Pass, encode_batch, updated_batch_stats
 from dec_jax.networks.own import Network
-from dec_jax.objectives.base import Batch, Losses
+from dec_jax.objectives.base import Batch, Losses, check_at_least_0
 from dec_jax.objectives.losses import clustering_loss
 from dec_jax.objectives.reconstruction import weighted_mean
 from dec_jax.objectives.softmax import SoftmaxObjective, log_q_of
@@ -176,9 +175,3 @@ def scaled(
     """Scales each row to a length; a row of zeros stays zero."""
     norms = jnp.linalg.norm(directions, axis=1)
     return directions * (lengths / jnp.maximum(norms, 1e-30))[:, None]
-
-
-def check_at_least_0(name: str, value: float) -> None:
-    """Raises ValueError unless a setting is finite and at least 0."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be finite and at least 0, got {value}.")

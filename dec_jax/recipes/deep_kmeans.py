@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 
-from dec_jax.networks.architecture import Dense
+from dec_jax.networks.architecture import Architecture, Dense
 from dec_jax.networks.own import Network
-from dec_jax.objectives import AEC, DKM, ACeDeC, Objective
+from dec_jax.objectives import AEC, DEN, DKM, ACeDeC, Objective
 from dec_jax.recipes.recipe import DataShape, Recipe, network_of, sized_network
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
-
-WIDE_EMBEDDING = Dense(20, "linear")
 
 
 def dkm(shape: DataShape, architecture: Network | None = None) -> Recipe:
@@ -68,12 +66,9 @@ def ace_dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     nothing is clustered again at the end. There beta also learns ten times as fast as the
     network.
     """
-    network = architecture or replace(
-        sized_network(shape), layers=(*sized_network(shape).layers[:-1], WIDE_EMBEDDING)
-    )
     recipe = _with_adam(
         shape,
-        network,
+        architecture or _with_embedding(shape, 20),
         ACeDeC(),
         source="Miklautz, Bauer, Mautz, Tschiatschek, Boehm and Plant (2021); settings of "
         "github.com/collinleiber/ClustPy",
@@ -82,6 +77,35 @@ def ace_dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     batches = steps_per_epoch(shape.n_samples, 128)
     train = replace(recipe.train, batch_size=128, update_interval=batches)
     return replace(recipe, train=train)
+
+
+def den(shape: DataShape, architecture: Network | None = None) -> Recipe:
+    """Deep Embedding Network (Huang et al., ICPR 2014), with settings of ClustPy.
+
+    The autoencoder is that of `dkm`, with a group of two dimensions of z for each cluster.
+    Weights (0.5 and 1, next to a reconstruction that is a sum over the values), neighbors
+    (2), optimizer (Adam 1e-3) and length (100 epochs) are those of ClustPy's
+    implementation; the paper pretrains by deep belief networks.
+    """
+    recipe = _with_adam(
+        shape,
+        architecture or _with_embedding(shape, 2 * shape.n_clusters),
+        DEN(
+            locality_weight=0.5 / shape.input_dim,
+            sparsity_weight=1 / shape.input_dim,
+        ),
+        source="Huang, Huang, Wang and Wang (2014); settings of "
+        "github.com/collinleiber/ClustPy",
+        epochs=100,
+    )
+    train = replace(recipe.train, optimizer=Optimizer("adam", 1e-3))
+    return replace(recipe, train=train)
+
+
+def _with_embedding(shape: DataShape, width: int) -> Architecture:
+    """Makes the network of `sized_network` with another width of z."""
+    network = sized_network(shape)
+    return replace(network, layers=(*network.layers[:-1], Dense(width, "linear")))
 
 
 def _with_adam(

@@ -18,7 +18,7 @@ from dec_jax.recipes.convolutional import (
     kmeans_conv,
     learner_network,
 )
-from dec_jax.recipes.deep_kmeans import ace_dec, aec, dkm
+from dec_jax.recipes.deep_kmeans import ace_dec, aec, den, dkm
 from dec_jax.recipes.information import iic, imsat
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.recipes.recipe import (
@@ -377,6 +377,7 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dkm": dkm,
     "aec": aec,
     "ace-dec": ace_dec,
+    "den": den,
     "imsat": imsat,
     "iic": iic,
     "vade": vade,

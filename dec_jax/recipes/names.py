@@ -67,6 +67,10 @@ DESCRIPTIONS: dict[str, Description] = {
         "ACe/DeC (Miklautz et al. 2021): k-means in a learned part of z",
         "digits: ACC 0.000, not measured yet",
     ),
+    "den": Description(
+        "DEN (Huang et al. 2014): local neighborhoods and sparse groups of z, then k-means",
+        "digits: ACC 0.000, not measured yet",
+    ),
     "imsat": Description(
         "IMSAT (Hu et al. 2017): mutual information, and a q that is locally smooth",
         "digits: ACC 0.000, not measured yet",

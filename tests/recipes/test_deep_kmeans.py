@@ -1,8 +1,10 @@
 """The recipes that train an autoencoder together with a loss of k-means."""
 
+from dataclasses import replace
+
 import pytest
 
-from dec_jax.objectives import AEC, DKM, ACeDeC
+from dec_jax.objectives import AEC, DEN, DKM, ACeDeC
 from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.optimizer import Optimizer
@@ -43,14 +45,22 @@ def test_ace_dec_has_room_for_a_shared_space():
     assert recipe.architecture.input_scale == 1 / 255
 
 
-@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec"])
+def test_den_has_a_group_of_two_dimensions_for_each_cluster():
+    recipe = make_recipe("den", replace(MNIST, n_clusters=7))
+    assert recipe.architecture.embedding_dim == 14
+    assert recipe.objective == DEN(0.5 / 784, 1 / 784, group_size=2, n_neighbors=2)
+    assert recipe.train.optimizer == Optimizer("adam", 1e-3)
+    assert (recipe.train.update_interval, recipe.train.max_intervals) == (274, 100)
+
+
+@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec", "den"])
 def test_samples_are_not_augmented(name):
     recipe = make_recipe(name, MNIST)
     for phase in (recipe.pretrain, recipe.train):
         assert phase.augmentation == Augmentation()
 
 
-@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec"])
+@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec", "den"])
 def test_small_tables_get_narrower_layers_and_more_epochs(name):
     recipe = make_recipe(name, TABLE)
     widths = [layer.features for layer in recipe.architecture.layers]

@@ -7,13 +7,12 @@ import pytest
 from programs import blob_table, cluster, read_json
 
 from dec_jax import dense_architecture, fit, make_recipe
-from dec_jax.networks.own import change_network
 from dec_jax.recipes import dense
 from dec_jax.recipes.recipe import DataShape
 
 X, CLASSES = blob_table()
 SHAPE = DataShape(len(X), X.shape[1], input_scale=1.0, n_clusters=3)
-SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=3)
+SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=4)
 
 
 def short(name):
@@ -21,13 +20,14 @@ def short(name):
     recipe = make_recipe(name, SHAPE, None if name == "imsat" else SMALL)
     train = replace(recipe.train, update_interval=4, max_intervals=3, batch_size=30)
     if recipe.pretrain is None:
-        small = change_network(replace(SMALL, batch_norm=True), input_scale=1.0)
+        small = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=3)
+        small = replace(small, batch_norm=True, input_scale=1.0)
         return replace(recipe, architecture=small, learner=small, train=train)
     pretrain = replace(recipe.pretrain, epochs=10)
     return replace(recipe, pretrain=pretrain, train=train)
 
 
-@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec", "imsat"])
+@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec", "den", "imsat"])
 def test_new_samples_get_the_labels_that_training_ended_with(name):
     result = fit(X, 3, recipe=short(name))
     np.testing.assert_array_equal(result.predict(X), result.labels)
