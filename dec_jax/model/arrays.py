@@ -51,14 +51,12 @@ def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Param
     return shapes
 
 
-def _shared_shapes(width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays that belong to all clusters, for z of this width."""
-    return {
-        "shared.inverse_temperature": (),
-        "shared.steps": (),
-        "shared.rotation": (width, width),
-        "shared.logits": (width,),
-    }
+def _shared_shapes(width: int) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """Shapes of the arrays that belong to all clusters, in groups that go together."""
+    return (
+        {"shared.inverse_temperature": ()},
+        {"shared.rotation": (width, width), "shared.logits": (width,)},
+    )
 
 
 @functools.cache
@@ -80,11 +78,11 @@ def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Network) -> Non
         if "log_variances" in arrays or "log_weights" in arrays:
             shapes["log_variances"] = shapes["centroids"]
             shapes["log_weights"] = shapes["centroids"][:1]
-        shapes |= {
-            name: shape
-            for name, shape in _shared_shapes(architecture.embedding_dim).items()
-            if name in arrays
-        }
+        for group in _shared_shapes(architecture.embedding_dim):
+            if any(name in arrays for name in group):
+                shapes |= group
+        if "shared.steps" in arrays:
+            shapes["shared.steps"] = ()
     missing = [name for name in shapes if name not in arrays]
     if missing:
         raise ValueError(
