@@ -62,7 +62,8 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "aec": Description(
         "AEC (Song et al. 2013): reconstruction, and distance to the nearest centroid",
-        "digits: ACC 0.000, not measured yet",
+        "digits: ACC 0.803, the mean of seeds 0-4 (0.783 to 0.824). MNIST-70k: 0.760 "
+        "as published",
     ),
     "ace-dec": Description(
         "ACe/DeC (Miklautz et al. 2021): k-means in a learned part of z",
