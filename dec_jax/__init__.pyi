@@ -27,6 +27,14 @@ from .data.texts import (
 from .estimator import (
     DeepEmbeddedClustering,
 )
+from .evaluation.comparison import (
+    Comparison,
+    compare_labels,
+)
+from .evaluation.density import (
+    cvnn,
+    dbcv,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -204,4 +212,8 @@ __all__ = [
     "clustering_accuracy",
     "normalized_mutual_info",
     "purity",
+    "compare_labels",
+    "Comparison",
+    "dbcv",
+    "cvnn",
 ]

@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns new data, sorts files, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns new data, scores labels, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import logging
@@ -12,6 +12,7 @@ from dec_jax.cli import (
     architectures,
     choose_k,
     cluster,
+    evaluate,
     info,
     predict,
     recipes,
@@ -25,6 +26,7 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
+    "evaluate": evaluate,
     "sort": sort,
     "report": report,
     "choose-k": choose_k,
