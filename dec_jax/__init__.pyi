@@ -10,6 +10,11 @@ from .clustering.assignment import (
     squared_distances,
     target_distribution,
 )
+from .clustering.hierarchy import (
+    Hierarchy,
+    cluster_hierarchy,
+    cut_hierarchy,
+)
 from .clustering.kmeans import (
     KMeansResult,
     k_means,
@@ -40,6 +45,9 @@ from .evaluation.metrics import (
     clustering_accuracy,
     normalized_mutual_info,
     purity,
+)
+from .evaluation.tree_purity import (
+    dendrogram_purity,
 )
 from .networks.architecture import (
     Architecture,
@@ -186,6 +194,9 @@ __all__ = [
     "k_means",
     "kmeans_plus_plus",
     "equidistant_centroids",
+    "cluster_hierarchy",
+    "cut_hierarchy",
+    "Hierarchy",
     "squared_distances",
     "log_soft_assignment",
     "soft_assignment",
@@ -214,6 +225,7 @@ __all__ = [
     "purity",
     "compare_labels",
     "Comparison",
+    "dendrogram_purity",
     "dbcv",
     "cvnn",
 ]

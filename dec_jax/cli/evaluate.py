@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             print(matched_line(matched.by, matched.unused))
             labelings["truth"] = matched.truth
             scores |= agreement(matched.truth, first.labels)
+            scores |= tree_purity(Path(options.labels), matched.truth, first.labels)
         if options.data is not None:
             x = samples(options, first)
             order = first.order()
@@ -147,6 +148,24 @@ def agreement(truth: "np.ndarray", labels: "np.ndarray") -> dict[str, Any]:
     table = confusion_table(truth, labels)
     print("\n" + confusion_text(table.index, table.columns, table.to_numpy()))
     return found
+
+
+def tree_purity(
+    path: Path, truth: "np.ndarray", labels: "np.ndarray"
+) -> dict[str, float]:
+    """Prints the purity of the hierarchy of a run, if LABELS is a run that has one."""
+    if not path.is_dir():
+        return {}
+    from dec_jax.evaluation.tree_purity import dendrogram_purity
+    from dec_jax.runs.folder import LABELS, file_of_run
+    from dec_jax.runs.hierarchy_file import HIERARCHY, read_hierarchy
+
+    file = file_of_run(path, LABELS).with_name(HIERARCHY)
+    if not file.is_file():
+        return {}
+    purity = dendrogram_purity(truth, labels, read_hierarchy(file))
+    print(f"\n{'dendrogram purity (leaves: the purity above)':<44}{purity:9.4f}")
+    return {"dendrogram_purity": purity}
 
 
 def confusion_text(classes: Any, clusters: Any, counts: "np.ndarray") -> str:

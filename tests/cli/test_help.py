@@ -55,6 +55,7 @@ PATHS = {
     + ["--names"],
     "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
     + ["--labels-csv", "--names"],
+    "cut": ["RUN", "--out"],
     "evaluate": ["LABELS", "--truth", "--data", "--data-dir"],
     "sort": ["RUN", "--into", "--source"],
     "report": ["RUN", "--data", "--data-dir"],
@@ -72,6 +73,8 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
     if name in ("DATA", "ARCHITECTURE", "LABELS") and name not in places:
         words = [path]
     options = [name, path] if name.startswith("--") else []
+    if verb == "cut":
+        options += ["-k", "2"]
     if verb == "sort" and name != "--into":
         options += ["--into", "x"]
     printed = program(main, verb, *words, *options)
