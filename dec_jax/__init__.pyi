@@ -10,6 +10,10 @@ from .clustering.assignment import (
     squared_distances,
     target_distribution,
 )
+from .clustering.consensus import (
+    Consensus,
+    consensus,
+)
 from .clustering.hierarchy import (
     Hierarchy,
     cluster_hierarchy,
@@ -194,6 +198,8 @@ __all__ = [
     "k_means",
     "kmeans_plus_plus",
     "equidistant_centroids",
+    "consensus",
+    "Consensus",
     "cluster_hierarchy",
     "cut_hierarchy",
     "Hierarchy",

@@ -117,5 +117,7 @@ def test_hierarchy_rejects_labels_that_do_not_fit():
     with pytest.raises(ValueError, match="from 0 to k - 1 = 1, got 0 to 2"):
         cluster_hierarchy(z, np.array([0, 1, 2]), 2)
     tree = Hierarchy(np.array([[0, 1]]), np.ones(1), np.array([2, 1]))
-    with pytest.raises(ValueError, match="must be from 1 to 2, the clusters of the hierarchy, got 3"):
+    with pytest.raises(
+        ValueError, match="must be from 1 to 2, the clusters of the hierarchy, got 3"
+    ):
         cut_hierarchy(tree, 3)
