@@ -144,6 +144,7 @@ from .training.pretrain import (
 )
 from .training.state import (
     History,
+    SoftReset,
     TrainConfig,
     TrainResult,
     TrainState,
@@ -218,6 +219,7 @@ __all__ = [
     "VaDE",
     "History",
     "TrainConfig",
+    "SoftReset",
     "TrainResult",
     "TrainState",
     "init_state",
