@@ -7,18 +7,14 @@ Writes one line a sample: its coarser cluster, and the cluster of the run (part)
 """
 
 import argparse
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 from dec_jax.cli.options import typed_path
 from dec_jax.runs.errors import UsageError, mistakes_of_use
 from dec_jax.validation import shown
-from dec_jax.writing import whole_file
 
 HELP = "join the clusters of a run to fewer"
 STOPPED_LINE = "Stopped; nothing was written."
-DROPPED = ("q", "typical")  # columns that belong to the clusters of the run
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from dec_jax.clustering.hierarchy import cut_hierarchy
     from dec_jax.runs.folder import LABELS, file_of_run
     from dec_jax.runs.hierarchy_file import HIERARCHY, read_hierarchy
+    from dec_jax.runs.relabeled import read_rows, write_relabeled
 
     path = file_of_run(Path(options.run), HIERARCHY)
     if path.name != HIERARCHY or not path.is_file():
@@ -52,42 +49,15 @@ def run(options: argparse.Namespace) -> None:
     with mistakes_of_use("n_clusters"):
         tree = read_hierarchy(path)
         groups = cut_hierarchy(tree, options.n_clusters).tolist()
-        write(out, path.with_name(LABELS), groups)
+        rows = read_rows(path.with_name(LABELS), len(groups))
+        parts = [int(row["cluster"]) for row in rows]
+        columns = {"cluster": [groups[part] for part in parts], "part": parts}
+        write_relabeled(out, rows, columns)
     for group in range(options.n_clusters):
-        parts = [part for part, its in enumerate(groups) if its == group]
-        count = int(np.sum(tree.sizes[parts]))
-        named = ", ".join(map(str, parts))
+        joined = [part for part, its in enumerate(groups) if its == group]
+        count = int(np.sum(tree.sizes[joined]))
+        named = ", ".join(map(str, joined))
         print(
-            f"cluster {group}: {count:,} samples, of cluster{'s' * (len(parts) > 1)} {named}"
+            f"cluster {group}: {count:,} samples, of cluster{'s' * (len(joined) > 1)} {named}"
         )
     print(f"clusters of all samples: {shown(str(out))}")
-
-
-def write(out: Path, labels: Path, groups: Sequence[int]) -> None:
-    """Writes labels.csv of a run with the coarser clusters."""
-    damaged = UsageError(
-        f"{labels} is damaged; run dec-jax cluster again in a new folder."
-    )
-    try:
-        with labels.open(
-            newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            rows = list(csv.DictReader(file))
-        parts = [int(row["cluster"]) for row in rows]
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise damaged from error
-    if not rows or not 0 <= min(parts) <= max(parts) < len(groups):
-        raise damaged
-    titles: list[str] = []
-    for title in (title for title in rows[0] if title not in DROPPED):
-        titles += [title, "part"] if title == "cluster" else [title]
-    with (
-        whole_file(out) as partial,
-        partial.open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file,
-    ):
-        writer = csv.DictWriter(file, titles, extrasaction="ignore")
-        writer.writeheader()
-        for row, part in zip(rows, parts, strict=True):
-            writer.writerow({**row, "cluster": groups[part], "part": part})
