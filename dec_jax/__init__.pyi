@@ -14,6 +14,13 @@ from .clustering.consensus import (
     Consensus,
     consensus,
 )
+from .clustering.density_peaks import (
+    density_clusters,
+)
+from .clustering.dip import (
+    dip,
+    dip_p_value,
+)
 from .clustering.hierarchy import (
     Hierarchy,
     cluster_hierarchy,
@@ -131,6 +138,11 @@ from .training.cluster import (
     train_interval,
     train_step,
 )
+from .training.dipdeck import (
+    DipDECKConfig,
+    DipDECKResult,
+    dipdeck,
+)
 from .training.layerwise import (
     LayerwiseConfig,
     pretrain_layerwise,
@@ -199,6 +211,9 @@ __all__ = [
     "k_means",
     "kmeans_plus_plus",
     "equidistant_centroids",
+    "density_clusters",
+    "dip",
+    "dip_p_value",
     "consensus",
     "Consensus",
     "cluster_hierarchy",
@@ -227,6 +242,9 @@ __all__ = [
     "train",
     "train_interval",
     "train_step",
+    "dipdeck",
+    "DipDECKConfig",
+    "DipDECKResult",
     "adjusted_rand_index",
     "clustering_accuracy",
     "normalized_mutual_info",

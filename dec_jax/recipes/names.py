@@ -88,5 +88,8 @@ DESCRIPTIONS: dict[str, Description] = {
 RECIPES = tuple(DESCRIPTIONS)
 # Labelings of z that clustering can start from.
 STARTS = ("k-means", "spectral", "umap", "judge")
+# Ways to look for the number of clusters: scores of many numbers, as `choose-k` does; peaks
+# of the density on a map (DDC); dip tests while a network learns (DipDECK).
+K_SEARCHES = ("auto", "density", "dip")
 # Number types of the network's matrix products.
 PRECISIONS = ("float32", "bfloat16")

@@ -111,6 +111,7 @@ def _run(
             print("looking for the number of clusters ...", flush=True)
             chosen = find_n_clusters(
                 dataset,
+                method=wanted,
                 seed=settings.seed,
                 epochs=settings.epochs,
                 precision=settings.precision,
