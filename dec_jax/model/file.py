@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.validation import require
+from dec_jax.validation import reason, require
 from dec_jax.writing import whole_file
 
 FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
@@ -86,7 +86,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
         raise ModelError(
-            f"{path} is no safetensors file, or is truncated or damaged ({error})."
+            f"{path} is no safetensors file, or is truncated or damaged ({reason(error)})."
         ) from error
     description = read_description(path, content)
     check_checksum(path, content, description.pop("sha256", None))

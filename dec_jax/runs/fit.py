@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
@@ -38,6 +38,7 @@ from dec_jax.validation import check_n_clusters, check_seed
 Samples = (
     Dataset
     | Num[Array | np.ndarray, "n ..."]
+    | Bool[Array | np.ndarray, "n ..."]
     | str
     | os.PathLike[str]
     | Frame
