@@ -11,6 +11,22 @@ from .clustering.assignment import (
     squared_distances,
     target_distribution,
 )
+from .clustering.consensus import (
+    Consensus,
+    consensus,
+)
+from .clustering.density_peaks import (
+    density_clusters,
+)
+from .clustering.dip import (
+    dip,
+    dip_p_value,
+)
+from .clustering.hierarchy import (
+    Hierarchy,
+    cluster_hierarchy,
+    cut_hierarchy,
+)
 from .clustering.kmeans import (
     KMeansResult,
     k_means,
@@ -28,11 +44,22 @@ from .data.texts import (
 from .estimator import (
     DeepEmbeddedClustering,
 )
+from .evaluation.comparison import (
+    Comparison,
+    compare_labels,
+)
+from .evaluation.density import (
+    cvnn,
+    dbcv,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
     normalized_mutual_info,
     purity,
+)
+from .evaluation.tree_purity import (
+    dendrogram_purity,
 )
 from .networks.architecture import (
     Architecture,
@@ -130,6 +157,11 @@ from .training.cluster import (
     train_interval,
     train_step,
 )
+from .training.dipdeck import (
+    DipDECKConfig,
+    DipDECKResult,
+    dipdeck,
+)
 from .training.layerwise import (
     LayerwiseConfig,
     pretrain_layerwise,
@@ -143,6 +175,7 @@ from .training.pretrain import (
 )
 from .training.state import (
     History,
+    SoftReset,
     TrainConfig,
     TrainResult,
     TrainState,
@@ -197,6 +230,14 @@ __all__ = [
     "k_means",
     "kmeans_plus_plus",
     "equidistant_centroids",
+    "density_clusters",
+    "dip",
+    "dip_p_value",
+    "consensus",
+    "Consensus",
+    "cluster_hierarchy",
+    "cut_hierarchy",
+    "Hierarchy",
     "squared_distances",
     "log_soft_assignment",
     "log_softmax_assignment",
@@ -219,6 +260,7 @@ __all__ = [
     "VaDE",
     "History",
     "TrainConfig",
+    "SoftReset",
     "TrainResult",
     "TrainState",
     "init_state",
@@ -226,8 +268,16 @@ __all__ = [
     "train",
     "train_interval",
     "train_step",
+    "dipdeck",
+    "DipDECKConfig",
+    "DipDECKResult",
     "adjusted_rand_index",
     "clustering_accuracy",
     "normalized_mutual_info",
     "purity",
+    "compare_labels",
+    "Comparison",
+    "dendrogram_purity",
+    "dbcv",
+    "cvnn",
 ]

@@ -28,6 +28,7 @@ from dec_jax.recipes.recipe import (
     sized_network,
     strong_augmentation,
 )
+from dec_jax.recipes.resets import with_resets
 from dec_jax.recipes.variational import vade
 from dec_jax.training.layerwise import LayerwiseConfig
 from dec_jax.training.minibatches import steps_per_epoch
@@ -326,6 +327,9 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dec-keras": dec_keras,
     "idec": idec,
     "dcn": dcn,
+    "dec-brb": with_resets(dec),
+    "idec-brb": with_resets(idec),
+    "dcn-brb": with_resets(dcn),
     "kld-conv": kld_conv,
     "kmeans-conv": kmeans_conv,
     "dec-da": dec_da,

@@ -33,6 +33,18 @@ DESCRIPTIONS: dict[str, Description] = {
         "DCN (Yang et al. 2017): k-means and reconstruction trained together",
         "MNIST-70k: ACC 0.889, the mean of seeds 0-4 (0.869 to 0.939); 0.83 as published",
     ),
+    "dec-brb": Description(
+        "DEC with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
+        "MNIST-70k: ACC 0.961 as published, the mean of 10 runs",
+    ),
+    "idec-brb": Description(
+        "IDEC with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
+        "MNIST-70k: ACC 0.942 as published, the mean of 10 runs",
+    ),
+    "dcn-brb": Description(
+        "DCN with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
+        "MNIST-70k: ACC 0.964 as published, the mean of 10 runs",
+    ),
     "kld-conv": Description(
         "IDEC with a convolutional network (Aljalbout et al. 2018)",
         "MNIST-70k: ACC 0.909, the mean of seeds 0 and 1; 0.859 as published. "
@@ -102,5 +114,8 @@ DESCRIPTIONS: dict[str, Description] = {
 RECIPES = tuple(DESCRIPTIONS)
 # Labelings of z that clustering can start from.
 STARTS = ("k-means", "spectral", "umap", "judge")
+# Ways to look for the number of clusters: scores of many numbers, as `choose-k` does; peaks
+# of the density on a map (DDC); dip tests while a network learns (DipDECK).
+K_SEARCHES = ("auto", "density", "dip")
 # Number types of the network's matrix products.
 PRECISIONS = ("float32", "bfloat16")

@@ -25,6 +25,7 @@ from dec_jax.runs import (
     checkpoint,
     experiment,
     folder,
+    hierarchy_file,
     odd_files,
     provenance,
     summary,
@@ -232,6 +233,7 @@ class SeedRun:
             self.folder, self.dataset, result, self.record, self.origin()
         )
         odd_files.try_odd_rows(self.folder, self.dataset, result)
+        hierarchy_file.try_hierarchy(self.folder, self.dataset, result)
         results = self.results(result)
         write_checked(self.folder / "config.json", self.config)
         write_checked(self.folder / RESULTS, results)

@@ -317,7 +317,8 @@ def check_clustering(
             f"{source.name} must have the state's {n_samples} samples, got "
             f"{source.shape[0]}."
         )
-    for name in ("frozen_target_intervals", "reseed_below", "keep_cluster_sizes"):
+    off_in_streams = ("frozen_target_intervals", "reseed_below", "keep_cluster_sizes")
+    for name in (*off_in_streams, "soft_reset"):
         if value := getattr(config, name):
             off = getattr(TrainConfig(), name)
             raise ValueError(

@@ -199,7 +199,7 @@ def train(
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()` or `DCN()`.
       config: the settings of the phase. `frozen_target_intervals`, `reseed_below` and
-        `keep_cluster_sizes` must be off, because they need p and z of all samples.
+        `keep_cluster_sizes` and `soft_reset` must be off, because they need p and z of all samples.
       reading: settings for reading the source.
       on_interval: called after each interval with the state and the history's new row. It
         may save the state but not keep it. Returning True stops training.

@@ -55,6 +55,8 @@ PATHS = {
     + ["--names"],
     "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
     + ["--labels-csv", "--names"],
+    "cut": ["RUN", "--out"],
+    "evaluate": ["LABELS", "--truth", "--data", "--data-dir"],
     "sort": ["RUN", "--into", "--source"],
     "report": ["RUN", "--data", "--data-dir"],
     "architectures": ["ARCHITECTURE"],
@@ -68,9 +70,11 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
     path = "~nobody-here/x"
     places = {"predict": ["RUN", "DATA"]}.get(verb, ["RUN"])
     words = [path if place == name else "x" for place in places]
-    if name in ("DATA", "ARCHITECTURE") and name not in places:
+    if name in ("DATA", "ARCHITECTURE", "LABELS") and name not in places:
         words = [path]
     options = [name, path] if name.startswith("--") else []
+    if verb == "cut":
+        options += ["-k", "2"]
     if verb == "sort" and name != "--into":
         options += ["--into", "x"]
     printed = program(main, verb, *words, *options)
@@ -83,7 +87,7 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
 
 
 def test_every_option_with_a_path_reads_one():
-    metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE"}
+    metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE", "LABELS"}
     for verb, names in PATHS.items():
         one = argparse.ArgumentParser()
         VERBS[verb].add_options(one)

@@ -1,5 +1,6 @@
 """Training on a stream equals training in memory."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -302,12 +303,15 @@ def test_train_rejects_another_number_of_samples(blobs, start):
         {"frozen_target_intervals": 1},
         {"reseed_below": 0.1},
         {"keep_cluster_sizes": True},
+        {"soft_reset": train_state.SoftReset()},
     ],
 )
 def test_train_rejects_settings_that_need_all_in_memory(setting, source, start):
     ((name, value),) = setting.items()
+    off = getattr(CONFIG, name)
     with pytest.raises(
-        ValueError, match=f"{name} must be {type(value)(0)} in a stream, .* got {value}"
+        ValueError,
+        match=f"{name} must be {off} in a stream, .* got {re.escape(str(value))}",
     ):
         run(start, source, config=replace(CONFIG, **setting))
 
