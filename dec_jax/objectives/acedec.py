@@ -5,13 +5,12 @@ Cluster Information in Deep Embedded Spaces <https://doi.org/10.24963/ijcai.2021
 IJCAI 2021.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from dec_jax.clustering.assignment import soft_assignment, squared_distances
 from dec_jax.networks.autoencoder import (
@@ -22,7 +21,6 @@ from dec_jax.networks.autoencoder import (
 )
 from dec_jax.networks.own import Network
 from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_weight
-from dec_jax.objectives.dcn import update_centroids
 from dec_jax.objectives.losses import kmeans_loss
 from dec_jax.objectives.reconstruction import reconstruction_loss
 
@@ -33,26 +31,26 @@ class ACeDeC(CentroidObjective):
 
     A matrix V rotates z, and each rotated dimension has a share beta in the clustered space
     and 1 - beta in the shared space, which holds what all clusters have in common. The
-    shared space has a single centroid, the mean m of all samples:
+    shared space has a single centroid, the mean m of the batch:
 
         clustered: sum_d beta_d ((z_i - mu_j) V)_d^2, with the nearest mu_j
         shared: sum_d (1 - beta_d) ((z_i - m) V)_d^2
         loss: reconstruction from z_i V V^T + lambda (clustered + shared) / 2
 
     The decoder sees z V V^T, which keeps V near a rotation without a constraint. Gradients
-    train the network, V, and beta, the sigmoid of a logit for each dimension. Centroids
-    are running means of their samples, as in DCN, and m is that of all. ACe/DeC does not
-    use the target p.
+    train the network, V, and beta, the sigmoid of a logit for each dimension. After each
+    step, each centroid moves towards the mean of its samples in the batch, by 1 / (1 + its
+    recent number of samples in a batch), the rule of ENRC (Miklautz et al., AAAI 2020).
+    ACe/DeC does not use the target p.
 
     The first refresh fits V and beta: V holds the eigenvectors of the scatter between
     clusters, and beta has the closed form of two spaces, s_d^2 / (s_d^2 + c_d^2), where c_d
-    and s_d are the mean squares of dimension d around the centroids and around m.
+    and s_d are the mean squares of dimension d around the centroids and around the mean of
+    all samples.
 
     Attributes:
       clustering_weight: lambda, finite and at least 0; the reconstruction, a mean over the
         values of a sample, has weight 1.
-      initial_count: number of samples that each centroid counts as having seen before the
-        first step, finite and above 0.
       alpha: degrees of freedom of the Student's t kernel of the reported q, finite and
         above 0.
 
@@ -68,25 +66,20 @@ class ACeDeC(CentroidObjective):
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "shared")
     fitted: ClassVar[tuple[str, ...]] = ("shared",)
     clustering_weight: float = 1.0
-    initial_count: float = 100.0
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_weight(self.clustering_weight)
-        if not 0 < self.initial_count < math.inf:
-            raise ValueError(
-                f"initial_count must be finite and above 0, got {self.initial_count}."
-            )
 
     def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
-        """Counts as of DCN, no rotation, and dimensions that both spaces share evenly."""
+        """Counts of 0, no rotation, and dimensions that both spaces share evenly."""
         k, d = centroids.shape
         space = {
             "rotation": jnp.eye(d, dtype=jnp.float32),
             "logits": jnp.zeros(d, jnp.float32),
         }
-        return {"counts": jnp.full(k, self.initial_count, jnp.float32), "shared": space}
+        return {"counts": jnp.zeros(k, jnp.float32), "shared": space}
 
     def fit(
         self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
@@ -144,7 +137,9 @@ class ACeDeC(CentroidObjective):
             axis_name=axis_name,
         )
         counts, centroids = params["counts"], params["centroids"]
-        mean = (counts / counts.sum()) @ centroids
+        mean = jax.lax.stop_gradient(weights @ z)
+        if axis_name is not None:
+            mean = jax.lax.pmean(mean, axis_name)
         here, places = (clustered_space(space, it) for it in (z, centroids))
         labels = squared_distances(here, places).argmin(axis=1)
         clustered = kmeans_loss(here, places, labels, weights=weights)
@@ -155,7 +150,7 @@ class ACeDeC(CentroidObjective):
         clustering = (clustered + shared) / 2
         reconstruction = reconstruction_loss(batch.x, decoded.output, weights=weights)
         total = reconstruction + self.clustering_weight * clustering
-        centroids, counts = update_centroids(
+        centroids, counts = follow_batch(
             centroids,
             counts,
             jax.lax.stop_gradient(z),
@@ -166,6 +161,42 @@ class ACeDeC(CentroidObjective):
         stats = updated_batch_stats(params, encoder=encoded, decoder=decoded)
         new = {**stats, "centroids": centroids, "counts": counts}
         return Losses(total, clustering, reconstruction), new
+
+
+def follow_batch(
+    centroids: Float[Array, "k d"],
+    counts: Float[Array, " k"],
+    z: Float[Array, "b d"],
+    labels: Int[Array, " b"],
+    counted: Bool[Array, " b"],
+    *,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
+    """Moves each centroid towards the mean of its samples in the batch.
+
+    Unlike the running mean of all samples (`update_centroids`), it follows z as training
+    moves it, and forgets where z was before.
+
+    Args:
+      centroids: centroids before the batch.
+      counts: recent number of samples of each centroid in a batch.
+      z: embeddings of the batch.
+      labels: the cluster of each embedding.
+      counted: False for rows that only pad the batch.
+      axis_name: mapped axis over which the batch is spread.
+
+    Returns:
+      The moved centroids, and the counts: the mean of those before and of this batch.
+    """
+    members = jax.nn.one_hot(labels, len(centroids)) * counted[:, None]
+    sums = jnp.matmul(members.T, z, precision="highest")
+    new = members.sum(axis=0)
+    if axis_name is not None:
+        sums, new = jax.lax.psum((sums, new), axis_name)
+    counts = (counts + new) / 2
+    means = sums / jnp.maximum(new, 1)[:, None]
+    moved = centroids + (means - centroids) / (1 + counts)[:, None]
+    return jnp.where(new[:, None] > 0, moved, centroids), counts
 
 
 def clustered_space(space: Params, z: Float[Array, "n d"]) -> Float[Array, "n d"]:

@@ -62,9 +62,8 @@ def ace_dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     the shared space. The clustering phase has the weight (1), the optimizer (Adam 1e-4),
     the batches (128) and the length (150 epochs) of ClustPy's implementation. Three things
     differ from it: the first rotation is that of the scatter between the clusters of
-    k-means, where it runs Nr-Kmeans; centroids are running means by counts (DCN); and
-    nothing is clustered again at the end. There beta also learns ten times as fast as the
-    network.
+    k-means, where it runs Nr-Kmeans; beta learns as fast as the network, and ten times as
+    fast there; and nothing is clustered again at the end.
     """
     recipe = _with_adam(
         shape,

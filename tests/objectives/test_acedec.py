@@ -10,6 +10,7 @@ from dec_jax import model
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.autoencoder import decode, embed
 from dec_jax.objectives import ACeDeC, Batch, Objective
+from dec_jax.objectives.acedec import follow_batch
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.refresh import refresh_targets, reseed_clusters
@@ -46,12 +47,12 @@ def batch_of(x):
 
 def loss_by_loops(z, params):
     """The mean of the squared distances in both spaces, and the nearest centroids."""
-    centroids, counts = (np.asarray(params[it]) for it in ("centroids", "counts"))
+    centroids = np.asarray(params["centroids"])
     rotation, logits = (
         np.asarray(params["shared"][it]) for it in ("rotation", "logits")
     )
     beta = 1 / (1 + np.exp(-logits))
-    mean = sum(n * mu for n, mu in zip(counts, centroids, strict=True)) / counts.sum()
+    mean = WEIGHTS @ z
     total, labels = 0.0, []
     for z_i, weight in zip(z, WEIGHTS, strict=True):
         clustered = [(beta * ((z_i - mu) @ rotation) ** 2).sum() for mu in centroids]
@@ -59,6 +60,18 @@ def loss_by_loops(z, params):
         labels.append(int(np.argmin(clustered)))
         total += weight * (min(clustered) + shared) / 2
     return total, labels
+
+
+def follow_by_loops(centroids, counts, z, labels):
+    """Each centroid moves by 1 / (1 + count) towards the mean of its samples."""
+    centroids, counts = centroids.copy(), counts.copy()
+    for j in range(len(centroids)):
+        members = [z_i for z_i, label in zip(z, labels, strict=True) if label == j]
+        counts[j] = (counts[j] + len(members)) / 2
+        if members:
+            step = np.mean(members, axis=0) - centroids[j]
+            centroids[j] = centroids[j] + step / (1 + counts[j])
+    return centroids, counts
 
 
 def test_loss_equals_loops(params, x, architecture):
@@ -73,12 +86,25 @@ def test_loss_equals_loops(params, x, architecture):
     np.testing.assert_allclose(losses.reconstruction, reconstruction, rtol=1e-4)
     total = reconstruction + 0.3 * clustering
     np.testing.assert_allclose(losses.total, total, rtol=1e-4)
-    counts = np.asarray(params["counts"]) + np.bincount(labels[:8], minlength=4)
+    centroids, counts = follow_by_loops(
+        np.asarray(params["centroids"]), np.asarray(params["counts"]), z[:8], labels[:8]
+    )
     np.testing.assert_allclose(new["counts"], counts)
-    first = z[:8][np.array(labels[:8]) == labels[0]]
-    centroid = np.asarray(params["centroids"])[labels[0]]
-    moved = centroid + (first - centroid).sum(axis=0) / counts[labels[0]]
-    np.testing.assert_allclose(new["centroids"][labels[0]], moved, rtol=1e-4)
+    np.testing.assert_allclose(new["centroids"], centroids, rtol=1e-4)
+
+
+def test_follow_batch_equals_loops_and_leaves_an_empty_cluster():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(12, 3)).astype(np.float32)
+    centroids = rng.normal(size=(4, 3)).astype(np.float32)
+    counts = np.array([3.0, 0.0, 8.0, 1.0], np.float32)
+    labels = np.array([0, 1, 0, 0, 3, 3, 1, 0, 2, 2, 2, 2], np.int32)
+    arrays = map(jnp.asarray, (centroids, counts, z, labels, WEIGHTS > 0))
+    found = follow_batch(*arrays)
+    expected = follow_by_loops(centroids, counts, z[:8], labels[:8])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1])
+    np.testing.assert_array_equal(found[0][2], centroids[2])
 
 
 def test_q_is_that_of_the_distances_in_the_clustered_space(params, x, architecture):
@@ -177,7 +203,5 @@ def test_acedec_is_an_objective_that_hashes_by_value():
 def test_acedec_rejects_settings_out_of_range():
     with pytest.raises(ValueError, match="clustering_weight must be .*got -1"):
         ACeDeC(clustering_weight=-1)
-    with pytest.raises(ValueError, match="initial_count must be .*got 0"):
-        ACeDeC(initial_count=0)
     with pytest.raises(ValueError, match="alpha must be .*got 0"):
         ACeDeC(alpha=0)
