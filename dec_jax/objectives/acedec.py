@@ -49,8 +49,9 @@ class ACeDeC(CentroidObjective):
     all samples.
 
     Attributes:
-      clustering_weight: lambda, finite and at least 0; the reconstruction, a mean over the
-        values of a sample, has weight 1.
+      clustering_weight: lambda, finite and at least 0; the reconstruction has weight 1. The
+        reconstruction is a mean over the values of a sample here, so that a weight of 1
+        next to a sum corresponds to 1 / d.
       alpha: degrees of freedom of the Student's t kernel of the reported q, finite and
         above 0.
 
@@ -65,7 +66,7 @@ class ACeDeC(CentroidObjective):
 
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "shared")
     fitted: ClassVar[tuple[str, ...]] = ("shared",)
-    clustering_weight: float = 1.0
+    clustering_weight: float = 0.001
     alpha: float = 1.0
 
     def __post_init__(self) -> None:

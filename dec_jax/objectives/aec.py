@@ -30,8 +30,8 @@ class AEC(CentroidObjective):
     AEC does not use the target p.
 
     Attributes:
-      clustering_weight: lambda, finite and at least 0; the reconstruction, a mean over the
-        values of a sample, has weight 1.
+      clustering_weight: lambda, finite and at least 0; the reconstruction has weight 1. The
+        reconstruction is a mean over the values of a sample here, and a sum above.
       alpha: degrees of freedom of the Student's t kernel of the reported q, finite and
         above 0.
 
@@ -41,13 +41,13 @@ class AEC(CentroidObjective):
     Example:
       >>> from dec_jax import AEC
       >>> AEC()
-      AEC(clustering_weight=0.1, alpha=1.0)
+      AEC(clustering_weight=0.0001, alpha=1.0)
     """
 
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     fitted: ClassVar[tuple[str, ...]] = ("centroids",)
     refitted: ClassVar[bool] = True
-    clustering_weight: float = 0.1
+    clustering_weight: float = 0.0001
     alpha: float = 1.0
 
     def __post_init__(self) -> None:

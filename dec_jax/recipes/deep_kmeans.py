@@ -40,18 +40,19 @@ def dkm(shape: DataShape, architecture: Network | None = None) -> Recipe:
 def aec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """Auto-encoder based clustering (Song et al., 2013), with settings of ClustPy.
 
-    The autoencoder is that of `dkm`. The clustering phase has the weight (0.1), the
-    optimizer (Adam 1e-4) and the length (50 epochs) of ClustPy's implementation, because
-    the paper's own network and optimizer are of another time. It starts from k-means on z,
-    and centroids and labels are updated after each epoch.
+    The autoencoder is that of `dkm`. The clustering phase has the weight (0.1, next to a
+    reconstruction that is a sum over the values), the optimizer (Adam 1e-4) and the length
+    (150 epochs) of ClustPy's implementation, because the paper's own network and optimizer
+    are of another time. It starts from k-means on z, and centroids and labels are updated
+    after each epoch.
     """
     return _with_adam(
         shape,
         architecture,
-        AEC(),
+        AEC(clustering_weight=0.1 / shape.input_dim),
         source="Song, Liu, Huang, Wang and Tan (2013); settings of "
         "github.com/collinleiber/ClustPy",
-        epochs=50,
+        epochs=150,
     )
 
 
@@ -59,16 +60,17 @@ def ace_dec(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """ACe/DeC (Miklautz et al., IJCAI 2021), with settings of ClustPy.
 
     The autoencoder is that of `dkm`, but its z has 20 dimensions, of which some can become
-    the shared space. The clustering phase has the weight (1), the optimizer (Adam 1e-4),
-    the batches (128) and the length (150 epochs) of ClustPy's implementation. Three things
-    differ from it: the first rotation is that of the scatter between the clusters of
-    k-means, where it runs Nr-Kmeans; beta learns as fast as the network, and ten times as
-    fast there; and nothing is clustered again at the end.
+    the shared space. The clustering phase has the weight (1, next to a reconstruction that
+    is a sum over the values), the optimizer (Adam 1e-4), the batches (128) and the length
+    (150 epochs) of ClustPy's implementation. Three things differ from it. The first
+    rotation is that of the scatter between the clusters of k-means, where there 20,000 steps
+    train it and beta alone. Beta learns as fast as the network, and ten times as fast there.
+    Nothing is clustered again at the end.
     """
     recipe = _with_adam(
         shape,
         architecture or _with_embedding(shape, 20),
-        ACeDeC(),
+        ACeDeC(clustering_weight=1 / shape.input_dim),
         source="Miklautz, Bauer, Mautz, Tschiatschek, Boehm and Plant (2021); settings of "
         "github.com/collinleiber/ClustPy",
         epochs=150,
@@ -84,7 +86,7 @@ def den(shape: DataShape, architecture: Network | None = None) -> Recipe:
     The autoencoder is that of `dkm`, with a group of two dimensions of z for each cluster.
     Weights (0.5 and 1, next to a reconstruction that is a sum over the values), neighbors
     (2), optimizer (Adam 1e-3) and length (100 epochs) are those of ClustPy's
-    implementation; the paper pretrains by deep belief networks.
+    implementation, which has no pretraining of another kind.
     """
     recipe = _with_adam(
         shape,

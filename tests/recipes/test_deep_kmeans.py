@@ -28,17 +28,18 @@ def test_dkm_has_the_published_settings_of_mnist():
 def test_aec_differs_from_dkm_in_its_clustering_phase_alone():
     aec, dkm = make_recipe("aec", MNIST), make_recipe("dkm", MNIST)
     assert (aec.architecture, aec.pretrain) == (dkm.architecture, dkm.pretrain)
-    assert aec.objective == AEC(clustering_weight=0.1)
+    # 0.1 of a sum over 784 values.
+    assert aec.objective == AEC(clustering_weight=0.1 / 784)
     assert aec.train.optimizer == Optimizer("adam", 1e-4)
     # Centroids and labels are updated after each epoch.
-    assert (aec.train.update_interval, aec.train.max_intervals) == (274, 50)
+    assert (aec.train.update_interval, aec.train.max_intervals) == (274, 150)
 
 
 def test_ace_dec_has_room_for_a_shared_space():
     recipe = make_recipe("ace-dec", MNIST)
     layers = recipe.architecture.layers
     assert [layer.features for layer in layers] == [500, 500, 2000, 20]
-    assert recipe.objective == ACeDeC(clustering_weight=1.0)
+    assert recipe.objective == ACeDeC(clustering_weight=1 / 784)
     assert recipe.train.optimizer == Optimizer("adam", 1e-4)
     assert (recipe.train.batch_size, recipe.train.max_intervals) == (128, 150)
     assert recipe.train.update_interval == 547
