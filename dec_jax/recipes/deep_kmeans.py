@@ -86,7 +86,7 @@ def den(shape: DataShape, architecture: Network | None = None) -> Recipe:
     The autoencoder is that of `dkm`, with a group of two dimensions of z for each cluster.
     Weights (0.5 and 1, next to a reconstruction that is a sum over the values), neighbors
     (2), optimizer (Adam 1e-3) and length (100 epochs) are those of ClustPy's
-    implementation, which has no pretraining of another kind.
+    implementation, which trains with the penalties from the start.
     """
     recipe = _with_adam(
         shape,
