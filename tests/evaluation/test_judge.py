@@ -82,6 +82,23 @@ def test_mean_index_decides_where_nothing_has_support():
     assert found.agreement[0] == pytest.approx((sum(indices) - 1) / 7)
 
 
+def test_an_answer_that_nothing_supports_is_not_called_confident():
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.where(rng.random(90) < 0.6, CLASSES, rng.integers(3, size=90))
+        for _ in range(6)
+    ]
+    found = judge(BLOBS, {str(i): labels for i, labels in enumerate(noisy)})
+    assert found.scores.max() < LITTLE_SUPPORT
+    opinion = second_opinion(noisy[int(found.names[0])], found, BLOBS)
+    assert opinion.verdict != "confident"
+    assert opinion.doubt >= 0.5
+    # The same where the graph sees gaps.
+    opinion = second_opinion(noisy[0], found._replace(conductance=0.01), BLOBS)
+    assert opinion.verdict == "several answers"
+    assert "simple methods hardly agree" in opinion.text
+
+
 def test_support_is_the_mean_cube_of_the_index_with_each_other_labeling():
     labelings = [RNG.integers(3, size=90) for _ in range(4)] + [CLASSES, CLASSES]
     found = supports(pair_indices(labelings))
