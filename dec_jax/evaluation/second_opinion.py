@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from dec_jax.clustering.agreement import POWER
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import (
     LITTLE_SUPPORT,
     NEIGHBORS,
-    POWER,
     Choice,
     Judgment,
     best_support,
