@@ -169,6 +169,7 @@ PUBLISHED = {
     "usps-dkm": "75.7 / 77.6 (Moradi Fard et al. 2020)",
     "mnist-aec": "76.0 / 66.9 (Song et al. 2013)",
     "usps-aec": "71.5 / 65.1 (Song et al. 2013)",
+    "coil20-den": "72.5 / 87.0 (Huang et al. 2014)",
     "mnist-imsat": "98.4 (Hu et al. 2017)",
     "mnist-iic": "99.2, mean of five heads 98.4 (Ji et al. 2019)",
 }
