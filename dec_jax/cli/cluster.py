@@ -118,6 +118,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "clusters of the neighbor graph; or umap, a mixture on UMAP",
     )
     change(
+        "--graph-rows",
+        metavar="N",
+        type=int,
+        help="of more than N samples, the start spectral takes the graph of a sample of N, "
+        "whose clusters the others join (default 100,000)",
+    )
+    change(
         "--normalize",
         action="store_true",
         help="scale each sample to a mean square of 1, so that brightness, or length, "

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dec_jax.clustering.graph_sample import spectral_labels
 from dec_jax.clustering.kmeans import KMeansResult, k_means
-from dec_jax.clustering.spectral import cluster_means, spectral_clustering
+from dec_jax.clustering.spectral import cluster_means
 from dec_jax.clustering.umap_mixture import umap_mixture
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import Choice, choose_labels
@@ -364,7 +365,14 @@ class Phases(PhaseEvents):
                 self._leave_if_stopped()
 
             if start == "spectral":
-                labels = spectral_clustering(key, alone, k, on_step=step).labels
+                labels = spectral_labels(
+                    key,
+                    alone.__getitem__,
+                    len(alone),
+                    k,
+                    graph_rows=self.recipe.graph_rows,
+                    on_step=step,
+                )
                 return title, jnp.asarray(from_first(labels))
             seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
             if start == "umap":

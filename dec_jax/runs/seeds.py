@@ -162,6 +162,8 @@ def _run(
         ahead = dataclasses.replace(recipe, pretrain=None)
         line = time_line(ahead if settings.pretrained else recipe, len(dataset.x))
         reasons = [*reasons, *filter(None, [line])]
+    if recipe.start == "spectral" and len(dataset.x) > recipe.graph_rows:
+        reasons = [*reasons, graph_line(recipe.graph_rows)]
     print("".join(f"  {reason}\n" for reason in reasons), end="")
     far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
     if far:
@@ -208,6 +210,14 @@ def _run(
         if len(seeds) > 1:
             _sum_up(results, out)
     return Finished(out, dataset)
+
+
+def graph_line(rows: int) -> str:
+    """One line on the sample whose neighbor graph stands for that of all samples."""
+    return (
+        f"the neighbor graph has a sample of {rows:,}, whose clusters the others join "
+        "(--graph-rows)"
+    )
 
 
 def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:

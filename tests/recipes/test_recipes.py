@@ -275,3 +275,10 @@ def test_make_recipe_rejects_an_unknown_name_with_the_nearest():
 @pytest.mark.parametrize(("shape", "name"), [(MNIST, "best"), (TABLE, "auto")])
 def test_default_recipe_is_best_for_images_and_auto_for_tables(shape, name):
     assert default_recipe(shape) == name
+
+
+def test_recipe_rejects_a_graph_of_no_rows():
+    recipe = make_recipe("best", MNIST)
+    assert recipe.graph_rows == 100_000
+    with pytest.raises(ValueError, match="graph_rows must be at least 1, got 0"):
+        replace(recipe, graph_rows=0)
