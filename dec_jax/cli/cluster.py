@@ -6,6 +6,7 @@ The folder of a run holds the cluster of each sample (labels.csv), a report to l
 """
 
 import argparse
+import re
 
 from dec_jax.cli.options import (
     add_data_options,
@@ -80,6 +81,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=typed_path,
         help="continue the run in this folder",
+    )
+    add(
+        "--memory",
+        metavar="BYTES",
+        type=memory,
+        help="memory that the run may take, such as 4G (default: what is free); samples of "
+        "an .npy file that would take more are read as they are needed",
     )
     add_data_options(parser)
     add_image_options(parser)
@@ -170,6 +178,16 @@ def number_or_auto(text: str) -> int | str:
         raise argparse.ArgumentTypeError(
             f"must be a whole number or auto, got {text!r}"
         ) from None
+
+
+def memory(text: str) -> str:
+    """Checks a number of bytes such as 4G."""
+    # As `runs.streamed.parse_bytes`, which loads jax.
+    if not re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]+)?\s*[kKmMgGtT]?(i?[bB])?\s*", text):
+        raise argparse.ArgumentTypeError(
+            f"must be bytes such as 4G or 500M, got {text!r}"
+        )
+    return text
 
 
 def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> None:

@@ -117,9 +117,8 @@ def sample_rows(
     seen = np.sort(rng.choice(n, size, replace=False, shuffle=False))
     n_cells = max(1, min(CELLS, size // (2 * LEAST_ROWS)))
     cells = k_means(key, read(seen), n_cells, n_init=1, max_iter=20).centroids
-    of_row = np.empty(n, np.int16)
-    for rows in _blocks(n, ROWS_AT_ONCE):
-        of_row[rows] = _nearest_cells(jnp.asarray(read(rows)), cells)
+    # Numbers of 16 bits, because NumPy sorts those by their digits.
+    of_row = nearest_centroids(read, n, cells).astype(np.int16)
     sizes = np.bincount(of_row, minlength=n_cells)
     # Each cell's rows in a row, in random order: a sample of it is its beginning.
     order = rng.permutation(n)
@@ -186,7 +185,7 @@ def spread_labels(
     sample, known = jnp.asarray(z, jnp.float32), jnp.asarray(labels)
     at_once = min(ROWS_AT_ONCE, max(8, DISTANCES_AT_ONCE // len(z)), n)
     found = np.empty(n, np.int32)
-    for rows in _blocks(n, at_once):
+    for rows in blocks_of(n, at_once):
         block = read(rows)
         # All blocks have one shape, so that one program fits them.
         padded = np.zeros((at_once, block.shape[1]), np.float32)
@@ -196,17 +195,43 @@ def spread_labels(
     return found
 
 
-def _blocks(n: int, at_once: int) -> list[slice]:
-    return [slice(begin, min(begin + at_once, n)) for begin in range(0, n, at_once)]
+def nearest_centroids(
+    read: ReadRows, n: int, centroids: Float[Array, "k d"]
+) -> Int[np.ndarray, " n"]:
+    """Labels each row by its nearest centroid, int32.
+
+    Args:
+      read: reads rows of z.
+      n: number of rows.
+      centroids: in the space of z.
+
+    Returns:
+      Labels; the lowest of equally near ones.
+
+    Example:
+      >>> z = np.array([[0.0], [1.0], [9.0]], np.float32)
+      >>> nearest_centroids(z.__getitem__, 3, jnp.array([[8.0], [0.0]])).tolist()
+      [1, 1, 0]
+    """
+    labels = np.empty(n, np.int32)
+    for rows in blocks_of(n):
+        labels[rows] = _nearest(jnp.asarray(read(rows)), centroids)
+    return labels
+
+
+def blocks_of(n: int, at_once: int | None = None) -> list[slice]:
+    """Cuts n rows into slices of at most `at_once` rows, by default `ROWS_AT_ONCE`."""
+    size = at_once or ROWS_AT_ONCE
+    return [slice(begin, min(begin + size, n)) for begin in range(0, n, size)]
 
 
 @jax.jit
-def _nearest_cells(z: Float[Array, "b d"], cells: Float[Array, "c d"]) -> Array:
-    distances = squared_distances(z, cells)
+def _nearest(z: Float[Array, "b d"], centroids: Float[Array, "k d"]) -> Array:
+    distances = squared_distances(z, centroids)
     # Two minima, because XLA's argmin is slow on a CPU (benchmarks/kmeans.py).
     nearest = distances == distances.min(axis=1, keepdims=True)
-    numbers = jnp.arange(len(cells), dtype=jnp.int16)[None, :]
-    return jnp.where(nearest, numbers, len(cells)).min(axis=1)
+    numbers = jnp.arange(len(centroids), dtype=jnp.int32)[None, :]
+    return jnp.where(nearest, numbers, len(centroids)).min(axis=1)
 
 
 @partial(jax.jit, static_argnames="n_clusters")

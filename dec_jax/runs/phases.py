@@ -27,6 +27,7 @@ from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
 from dec_jax.runs.callbacks import Callbacks, Phase, PhaseEvents, Record, Stage, Step
+from dec_jax.streaming import Source
 from dec_jax.training.cluster import train
 from dec_jax.training.layerwise import (
     StageState,
@@ -35,7 +36,14 @@ from dec_jax.training.layerwise import (
     pretraining_stages,
 )
 from dec_jax.training.pretrain import PretrainHistory
-from dec_jax.training.state import History, TrainResult, TrainState, init_state
+from dec_jax.training.state import (
+    AnyArray,
+    History,
+    TrainResult,
+    TrainState,
+    init_state,
+    reorder_clusters,
+)
 
 RESTARTS_AT_ONCE = 5  # of k-means, between two events
 # The comparison with k-means on x must not cost more than a few seconds: it takes 20
@@ -60,7 +68,7 @@ class Start(NamedTuple):
     """The start of the clustering phase, which a checkpoint of that phase holds as well."""
 
     state: TrainState
-    z: jax.Array  # [n, d] of the pretrained autoencoder
+    z: AnyArray  # [n, d] of the pretrained autoencoder
     labels: jax.Array  # [n] that clustering starts from
 
 
@@ -78,7 +86,7 @@ class Phases(PhaseEvents):
     def __init__(
         self,
         dataset: Dataset,
-        x: jax.Array,
+        x: jax.Array | Source,
         recipe: Recipe,
         n_clusters: int,
         seed: int = 0,
@@ -86,7 +94,8 @@ class Phases(PhaseEvents):
         record: Record | None = None,
     ) -> None:
         super().__init__(callbacks, record)
-        self.dataset, self.x, self.recipe = dataset, x, recipe
+        self.dataset, self.recipe = dataset, recipe
+        self.x: Any = x
         self.n_clusters, self.seed = n_clusters, seed
         keys = jax.random.split(jax.random.key(seed), 4)
         self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
@@ -160,19 +169,24 @@ class Phases(PhaseEvents):
 
         self.stopped = False
         try:
-            params, _ = pretrain_layerwise(
-                self.pretrain_key,
-                self.x,
-                architecture=self.recipe.architecture,
-                config=self.recipe.pretrain,
-                start=resumed,
-                on_epoch=on_epoch,
-            )
+            params = self._pretrain(resumed, on_epoch)
         finally:
             self.callbacks.on_phase_end()
         self._leave_if_stopped()
         self.callbacks.on_pretrained(params)
         return params
+
+    def _pretrain(
+        self, resumed: tuple[int, StageState] | None, on_epoch: Any
+    ) -> Params:
+        return pretrain_layerwise(
+            self.pretrain_key,
+            self.x,
+            architecture=self.recipe.architecture,
+            config=self.recipe.pretrain,
+            start=resumed,
+            on_epoch=on_epoch,
+        )[0]
 
     def start(self, params: Params | None) -> Start:
         """Finds the clusters that training starts from.
@@ -185,7 +199,7 @@ class Phases(PhaseEvents):
         """
         if params is None:
             # In the units that the network sees.
-            z = jnp.asarray(scale_input(self.dataset.x, self.recipe.architecture))
+            z: Any = jnp.asarray(scale_input(self.dataset.x, self.recipe.architecture))
             labels, centroids = self._labeled(z)
             return Start(self._first_state({}, centroids, labels), z, labels)
         begin = time.monotonic()
@@ -198,14 +212,17 @@ class Phases(PhaseEvents):
             labels, centroids = self._labeled(z)
         return Start(self._first_state(params, centroids, labels), z, labels)
 
-    def _labeled(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _labeled(self, z: AnyArray) -> tuple[jax.Array, jax.Array]:
         """Labels z by the recipe's start; returns the labels and the clusters' means."""
         begin = self.clock = time.monotonic()
         title, labels = self._start_labels(z)
-        centroids = cluster_means(z, labels, self.n_clusters)
+        centroids = self._means(z, labels)
         self._count(START_TITLES[self.recipe.start])
         self._stage(title, labels, centroids, z, time.monotonic() - begin)
         return labels, centroids
+
+    def _means(self, z: AnyArray, labels: jax.Array) -> jax.Array:
+        return cluster_means(z, labels, self.n_clusters)
 
     def _first_state(
         self, params: Params, centroids: jax.Array, labels: jax.Array
@@ -244,20 +261,27 @@ class Phases(PhaseEvents):
         self.clock = time.monotonic()
         done = int(start.state.step) // config.update_interval
         with self._phase(Phase("clustering", "interval", config.max_intervals, done)):
-            result = train(
-                start.state,
-                self.x,
-                architecture=self.recipe.network,
-                objective=self.recipe.objective,
-                config=config,
-                on_interval=on_interval,
-            )
+            result = self._train(start.state, on_interval)
         self._count("clustering")
         if result.stop_reason.startswith("stopped"):
             self._leave_if_stopped()
         if not np.isfinite(result.q).all():
             raise FloatingPointError(f"Clustering failed: {result.stop_reason}.")
         return result
+
+    def _train(self, state: TrainState, on_interval: Any) -> TrainResult:
+        return train(
+            state,
+            self.x,
+            architecture=self.recipe.network,
+            objective=self.recipe.objective,
+            config=self.recipe.train,
+            on_interval=on_interval,
+        )
+
+    def reordered(self, trained: TrainResult, order: np.ndarray) -> TrainResult:
+        """Numbers the clusters anew; `order` holds the old numbers."""
+        return reorder_clusters(trained, order)
 
     def add_result(self, result: TrainResult, start: Start) -> np.ndarray:
         """Scores the labels of the end, and embeds the samples.
@@ -286,7 +310,7 @@ class Phases(PhaseEvents):
         Returns:
           The opinion; None for one cluster, or for few samples.
         """
-        n, k = len(self.x), self.n_clusters
+        n, k = len(self.dataset.x), self.n_clusters
         if k == 1 or n < max(FEWEST_FOR_OPINION, 2 * k):
             return None
         title = "second opinion"
@@ -296,14 +320,13 @@ class Phases(PhaseEvents):
             images = self.dataset.image_shape is not None
             space = start.z if images else self.dataset.x
             with self._phase(Phase(title, "step", 1)):
-                alone = np.asarray(space, np.float32)
-                self.choice = self._choose_labels(alone, self.seed)
+                self.choice = self._other_labels(space)
                 self._step(title, Step("", last=True))
         found = opinion_on(result.labels, self.choice, seed=self.seed)
         self._count(title)
         return found
 
-    def embed(self, params: Params, network: Network) -> jax.Array:
+    def embed(self, params: Params, network: Network) -> AnyArray:
         """Embeds all samples."""
         return _embed(params, self.x, architecture=network)
 
@@ -340,19 +363,19 @@ class Phases(PhaseEvents):
             index,
             architecture=self.recipe.architecture,
             config=self.recipe.pretrain,
-            n_samples=len(self.x),
+            n_samples=len(self.dataset.x),
         )
 
     def blank_start(self) -> Start:
         """A start of clustering with the shapes of a real one."""
-        n, network = len(self.x), self.recipe.architecture
+        n, network = len(self.dataset.x), self.recipe.architecture
         width = network.embedding_dim if self.stages else network.input_dim
         params = init_params(self.pretrain_key, network) if self.stages else {}
         z, labels = jnp.zeros((n, width)), jnp.zeros(n, jnp.int32)
         state = self._first_state(params, z[: self.n_clusters], labels)
         return Start(state, z, labels)
 
-    def _start_labels(self, z: jax.Array) -> tuple[str, jax.Array]:
+    def _start_labels(self, z: AnyArray) -> tuple[str, jax.Array]:
         """Labels z by the recipe's start, on one device; returns the method's name too."""
         key = jax.random.fold_in(self.z_key, 1)
         # On one device of each process, so that many find what one does.
@@ -382,6 +405,9 @@ class Phases(PhaseEvents):
                 labels, name = self.choice.labels, self.choice.judgment.names[0]
             step()
         return name, jnp.asarray(from_first(labels))
+
+    def _other_labels(self, space: Any) -> Choice:
+        return self._choose_labels(np.asarray(space, np.float32), self.seed)
 
     def _choose_labels(self, samples: np.ndarray, seed: int) -> Choice:
         """Asks the simple methods."""

@@ -37,6 +37,8 @@ class Settings:
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
         skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
         encoding, missing, missing_value: as `load_dataset` takes them.
+      memory: bytes that the run may take, such as "4G"; samples of an .npy file that would
+        take more are read as they are needed. None takes what is free.
       no_standardize: takes numbers as they are.
     """
 
@@ -75,6 +77,7 @@ class Settings:
     encoding: str | None = None
     missing: str | None = None
     missing_value: list[str] | None = None
+    memory: str | None = None
     no_standardize: bool = False
 
     @property

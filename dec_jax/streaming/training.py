@@ -368,7 +368,7 @@ def _interval(
         config=config,
     )
     # The steps change neither labels nor targets: they stay out of the programs.
-    kept = {"labels": state.labels, "targets": state.targets}
+    kept: dict[str, Any] = {"labels": state.labels, "targets": state.targets}
     state, (losses, weights) = run_blocks(program, _bare(state), read_ahead)
     means = [np.float32(loss.sum() / weights.sum())[None] for loss in losses]
     names = ("loss", "clustering", "reconstruction")
