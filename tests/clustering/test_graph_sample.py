@@ -8,6 +8,8 @@ import pytest
 from dec_jax.clustering import graph_sample
 from dec_jax.clustering.graph_sample import (
     cell_quotas,
+    local_means,
+    nearest_centroids,
     sample_rows,
     spectral_labels,
     spread_labels,
@@ -78,7 +80,7 @@ def test_rows_are_read_a_block_at_a_time(monkeypatch):
 
     found = spectral_labels(KEY, read, N, 2, graph_rows=SAMPLE)
     np.testing.assert_array_equal(found, expected)
-    assert max(sizes) == SAMPLE and sizes.count(128) == 2 * (N // 128)
+    assert max(sizes) == SAMPLE and sizes.count(128) == 3 * (N // 128)
 
 
 def test_steps_are_told():
@@ -119,6 +121,28 @@ def test_spread_labels_matches_loops():
     labels = rng.integers(0, 4, len(sample)).astype(np.int32)
     found = spread_labels(Z.__getitem__, N, sample, labels, 4)
     np.testing.assert_array_equal(found, spread_by_loops(Z, sample, labels, 4))
+
+
+def test_local_means_match_loops():
+    sample = Z[::7]
+    nearest = [((row - sample) ** 2).sum(axis=1).argmin() for row in Z]
+    expected = [Z[np.equal(nearest, node)].mean(axis=0) for node in range(len(sample))]
+    found = local_means(Z.__getitem__, N, sample)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_local_means_of_all_rows_are_the_rows():
+    np.testing.assert_array_equal(local_means(Z.__getitem__, N, Z), Z)
+    copies = np.repeat(Z[:5], 2, axis=0)
+    found = local_means(copies.__getitem__, 10, copies)
+    np.testing.assert_array_equal(found, copies)
+
+
+def test_nearest_centroids_match_loops():
+    centroids = Z[:6]
+    expected = [((row - centroids) ** 2).sum(axis=1).argmin() for row in Z]
+    found = nearest_centroids(Z.__getitem__, N, jnp.asarray(centroids))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_neighbors_among_matches_loops_in_groups_and_without():

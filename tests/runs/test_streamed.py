@@ -7,11 +7,14 @@ import pytest
 from programs import SHORT, assert_refused, cluster, read_csv, read_json
 
 from dec_jax import fit, streaming
+from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.architecture import Architecture, Dense, dense_architecture
 from dec_jax.recipes.dense import make_recipe
 from dec_jax.recipes.recipe import DataShape
 from dec_jax.runs import streamed
 from dec_jax.runs.streamed import bytes_in_memory, parse_bytes, too_large
+from dec_jax.training.augmentation import Augmentation
+from dec_jax.training.optimizer import Optimizer
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -83,8 +86,14 @@ def test_best_with_a_learner_and_a_sample_of_the_graph(file):
         recipe,
         learner=replace(learner, input_scale=1 / 255),
         objective=make_recipe("dec", shape, NETWORK).objective,
-        pretrain=replace(recipe.pretrain, epochs=2),
-        train=replace(recipe.train, max_intervals=6, update_interval=20),
+        pretrain=replace(recipe.pretrain, epochs=30, augmentation=Augmentation()),
+        train=replace(
+            recipe.train,
+            max_intervals=6,
+            update_interval=40,
+            augmentation=Augmentation(),
+            optimizer=Optimizer("adam", 1e-2),
+        ),
     )
     settings = {"recipe": recipe, "n_clusters": 3, "baseline": False}
     exact = fit(images(), **settings)
@@ -93,9 +102,9 @@ def test_best_with_a_learner_and_a_sample_of_the_graph(file):
         streaming.NpySource(file),
         **{**settings, "recipe": replace(recipe, graph_rows=120)},
     )
-    np.testing.assert_array_equal(sampled.labels, exact.labels)
-    np.testing.assert_array_equal(stream.labels, exact.labels)
-    np.testing.assert_array_equal(np.bincount(exact.labels), [80, 80, 80])
+    assert clustering_accuracy(exact.labels, sampled.labels) >= 0.99
+    assert clustering_accuracy(np.arange(N) % 3, sampled.labels) >= 0.99
+    np.testing.assert_array_equal(stream.labels, sampled.labels)
 
 
 def test_second_opinion_is_that_of_a_run_in_memory(file, with_opinion):
