@@ -357,6 +357,13 @@ _assign = jax.jit(assign, static_argnames=("architecture", "objective"))
 _embed = jax.jit(embed, static_argnames="architecture")
 
 
+def objective_of(model: Model) -> DEC | VaDE:
+    """Returns the method that computes q of a model's z."""
+    # The arrays tell how q comes from z: only VaDE has variances.
+    mixture = "log_variances" in model.params
+    return VaDE() if mixture else DEC(alpha=model.alpha)
+
+
 def _assign_to_centroids(
     model: Model, x: Num[Array | np.ndarray, "n d"]
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
@@ -365,11 +372,11 @@ def _assign_to_centroids(
             "The model has no centroids, because it was saved before clustering; use "
             "transform or reconstruct, or a model that was saved after it."
         )
-    # The arrays tell how q comes from z: only VaDE has variances.
-    mixture = "log_variances" in model.params
-    objective = VaDE() if mixture else DEC(alpha=model.alpha)
     q, labels = _assign(
-        model.params, x, architecture=model.architecture, objective=objective
+        model.params,
+        x,
+        architecture=model.architecture,
+        objective=objective_of(model),
     )
     wrong = np.isnan(q).any(axis=1)
     if wrong.any():

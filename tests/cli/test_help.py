@@ -55,6 +55,7 @@ PATHS = {
     + ["--names"],
     "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
     + ["--labels-csv", "--names"],
+    "export": ["RUN", "--out"],
     "sort": ["RUN", "--into", "--source"],
     "report": ["RUN", "--data", "--data-dir"],
     "architectures": ["ARCHITECTURE"],

@@ -26,7 +26,7 @@ def images():
     rng = np.random.default_rng(0)
     patterns = np.zeros((3, 6, 6))
     patterns[0, :, :3] = patterns[1, :3] = patterns[2, ::2] = 160
-    x = patterns[np.arange(N) % 3] + rng.integers(0, 90, (N, 6, 6))
+    x = patterns[np.arange(N) % 3] + rng.integers(0, 60, (N, 6, 6))
     return x.astype(np.uint8)
 
 
