@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns new data, sorts files, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns and exports, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import logging
