@@ -19,17 +19,18 @@ class SourceRows:
 
     Args:
       source: the samples.
-      limits: the least and the largest value.
+      low: [d] the least value of each column.
+      high: [d] the largest one.
 
     Example:
       >>> from dec_jax.streaming import ArraySource
-      >>> rows = SourceRows(ArraySource(np.eye(3)), (0.0, 1.0))
-      >>> len(rows), rows[1:].tolist(), rows.max()
+      >>> rows = SourceRows(ArraySource(np.eye(3)), np.zeros(3), np.ones(3))
+      >>> len(rows), rows[1:].tolist(), float(rows.max())
       (3, [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], 1.0)
     """
 
-    def __init__(self, source: Source, limits: tuple[float, float]) -> None:
-        self.source, self.limits = source, limits
+    def __init__(self, source: Source, low: np.ndarray, high: np.ndarray) -> None:
+        self.source, self.low, self.high = source, low, high
         self.shape, self.dtype, self.ndim = source.shape, source.dtype, 2
         self.size = source.shape[0] * source.shape[1]
 
@@ -41,13 +42,13 @@ class SourceRows:
             rows = slice(*rows.indices(len(self)))
         return read(self.source, rows)
 
-    def min(self) -> float:
-        """Returns the least value."""
-        return self.limits[0]
+    def min(self, axis: int | None = None) -> Any:
+        """Returns the least value, or with axis 0 that of each column."""
+        return self.low.min() if axis is None else self.low
 
-    def max(self) -> float:
-        """Returns the largest value."""
-        return self.limits[1]
+    def max(self, axis: int | None = None) -> Any:
+        """Returns the largest value, or with axis 0 that of each column."""
+        return self.high.max() if axis is None else self.high
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,26 +108,27 @@ def stream_dataset(
     """
     n, d = source.shape
     digest = hashlib.sha256(f"{source.dtype.str} {source.shape}".encode())
-    low, high = np.inf, -np.inf
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
     at_once = max(1, reading.block_bytes // (d * source.dtype.itemsize))
     for begin in range(0, n, at_once):
         x = read(source, slice(begin, min(begin + at_once, n)))
         check_samples(x, source.name)
         digest.update(np.ascontiguousarray(x).data)
-        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
+    rows = SourceRows(source, low, high)
     image_shape = getattr(source, "image_shape", None)
     is_bytes = source.dtype == np.uint8
-    in_unit = is_bytes and (image_shape is not None or high >= LEAST_WHITE)
-    in_unit |= image_shape is not None and max(-low, high) <= 1
+    in_unit = is_bytes and (image_shape is not None or rows.max() >= LEAST_WHITE)
+    in_unit |= image_shape is not None and max(-rows.min(), rows.max()) <= 1
     if standardize and not in_unit:
         raise ValueError(
             f"{source.name}: numbers that are read as they are needed are not divided by "
-            f"their deviation, got {source.dtype} from {low:g} to {high:g}; divide them "
-            "in the file, and give standardize=False."
+            f"their deviation, got {source.dtype} from {rows.min():g} to "
+            f"{rows.max():g}; divide them in the file, and give standardize=False."
         )
     return StreamedDataset(
         name or source.name,
-        SourceRows(source, (low, high)),
+        rows,
         None,
         image_shape,
         source.name,

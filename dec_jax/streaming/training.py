@@ -152,8 +152,9 @@ def init_state(
 ) -> TrainState:
     """Builds the state before the first refresh, whose `targets` are not p.
 
-    p is never held in memory: it is in a scratch file between two refreshes. While p is
-    frozen, `targets` are the labels that it is made of, [n, 1]; else they are empty.
+    p is never held in memory: it is in a scratch file between two refreshes. If p is frozen
+    at first, `targets` are the labels that it is made of, [n, 1]; else a row of zeros,
+    because checkpoints cannot hold empty arrays.
 
     Args:
       key: a `jax.random.key`, for shuffling and augmentation.
@@ -178,7 +179,7 @@ def init_state(
     # No program reuses the memory of labels, so that labels on the device are shared.
     kept = jnp.asarray if isinstance(labels, jax.Array) else jnp.array
     labels = kept(labels, jnp.int32)
-    targets = jnp.zeros((0, k))
+    targets = jnp.zeros((1, k))
     if config.frozen_target_intervals:
         targets = labels[:, None]
     return state._replace(targets=targets, labels=labels)
@@ -348,7 +349,6 @@ def _interval(
     if is_frozen(state, config):
         p = frozen_targets(np.asarray(state.targets)[:, 0], len(centroids), reading)
     else:
-        state = state._replace(targets=jnp.zeros((0, len(centroids))))
         shares = state.shares if config.keep_cluster_sizes else None
         p = targets(seen, centroids, reading, shares)
     read_ahead = batches(

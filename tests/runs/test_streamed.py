@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from programs import SHORT, assert_refused, cluster, read_csv, read_json
+from programs import (
+    SHORT,
+    assert_refused,
+    cluster,
+    interrupt_at,
+    read_csv,
+    read_json,
+)
 
 from dec_jax import fit, streaming
 from dec_jax.evaluation.metrics import clustering_accuracy
@@ -38,6 +45,7 @@ def file(tmp_path_factory):
 
 
 NETWORK = dense_architecture(36, hidden=(16,), embedding_dim=3, input_scale=1 / 255)
+TABLE = replace(NETWORK, input_scale=1.0)
 SETTINGS = {"n_clusters": 3, "epochs": 2, "precision": "float32", "baseline": False}
 
 
@@ -218,3 +226,36 @@ def test_free_memory_is_read_where_the_system_tells(monkeypatch, tmp_path):
     assert streamed.memory_here() == 123 * 1024
     monkeypatch.setattr(streamed, "MEMINFO", tmp_path / "none")
     assert streamed.memory_here() is None
+
+
+def test_a_table_in_a_file_keeps_the_ranges_of_its_columns(tmp_path):
+    x = np.random.default_rng(0).normal(size=(90, 36)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    settings = {"recipe": "dec", "network": TABLE, "max_intervals": 2, **SETTINGS}
+    expected = fit(x, standardize=False, **settings)
+    found = fit(tmp_path / "x.npy", memory=1000, standardize=False, **settings)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    for name in ("input_range", "column_ranges", "dataset_sha256", "input_dtype"):
+        assert found.model.metadata[name] == expected.model.metadata[name]
+
+
+@pytest.mark.parametrize("title, count", [("pretraining", 1), ("clustering", 4)])
+def test_a_run_of_a_file_resumes_exactly(
+    file, small, tmp_path, monkeypatch, title, count
+):
+    """Within pretraining, and while p is frozen."""
+    network = ("--recipe", "best", "--architecture", small, "--max-intervals", 6)
+    whole = run_in(tmp_path / "whole", file, *network, "--memory", "1M")
+    assert whole.status == 0, whole.err
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, title, count)
+        stopped = run_in(tmp_path / "part", file, *network, "--memory", "1M")
+    assert stopped.status == 130, stopped.err
+    resumed = cluster("--resume", tmp_path / "part")
+    assert resumed.status == 0, resumed.err
+    assert "resumed after" in resumed.out and "read from the file" in resumed.out
+    for name in ("labels.csv", "model.safetensors"):
+        first, second = (
+            (tmp_path / one / name).read_bytes() for one in ("whole", "part")
+        )
+        assert first == second

@@ -121,7 +121,7 @@ def test_learning_of_labels_equals_the_in_memory_run(blobs, source, start):
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.q, expected.q, atol=1e-6)
     np.testing.assert_allclose(found.state.shares, expected.state.shares, rtol=1e-6)
-    assert found.state.targets.shape == (0, 4)
+    np.testing.assert_array_equal(found.state.targets[:, 0], start[2])
     for rows, others in zip(found.history, expected.history, strict=True):
         np.testing.assert_allclose(rows, others, rtol=1e-4)
 
@@ -265,7 +265,7 @@ def test_history_keeps_its_rows_while_training_goes_on(source, start):
 def test_init_state_holds_no_target_and_copies(start):
     state = streaming.init_state(KEY, *start, config=CONFIG)
     expected = train_state.init_state(KEY, *start, config=CONFIG)
-    assert state.targets.shape == (0, 4)
+    assert state.targets.shape == (1, 4)
     chex.assert_trees_all_equal(
         saved(state._replace(targets=expected.targets)), saved(expected)
     )
