@@ -18,7 +18,7 @@ out=$(cd "$out" && pwd)
 
 # step LIMIT NAME COMMAND...: seconds, a name for the log, and what to run.
 step() {
-    limit=$1 name=$2
+    limit=$(($1 * slower)) name=$2
     shift 2
     begin=$(date +%s)
     timeout "$limit" "$@" > "$out/$name.log" 2>&1
@@ -37,9 +37,9 @@ cluster() {
         --devices 1 --out "$out/$name" "$@"
 }
 
-data=mnist limit_of_run=60 limit_of_pair=30 batches="256 4096" rounds=3 samples=16384
+data=mnist slower=1 limit_of_run=60 limit_of_pair=30 batches="256 4096" rounds=3 samples=16384
 if [ -n "$SMALL" ]; then
-    data=digits limit_of_run=240 limit_of_pair=240 batches=64 rounds=1 samples=256
+    data=digits slower=10 batches=64 rounds=1 samples=256
 fi
 short=""
 [ -n "$SMALL" ] && short="--epochs 1 --max-intervals 5"

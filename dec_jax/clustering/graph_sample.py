@@ -159,8 +159,8 @@ def local_means(
     """Averages the rows that are nearest to each row of a sample.
 
     The means have less noise than the sample, and gaps between clusters are wider among
-    them: 15,000 images of MNIST got the labels of their exact graph in 98 of 100 cases by
-    5,000 means, and in 94 by the sample itself.
+    them: 2,000 means gave 98.7 % of the first 5,000 samples of MNIST the labels of the
+    exact graph, and the sample itself 94.6 % (`benchmarks/graph.py`).
 
     Args:
       read: reads rows of z.
