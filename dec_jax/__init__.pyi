@@ -5,10 +5,27 @@ from .clustering.assignment import (
     hard_assignment,
     label_change,
     log_soft_assignment,
+    log_softmax_assignment,
     match_cluster_sizes,
     soft_assignment,
     squared_distances,
     target_distribution,
+)
+from .clustering.consensus import (
+    Consensus,
+    consensus,
+)
+from .clustering.density_peaks import (
+    density_clusters,
+)
+from .clustering.dip import (
+    dip,
+    dip_p_value,
+)
+from .clustering.hierarchy import (
+    Hierarchy,
+    cluster_hierarchy,
+    cut_hierarchy,
 )
 from .clustering.kmeans import (
     KMeansResult,
@@ -27,11 +44,22 @@ from .data.texts import (
 from .estimator import (
     DeepEmbeddedClustering,
 )
+from .evaluation.comparison import (
+    Comparison,
+    compare_labels,
+)
+from .evaluation.density import (
+    cvnn,
+    dbcv,
+)
 from .evaluation.metrics import (
     adjusted_rand_index,
     clustering_accuracy,
     normalized_mutual_info,
     purity,
+)
+from .evaluation.tree_purity import (
+    dendrogram_purity,
 )
 from .networks.architecture import (
     Architecture,
@@ -56,6 +84,12 @@ from .networks.autoencoder import (
 from .networks.own import (
     FunctionalNetwork,
 )
+from .objectives.acedec import (
+    ACeDeC,
+)
+from .objectives.aec import (
+    AEC,
+)
 from .objectives.base import (
     Batch,
     CentroidObjective,
@@ -67,8 +101,20 @@ from .objectives.dcn import (
 from .objectives.dec import (
     DEC,
 )
+from .objectives.den import (
+    DEN,
+)
+from .objectives.dkm import (
+    DKM,
+)
 from .objectives.idec import (
     IDEC,
+)
+from .objectives.iic import (
+    IIC,
+)
+from .objectives.imsat import (
+    IMSAT,
 )
 from .objectives.losses import (
     clustering_loss,
@@ -111,6 +157,11 @@ from .training.cluster import (
     train_interval,
     train_step,
 )
+from .training.dipdeck import (
+    DipDECKConfig,
+    DipDECKResult,
+    dipdeck,
+)
 from .training.layerwise import (
     LayerwiseConfig,
     pretrain_layerwise,
@@ -124,6 +175,7 @@ from .training.pretrain import (
 )
 from .training.state import (
     History,
+    SoftReset,
     TrainConfig,
     TrainResult,
     TrainState,
@@ -178,8 +230,17 @@ __all__ = [
     "k_means",
     "kmeans_plus_plus",
     "equidistant_centroids",
+    "density_clusters",
+    "dip",
+    "dip_p_value",
+    "consensus",
+    "Consensus",
+    "cluster_hierarchy",
+    "cut_hierarchy",
+    "Hierarchy",
     "squared_distances",
     "log_soft_assignment",
+    "log_softmax_assignment",
     "soft_assignment",
     "target_distribution",
     "match_cluster_sizes",
@@ -190,9 +251,16 @@ __all__ = [
     "DEC",
     "IDEC",
     "DCN",
+    "DKM",
+    "AEC",
+    "ACeDeC",
+    "DEN",
+    "IMSAT",
+    "IIC",
     "VaDE",
     "History",
     "TrainConfig",
+    "SoftReset",
     "TrainResult",
     "TrainState",
     "init_state",
@@ -200,8 +268,16 @@ __all__ = [
     "train",
     "train_interval",
     "train_step",
+    "dipdeck",
+    "DipDECKConfig",
+    "DipDECKResult",
     "adjusted_rand_index",
     "clustering_accuracy",
     "normalized_mutual_info",
     "purity",
+    "compare_labels",
+    "Comparison",
+    "dendrogram_purity",
+    "dbcv",
+    "cvnn",
 ]

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+MOST_REASON = 200  # characters of what another library says
+
 # Packages whose name on PyPI differs from the module that is imported.
 _PYPI_NAMES = {
     "PIL": "Pillow",
@@ -61,6 +63,22 @@ def require(module: str, *, extra: str, task: str) -> Any:
 def one_line(error: BaseException) -> str:
     """Formats an error as its type and its message, on one line."""
     return shown(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def reason(error: BaseException) -> str:
+    r"""Formats what another library says of a file: on one line, not too long, escaped.
+
+    Example:
+      >>> reason(ValueError("the header\n is\x00bad"))
+      'the header is\\x00bad'
+    """
+    return shortened(str(error))
+
+
+def shortened(text: str) -> str:
+    """Puts a text from outside on one line, escaped, of at most about 200 characters."""
+    text = shown(" ".join(text.split()))
+    return text if len(text) <= MOST_REASON else f"{text[:MOST_REASON]} ..."
 
 
 def shown(text: str) -> str:

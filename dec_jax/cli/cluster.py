@@ -15,7 +15,7 @@ from dec_jax.cli.options import (
     typed_path,
 )
 from dec_jax.data.named import DATASETS
-from dec_jax.recipes.names import PRECISIONS, RECIPES, STARTS
+from dec_jax.recipes.names import K_SEARCHES, PRECISIONS, RECIPES, STARTS
 from dec_jax.runs.compile_cache import check_programs
 
 HELP = "find the clusters of a data set"
@@ -53,8 +53,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--n-clusters",
         metavar="K",
         type=number_or_auto,
-        help="number of clusters, or auto, which looks for it as dec-jax choose-k does "
-        "(default: the number of classes, where there are labels)",
+        help="number of clusters, or a way to look for it: auto, as dec-jax choose-k "
+        "does, density (peaks on a map), or dip (tests while a network learns) (default: "
+        "the number of classes, where there are labels)",
     )
     add(
         "--recipe",
@@ -169,14 +170,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def number_or_auto(text: str) -> int | str:
-    """Reads a number of clusters, or "auto"."""
-    if text == "auto":
+    """Reads a number of clusters, or a way to look for it."""
+    if text in K_SEARCHES:
         return text
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"must be a whole number or auto, got {text!r}"
+            f"must be a whole number or one of {', '.join(K_SEARCHES)}, got {text!r}"
         ) from None
 
 

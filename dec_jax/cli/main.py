@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns and exports, sorts files, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns and exports, joins clusters, scores labels, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import logging
@@ -12,6 +12,8 @@ from dec_jax.cli import (
     architectures,
     choose_k,
     cluster,
+    cut,
+    evaluate,
     export,
     info,
     predict,
@@ -26,6 +28,8 @@ PROGRAM = "dec-jax"
 VERBS = {
     "cluster": cluster,
     "predict": predict,
+    "cut": cut,
+    "evaluate": evaluate,
     "sort": sort,
     "report": report,
     "export": export,

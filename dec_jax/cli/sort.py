@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from dec_jax.cli.options import typed_path
 from dec_jax.data.image_files import find_files
 from dec_jax.runs.errors import UsageError
-from dec_jax.validation import shown
+from dec_jax.validation import reason, shown
 
 HELP = "sort images into a folder for each cluster"
 STOPPED_LINE = "Stopped; the same command goes on."
@@ -111,7 +111,7 @@ def read_labels(path: Path) -> tuple[list[str], list[int], list[str] | None]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {reason(error)}") from error
     if not rows or not {"file", "cluster"} <= set(rows[0]):
         raise UsageError(
             f"{path} names no files: only runs on a folder of images can be sorted."
@@ -125,7 +125,7 @@ def read_labels(path: Path) -> tuple[list[str], list[int], list[str] | None]:
         names = [str(PurePosixPath(row["file"])) for row in rows]
         clusters = [int(row["cluster"]) for row in rows]
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
+        raise UsageError(f"{path} is damaged: {reason(error)}") from error
     if min(clusters) < 0:
         raise UsageError(f"{path} is damaged: cluster {min(clusters)} is below 0.")
     classes = [row["class"] for row in rows] if "class" in rows[0] else None

@@ -23,9 +23,9 @@ def squared_distances(
 ) -> Float[Array, "n k"]:
     """Computes the squared Euclidean distance of each embedding to every centroid.
 
-    ||z||^2 + ||mu||^2 - 2 z.mu, relative to the mean of the centroids. This form needs no
-    array of shape [n, k, d], and a large common offset does not cost digits. Products are
-    float32, and rounding never gives a negative distance.
+    ||z||^2 + ||mu||^2 - 2 z.mu, relative to the median of the centroids. This form needs no
+    array of shape [n, k, d], and neither a large common offset nor a few centroids far away
+    cost the others digits. Products are float32, and rounding never gives a negative distance.
 
     Args:
       z: embeddings. Their norms must stay below about 1e19: larger squares overflow
@@ -53,8 +53,10 @@ def squared_distances(
     z, centroids = (
         a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (z, centroids)
     )
-    # Cancellation in the expansion grows with the distance from the origin.
-    origin = jax.lax.stop_gradient(centroids.mean(axis=0, keepdims=True))
+    # Cancellation in the expansion grows with the distance from the origin. Unlike the mean,
+    # the (lower) median of the centroids stays where most of them are.
+    middle = (len(centroids) - 1) // 2
+    origin = jax.lax.stop_gradient(jnp.sort(centroids, axis=0)[middle : middle + 1])
     z = (z - origin).astype(jnp.float32)
     centroids = (centroids - origin).astype(jnp.float32)
     products = jnp.matmul(z, centroids.T, precision=jax.lax.Precision.HIGHEST)
@@ -132,6 +134,37 @@ def soft_assignment(
       0.06 0.94
     """
     return jnp.exp(log_soft_assignment(z, centroids, alpha=alpha))
+
+
+def log_softmax_assignment(
+    z: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    inverse_temperature: float | Float[Array, ""] = 1.0,
+) -> Float[Array, "n k"]:
+    """Computes the logarithm of a softmax over negative squared distances.
+
+    The assignment of Moradi Fard et al. (2020): the higher the inverse temperature, the
+    nearer to the hard assignment to the nearest centroid.
+
+    Args:
+      z: embeddings.
+      centroids: cluster centroids, in the space of `z`.
+      inverse_temperature: factor of the distances, above 0.
+
+    Returns:
+      log q, whose rows exponentiate to distributions over the clusters.
+
+    Raises:
+      ValueError: the widths differ, or a distance is not finite.
+
+    Example:
+      >>> z, centroids = jnp.array([[1.0]]), jnp.array([[0.0], [3.0]])
+      >>> log_q = log_softmax_assignment(z, centroids, 0.1)
+      >>> [round(float(q), 2) for q in jnp.exp(log_q)[0]]  # exp(-0.1) and exp(-0.4)
+      [0.57, 0.43]
+    """
+    distances = squared_distances(z, centroids)
+    return jax.nn.log_softmax(-inverse_temperature * distances, axis=1)
 
 
 def target_distribution(

@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from dec_jax.validation import reason, shortened
+
 # Names that an npz file may give to its samples and its labels.
 X_NAMES: tuple[tuple[str, ...], ...] = (("x",), ("images",), ("train_x", "test_x"))
 Y_NAMES: tuple[tuple[str, ...], ...] = (("y",), ("labels",), ("train_y", "test_y"))
@@ -36,16 +38,20 @@ def read_npy(path: Path) -> np.ndarray:
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
         except UNREADABLE as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
+            raise ValueError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def check_header(file: IO[bytes] | zipfile.ZipExtFile, size: int) -> None:
     """Raises ValueError unless a header of npy describes so many bytes with itself."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    # A damaged header is no Python literal; NumPy lets errors of Python's parser through.
+    except Exception as error:
+        raise ValueError("its header is damaged.") from error
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded, because they run code.")
     expected = file.tell() + math.prod(shape) * dtype.itemsize
@@ -78,7 +84,7 @@ def read_npz(path: Path) -> tuple[Any, np.ndarray | None]:
                 if name in known
             }
     except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise ValueError(f"{path} cannot be read: {reason(error)}") from error
     x_names = next((names for names in X_NAMES if names[0] in arrays), ())
     y_names = next((names for names in Y_NAMES if names[0] in arrays), ())
     fitting = not y_names or len(y_names) == len(x_names)
@@ -86,7 +92,7 @@ def read_npz(path: Path) -> tuple[Any, np.ndarray | None]:
         raise ValueError(
             f"{path} must hold one of x, images, or train_x with test_x, and may hold "
             "one of y, labels, or train_y with test_y; "
-            f"it has: {', '.join(members) or 'no arrays'}."
+            f"it has: {shortened(', '.join(members)) or 'no arrays'}."
         )
     for x_name, y_name in zip(x_names, y_names, strict=False):
         if arrays[y_name].shape != arrays[x_name].shape[:1]:

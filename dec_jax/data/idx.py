@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dec_jax.validation import reason
+
+MOST_PACKED = 1032  # bytes that gzip can pack into one
 IDX_KINDS = {2051: "images", 2049: "labels"}
 # (part, kind, number of dimensions) of the four files, in the order of their samples.
 IDX_FILES = (
@@ -60,15 +63,17 @@ def read_idx(path: Path, *, magic: int) -> np.ndarray:
     if raw.startswith(b"\x1f\x8b"):
         try:
             with gzip.open(io.BytesIO(raw)) as file:
-                raw = file.read(header_size)
-                # A few bytes can unpack to more than memory holds: the header bounds them.
+                packed, raw = len(raw), file.read(header_size)
+                # A few bytes can unpack to more than memory holds: the header bounds them,
+                # and the format bounds the header.
                 sizes = (
                     np.frombuffer(raw[4:], ">u4") if len(raw) == header_size else [0]
                 )
-                raw += file.read(math.prod(map(int, sizes)) + 1)
+                most = min(math.prod(map(int, sizes)), MOST_PACKED * packed)
+                raw += file.read(most + 1)
         except (OSError, EOFError, zlib.error, OverflowError) as error:
             raise ValueError(
-                f"{path} is a damaged gzip file ({error}); download it again."
+                f"{path} is a damaged gzip file ({reason(error)}); download it again."
             ) from error
     found = int.from_bytes(raw[:4], "big")
     if len(raw) >= 4 and found != magic:

@@ -9,7 +9,7 @@ import numpy as np
 from dec_jax.data.array_files import UNREADABLE
 from dec_jax.data.dataset import Dataset, integer_labels
 from dec_jax.data.download import check_connection
-from dec_jax.validation import require
+from dec_jax.validation import reason, require
 
 # The smallest of the files of RCV1 that scikit-learn downloads.
 RCV1_URL = "https://ndownloader.figshare.com/files/5976048"
@@ -50,7 +50,7 @@ def load_reuters21578(folder: Path) -> Dataset:
             labels = file["labels"]
     except UNREADABLE as error:
         raise ValueError(
-            f"{source}: counts.npz or labels.npz cannot be read ({error}); "
+            f"{source}: counts.npz or labels.npz cannot be read ({reason(error)}); "
             "download them again."
         ) from error
     if labels.shape != counts.shape[:1]:

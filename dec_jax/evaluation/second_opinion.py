@@ -173,7 +173,7 @@ def second_opinion(
     leaving = conductance(neighbor_graph(space, NEIGHBORS), labels)
     with_each = [adjusted_rand_index(labels, other) for other in judgment.labels]
     own = float((np.maximum(with_each, 0) ** POWER).mean())
-    best, top = float(judgment.scores[0]), float(with_each[0])
+    best, top = float(judgment.scores.max()), float(with_each[0])
     method, agreement = judgment.names[0], float(judgment.agreement[0])
     k = len(np.unique(labels))
     rival, share = numbers.rival(k)
@@ -187,8 +187,8 @@ def second_opinion(
         1 - (1 - of_labels) * (1 - of_number) + of_all + OTHER_NUMBER * another
     )
     found = (top, method, own, best, leaving)
-    disputed = agreement < DISPUTED and judgment.conductance[0] > APART
-    if disputed and judgment.conductance[0] > LIKE_NOISE * noise_conductance(
+    disputed = agreement < DISPUTED and judgment.conductance > APART
+    if disputed and judgment.conductance > LIKE_NOISE * noise_conductance(
         space, labels, seed
     ):
         text = (

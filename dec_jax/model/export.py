@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.clustering.assignment import hard_assignment
 from dec_jax.data.dataset import Column, columns_from_json
-from dec_jax.model.inference import Model, objective_of
+from dec_jax.model.inference import Model
 from dec_jax.networks.autoencoder import encode
+from dec_jax.objectives.like import objective_like
 from dec_jax.validation import require
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -65,7 +66,7 @@ def export_program(model: Model) -> bytes:
     import jax.export
 
     shape, dtype, prepare, precise = _input_of(model)
-    objective, network = objective_of(model), model.architecture
+    objective, network = objective_like(model.params, model.alpha), model.architecture
 
     def program(
         x: Num[Array, "n ..."],

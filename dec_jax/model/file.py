@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.validation import require
+from dec_jax.validation import reason, require
 from dec_jax.writing import whole_file
 
 FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
@@ -51,7 +51,7 @@ def write_file(
     entry = {"sha256": NO_DIGEST, "format_version": FORMAT_VERSION, **description}
     # safetensors writes the memory of an array and ignores its strides.
     in_order = {
-        name: np.ascontiguousarray(arrays[name], "<f4") for name in sorted(arrays)
+        name: np.asarray(arrays[name], "<f4", order="C") for name in sorted(arrays)
     }
     # A single entry, because safetensors writes several in varying order.
     content = safetensors.numpy.save(in_order, metadata={FORMAT: json.dumps(entry)})
@@ -86,7 +86,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
         raise ModelError(
-            f"{path} is no safetensors file, or is truncated or damaged ({error})."
+            f"{path} is no safetensors file, or is truncated or damaged ({reason(error)})."
         ) from error
     description = read_description(path, content)
     check_checksum(path, content, description.pop("sha256", None))

@@ -41,8 +41,7 @@ from dec_jax.networks.autoencoder import (
     rows_at_once,
 )
 from dec_jax.networks.own import Network
-from dec_jax.objectives import DEC
-from dec_jax.objectives.vade import VaDE
+from dec_jax.objectives.like import objective_like
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.cluster import assign
 from dec_jax.validation import check_samples
@@ -357,13 +356,6 @@ _assign = jax.jit(assign, static_argnames=("architecture", "objective"))
 _embed = jax.jit(embed, static_argnames="architecture")
 
 
-def objective_of(model: Model) -> DEC | VaDE:
-    """Returns the method that computes q of a model's z."""
-    # The arrays tell how q comes from z: only VaDE has variances.
-    mixture = "log_variances" in model.params
-    return VaDE() if mixture else DEC(alpha=model.alpha)
-
-
 def _assign_to_centroids(
     model: Model, x: Num[Array | np.ndarray, "n d"]
 ) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
@@ -376,7 +368,7 @@ def _assign_to_centroids(
         model.params,
         x,
         architecture=model.architecture,
-        objective=objective_of(model),
+        objective=objective_like(model.params, model.alpha),
     )
     wrong = np.isnan(q).any(axis=1)
     if wrong.any():

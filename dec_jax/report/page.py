@@ -15,6 +15,7 @@ from dec_jax.evaluation.metrics import contingency_matrix, match_clusters
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.report.cards import Card, card_pictures
 from dec_jax.report.content import ReadableColumn, plain, readable_columns, rules
+from dec_jax.report.dendrogram import Dendrogram, dendrogram_of
 from dec_jax.report.pictures import SMALL, Pictures, pictures_of, sheets
 from dec_jax.report.run_files import RunFiles
 from dec_jax.report.scatter import (
@@ -85,6 +86,7 @@ def page(
         "health": health_line(run),
         "confusion": confusion(dataset, run.labels, run.n_clusters),
         "curves": curves(run),
+        "dendrogram": dendrogram(run),
         "settings": settings(run),
     }
     most = MOST_POINTS
@@ -268,6 +270,14 @@ def curves(run: RunFiles) -> str | None:
     with matplotlib.rc_context({**ink, "svg.fonttype": "none", "svg.hashsalt": "dj"}):
         figure = plots.training_curves(*given, tolerance=tolerance, accuracy=accuracy)
         return _svg(figure)
+
+
+def dendrogram(run: RunFiles) -> Dendrogram | None:
+    """Places the tree over the clusters; None without one, or for few or many clusters."""
+    tree = run.hierarchy
+    if tree is None or not 3 <= len(tree.sizes) <= MOST_CARDS:
+        return None
+    return dendrogram_of(tree)
 
 
 def _svg(figure: "matplotlib.figure.Figure") -> str:

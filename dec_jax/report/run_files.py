@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from dec_jax.clustering.hierarchy import Hierarchy
 from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.runs.errors import UsageError
+from dec_jax.runs.hierarchy_file import HIERARCHY, read_hierarchy
 from dec_jax.runs.json_files import read_checked
 from dec_jax.runs.settings import Settings, settings_of
 
@@ -43,6 +45,7 @@ class RunFiles(NamedTuple):
       history: the rows of history.csv, as text.
       seeds: the labels of other seeds of the run.
       alternatives: the labels of simple methods, from alternatives.csv.
+      hierarchy: the tree over the clusters; None for runs of older versions.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class RunFiles(NamedTuple):
     history: list[dict[str, str]]
     seeds: tuple[OtherLabels, ...]
     alternatives: tuple[OtherLabels, ...]
+    hierarchy: Hierarchy | None
 
     @property
     def n_clusters(self) -> int:
@@ -122,6 +126,7 @@ def read_run(folder: Path) -> RunFiles:
         _read_csv(history) if history.is_file() else [],
         _other_seeds(folder, n),
         _alternatives(folder / "alternatives.csv", n),
+        _hierarchy(folder / HIERARCHY, k),
     )
 
 
@@ -168,6 +173,16 @@ def _alternatives(path: Path, n: int) -> tuple[OtherLabels, ...]:
         for name in rows[0]
         if name != "index"
     )
+
+
+def _hierarchy(path: Path, n_clusters: int) -> Hierarchy | None:
+    """Reads the tree over the clusters, if the run wrote it."""
+    if not path.is_file():
+        return None
+    tree = read_hierarchy(path)
+    if len(tree.sizes) != n_clusters:
+        raise _damaged(path)
+    return tree
 
 
 def _column(rows: list[dict[str, str]], name: str, path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from dec_jax import model as models
 from dec_jax.data.arrays import dataset_from_array
@@ -22,14 +22,15 @@ from dec_jax.evaluation.health import Health, health
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.second_opinion import SecondOpinion
 from dec_jax.networks.own import Network
-from dec_jax.objectives import DCN
+from dec_jax.objectives import AEC, DCN, DEN, ACeDeC
 from dec_jax.parallel.hardware import faster_precision
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
 from dec_jax.recipes.adjust import adjust_recipe
 from dec_jax.recipes.dense import make_recipe
 from dec_jax.recipes.recipe import DataShape, Recipe, default_recipe
 from dec_jax.runs.callbacks import Callbacks, Record
-from dec_jax.runs.phases import Phases, Start
+from dec_jax.runs.phase_start import Start
+from dec_jax.runs.phases import Phases
 from dec_jax.runs.streamed import check_streamed, phases_of, streamed_dataset
 from dec_jax.streaming import Source
 from dec_jax.streaming.dataset import SourceRows
@@ -40,6 +41,7 @@ from dec_jax.validation import check_n_clusters, check_seed
 Samples = (
     Dataset
     | Num[Array | np.ndarray, "n ..."]
+    | Bool[Array | np.ndarray, "n ..."]
     | str
     | os.PathLike[str]
     | Frame
@@ -271,7 +273,7 @@ def run_health(record: Record, recipe: Recipe, **options: Any) -> Health:
         record.joined_history(),
         # A learner has learned nothing before the first interval.
         first=0 if recipe.learner is None else 1,
-        trained_by_q=not isinstance(recipe.objective, DCN),
+        trained_by_q=not isinstance(recipe.objective, DCN | AEC | ACeDeC | DEN),
         **options,
     )
 

@@ -25,6 +25,7 @@ from dec_jax.runs import (
     checkpoint,
     experiment,
     folder,
+    hierarchy_file,
     odd_files,
     provenance,
     summary,
@@ -34,7 +35,7 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
 from dec_jax.runs.health_watch import HealthWatch, health_entry
 from dec_jax.runs.json_files import read_checked, write_checked
-from dec_jax.runs.phases import Start
+from dec_jax.runs.phase_start import Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
 from dec_jax.runs.signals import Stop
@@ -233,9 +234,10 @@ class SeedRun:
         folder.write_tables(
             self.folder, self.dataset, result, self.record, self.origin()
         )
-        # Odd rows are found by comparing all samples.
+        # Odd rows, and neighbors of clusters, are found by comparing all samples.
         if not is_streamed(self.dataset):
             odd_files.try_odd_rows(self.folder, self.dataset, result)
+            hierarchy_file.try_hierarchy(self.folder, self.dataset, result)
         results = self.results(result)
         write_checked(self.folder / "config.json", self.config)
         write_checked(self.folder / RESULTS, results)

@@ -36,6 +36,7 @@ from dec_jax.runs.json_files import write_checked, write_json
 from dec_jax.runs.k_search import find_n_clusters
 from dec_jax.runs.lock import only_run_in
 from dec_jax.runs.progress import image_bars
+from dec_jax.runs.relabeled import write_consensus
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
@@ -121,6 +122,7 @@ def _run(
             print("looking for the number of clusters ...", flush=True)
             chosen = find_n_clusters(
                 dataset,
+                method=wanted,
                 seed=settings.seed,
                 epochs=settings.epochs,
                 precision=settings.precision,
@@ -304,6 +306,8 @@ def _sum_up(results: list[dict[str, Any]], out: Path) -> None:
     print(summary.over_seeds(results))
     if "chosen_seed" in summed:
         print(seed_choice.choice_line(summed))
+        numbers = [result["seed"] for result in results]
+        print(write_consensus(out, numbers, results[0]["n_clusters"]))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dec_jax.recipes.names import K_SEARCHES
 from dec_jax.runs.errors import UsageError, check_least, flag
 from dec_jax.runs.json_files import read_checked
 
@@ -24,7 +25,7 @@ class Settings:
       dataset: a name or path that `load_dataset` takes; None is MNIST, or the digits
         where MNIST cannot be had.
       recipe: a name; None is the default for such data.
-      n_clusters: k; "auto" looks for it; None counts the classes.
+      n_clusters: k; one of `K_SEARCHES` looks for it; None counts the classes.
       limit: takes a sample of this many rows.
       seeds: how many seeds.
       seed: the first one.
@@ -138,7 +139,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
         return _resumed(Path(options["resume"]), given, "out" in options)
     numbers = ["seeds", "epochs", "max_intervals", "batch_size", "limit", "graph_rows"]
     check_least(given, **dict.fromkeys(numbers, 1), seed=0)
-    if given.get("n_clusters") != "auto":
+    if given.get("n_clusters") not in K_SEARCHES:
         check_least(given, n_clusters=2)
     settings = Settings(**given)
     if settings.vectorized and settings.seeds < 2:

@@ -162,6 +162,7 @@ def check_streamed(dataset: Dataset, recipe: Recipe, mesh: Mesh | None) -> None:
         (recipe.start not in ("k-means", "spectral"), f"starts from {recipe.start}"),
         (bool(recipe.objective.fitted), "fits a mixture to all samples"),
         (recipe.train.reseed_below > 0, "reseeds clusters"),
+        (recipe.train.soft_reset is not None, "resets its network"),
     ]
     reasons = [reason for applies, reason in whole if applies]
     if reasons:

@@ -1,6 +1,6 @@
 """Single passes over a source that compute z, q, labels and column sums of q in blocks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,13 +11,9 @@ from jaxtyping import Array, Float, Int, Num
 
 from dec_jax.clustering import kmeans
 from dec_jax.clustering.assignment import (
-    SINKHORN_ERROR,
-    SINKHORN_TURNS,
     confidence,
     hard_assignment,
-    match_cluster_sizes,
     shares_of,
-    sharpen,
     squared_distances,
 )
 from dec_jax.networks.autoencoder import Params, rows_at_once
@@ -220,7 +216,7 @@ def _q_of(
 ) -> Iterator[np.ndarray]:
     """Yields q group by group, fills `labels`, and adds to `sums` (in the order of `look`)."""
     k, e = clusters["centroids"].shape
-    rows = min(len(labels), _rows_of_group(len(labels), clusters["centroids"]))
+    rows = min(len(labels), rows_of_group(len(labels), clusters["centroids"]))
     group = np.empty((rows, e), np.float32)
     done = 0
     for z in _grouped(z_blocks, group):
@@ -239,7 +235,7 @@ def _q_of(
         del q, of_group, others
 
 
-def _rows_of_group(n: int, centroids: jax.Array) -> int:
+def rows_of_group(n: int, centroids: jax.Array) -> int:
     """Computes the rows of a group: all of them if they are few, else a small number."""
     width = max(centroids.shape)
     one = n <= max(1, GROUP_VALUES // width)
@@ -279,62 +275,6 @@ def refreshed(
     return state, seen._replace(labels=np.asarray(state.labels))
 
 
-def targets(
-    seen: Look,
-    centroids: jax.Array,
-    reading: Reading,
-    shares: Float[Array, " k"] | None = None,
-) -> MappedRows:
-    """Computes p of all samples, in passes over q alone.
-
-    Args:
-      seen: the result of the pass over the samples.
-      centroids: of the clusters.
-      reading: names the folder of the scratch file.
-      shares: share of each cluster in the mean of p, to be kept; None keeps none.
-
-    Returns:
-      p, [n, k].
-    """
-    n, k = seen.q.x.shape
-    at_once = _rows_of_group(n, centroids)
-    frequency = jnp.asarray(seen.frequency)
-
-    def p_of_groups(weigh: Callable[[jax.Array], jax.Array]) -> Iterator[np.ndarray]:
-        for start in range(0, n, at_once):
-            q = jnp.asarray(seen.q.read(slice(start, start + at_once)))
-            yield np.asarray(weigh(_sharpen(q, frequency)))
-
-    if shares is None:
-        return scratch(p_of_groups(lambda p: p), (n, k), reading)
-    if n <= at_once:
-        same = partial(_match_cluster_sizes, shares=shares)
-        return scratch(p_of_groups(same), (n, k), reading)
-    # `match_cluster_sizes` scales the columns of p, then its rows, in turn. As only the
-    # columns' scales are needed for the next turn, p itself is not kept between turns.
-    scales = np.ones(k)
-    for _ in range(SINKHORN_TURNS):
-        weighed = partial(_scaled, scales=jnp.asarray(scales, jnp.float32))
-        sums = sum(p.sum(axis=0, dtype=np.float64) for p in p_of_groups(weighed))
-        mean = sums / n
-        if np.abs(mean - np.asarray(shares)).max() <= SINKHORN_ERROR:
-            break
-        scales *= np.asarray(shares) / np.maximum(mean, np.finfo(np.float32).tiny)
-        scales /= scales.max()
-    weighed = partial(_scaled, scales=jnp.asarray(scales, jnp.float32))
-    return scratch(p_of_groups(weighed), (n, k), reading)
-
-
-def frozen_targets(
-    labels: Int[np.ndarray, " n"], n_clusters: int, reading: Reading
-) -> MappedRows:
-    """Writes the one-hot rows of a labeling, which are p while p is frozen."""
-    n, rows = len(labels), np.eye(n_clusters, dtype=np.float32)
-    at_once = max(1, SMALL_GROUP_VALUES // n_clusters)
-    made = (rows[labels[begin : begin + at_once]] for begin in range(0, n, at_once))
-    return scratch(made, (n, n_clusters), reading)
-
-
 def check_width(source: Source, architecture: Network) -> None:
     """Raises ValueError unless the samples are as wide as the network."""
     if source.shape[1] != architecture.input_dim:
@@ -352,16 +292,6 @@ def _look_group(
     return q, hard_assignment(q), q.sum(axis=0), *confidence(q)
 
 
-_sharpen = jax.jit(sharpen)
-_match_cluster_sizes = jax.jit(match_cluster_sizes)
-
-
-@jax.jit
-def _scaled(p: Float[Array, "b k"], scales: Float[Array, " k"]) -> Float[Array, "b k"]:
-    p = p * scales[None, :]
-    return p / p.sum(axis=1, keepdims=True)
-
-
 def check_clustering(
     source: Source,
     n_samples: int,
@@ -376,11 +306,13 @@ def check_clustering(
             f"{source.name} must have the state's {n_samples} samples, got "
             f"{source.shape[0]}."
         )
-    if config.reseed_below:
-        raise ValueError(
-            "reseed_below must be 0.0 in a stream, which does not hold z of all samples, "
-            f"got {config.reseed_below}; set it to 0.0, or train in memory."
-        )
+    for name in ("reseed_below", "soft_reset"):
+        if value := getattr(config, name):
+            off = getattr(TrainConfig(), name)
+            raise ValueError(
+                f"{name} must be {off} in a stream, which does not hold z of all samples, "
+                f"got {value}; set it to {off}, or train in memory."
+            )
     objective.check(source.read(slice(0, 1)), architecture)
     if objective.fitted:
         raise ValueError(

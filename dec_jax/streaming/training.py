@@ -38,13 +38,12 @@ from dec_jax.streaming.passes import (
     Look,
     check_clustering,
     check_width,
-    frozen_targets,
     look,
     refreshed,
-    targets,
 )
 from dec_jax.streaming.read_ahead import Reading, batches, run_blocks
 from dec_jax.streaming.sources import Source, source_of
+from dec_jax.streaming.targets import frozen_targets, targets
 from dec_jax.training import state as train_state
 from dec_jax.training.cluster import train_step
 from dec_jax.training.loop import check_pretraining, result_of, stop_reason
@@ -206,8 +205,8 @@ def train(
       source: the samples.
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()` or `DCN()`.
-      config: the settings of the phase. `reseed_below` must be off, because it needs z of
-        all samples.
+      config: the settings of the phase. `reseed_below` and `soft_reset` must be off, because
+        they need z of all samples.
       reading: settings for reading the source.
       on_interval: called after each interval with the state and the history's new row. It
         may save the state but not keep it. Returning True stops training.

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool
 
 from dec_jax.validation import check_choice, check_positive_int
 
@@ -103,3 +105,22 @@ def _kernels(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
         lambda path, _: getattr(path[-1], "key", None) == "kernel", params
     )
+
+
+def without_moments(
+    opt_state: optax.OptState, moved: Bool[Array, " k"], names: tuple[str, ...]
+) -> optax.OptState:
+    """Sets the optimizer's moments of the moved clusters to 0."""
+
+    def cleared(path: tuple, leaf: jax.Array) -> jax.Array:
+        # Optax keeps momentum and Adam's moments in trees with the parameters' names.
+        if getattr(path[-1], "key", None) not in names:
+            return leaf
+        return where_moved(moved, jnp.zeros_like(leaf), leaf)
+
+    return jax.tree_util.tree_map_with_path(cleared, opt_state)
+
+
+def where_moved(moved: Bool[Array, " k"], new: jax.Array, old: jax.Array) -> jax.Array:
+    """Takes rows of `new` for the moved clusters, and of `old` for the others."""
+    return jnp.where(moved.reshape(-1, *[1] * (old.ndim - 1)), new, old)

@@ -2,16 +2,17 @@
 
 refresh_targets   x -> z -> q -> p, labels, label_change   (all samples)
 refresh           the same, and how confident q is
-fit_clusters      fits a mixture to z, before the first step only
+fit_clusters      fits the objective's own parameters to z, most before the first step only
 reseed_clusters   moves the centroids of clusters that died into the largest cluster
+(soft_reset.py)   perturbs the weights and clusters z anew, every few intervals
 keep_labels       records new labels, and decides whether training has converged
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from dec_jax.clustering.assignment import (
@@ -25,6 +26,8 @@ from dec_jax.clustering.assignment import (
 from dec_jax.networks.autoencoder import Params, embed
 from dec_jax.networks.own import Network
 from dec_jax.objectives import Objective
+from dec_jax.training.optimizer import where_moved, without_moments
+from dec_jax.training.soft_reset import is_reset_due, reset_clusters
 from dec_jax.training.state import TrainConfig, TrainState
 
 
@@ -46,9 +49,10 @@ def refresh_targets(
 ) -> TrainState:
     """Computes p and the labels of all samples, and whether labels stopped changing.
 
-    Three kinds of refresh never stop training: the first one, whose labels are those that
+    Four kinds of refresh never stop training: the first one, whose labels are those that
     training starts from; one at which p is still frozen (`frozen_target_intervals`); and
-    one that reseeded a cluster (`reseed_below`), because p has just changed there.
+    one that reseeded a cluster (`reseed_below`) or reset the network (`soft_reset`),
+    because p has just changed there.
     """
     return refresh(
         state, x, architecture=architecture, objective=objective, config=config
@@ -64,6 +68,17 @@ def refresh(
     config: TrainConfig,
 ) -> tuple[TrainState, Refresh]:
     """Does what `refresh_targets` does, and measures the confidence of q."""
+    changed = jnp.zeros((), jnp.int32)
+    if config.soft_reset is not None:
+        due = is_reset_due(state, config)
+        reset = partial(
+            reset_clusters,
+            architecture=architecture,
+            objective=objective,
+            config=config,
+        )
+        state = jax.lax.cond(due, reset, lambda state, _: state, state, x)
+        changed = due.astype(jnp.int32)
     z = embed(state.params, x, architecture=architecture)
     if objective.fitted:
         state = fit_clusters(state, z, objective=objective)
@@ -89,7 +104,7 @@ def refresh(
         targets = match_cluster_sizes(targets, shares)
         state = state._replace(shares=shares)
     state = state._replace(targets=jnp.where(frozen, state.targets, targets))
-    state = keep_labels(state, labels, change, reseeded, config=config)
+    state = keep_labels(state, labels, change, reseeded + changed, config=config)
     return state, Refresh(*confidence(q), reseeded)
 
 
@@ -107,7 +122,7 @@ def keep_labels(
       state: the state before the refresh, with the number of its steps.
       labels: cluster of each sample, int32.
       change: fraction of samples whose label is not that of the refresh before.
-      reseeded: clusters that this refresh moved.
+      reseeded: clusters that this refresh moved, or 1 if it reset all of them.
       config: the settings of the phase.
 
     Returns:
@@ -134,7 +149,7 @@ def is_frozen(state: TrainState, config: TrainConfig) -> Bool[Array, ""]:
 def fit_clusters(
     state: TrainState, z: Float[Array, "n d"], *, objective: Objective
 ) -> TrainState:
-    """Fits the objective's own parameters (the mixture of VaDE) to z, before the first step.
+    """Fits the objective's own parameters to z, such as the mixture of VaDE.
 
     Args:
       state: the training state; the fit starts from its labels.
@@ -142,16 +157,20 @@ def fit_clusters(
       objective: the method.
 
     Returns:
-      The state with fitted parameters. A state that has taken a step is returned as it is.
+      The state with fitted parameters. A state that has taken a step is returned as it is,
+      unless the objective fits them anew at each refresh.
     """
 
     def fit(params: Params, z: jax.Array, labels: jax.Array) -> Params:
-        return {**params, **objective.fit(z, labels, len(params["centroids"]))}
+        return {**params, **objective.fit(params, z, labels)}
 
     def keep(params: Params, *_: jax.Array) -> Params:
         return params
 
-    params = jax.lax.cond(state.step == 0, fit, keep, state.params, z, state.labels)
+    if objective.refitted:
+        params = fit(state.params, z, state.labels)
+    else:
+        params = jax.lax.cond(state.step == 0, fit, keep, state.params, z, state.labels)
     return state._replace(params=params)
 
 
@@ -193,33 +212,16 @@ def reseed_clusters(
     turn = jnp.cumsum(moved) - 1
     places = z[drawn[jnp.where(moved, turn, 0)]]
     fresh = {**objective.extra_params(places), "centroids": places}
-    for name in (name for name in objective.fitted if name != "centroids"):
+    fresh.pop("shared", None)
+    own = ("centroids", "shared")
+    for name in (name for name in objective.fitted if name not in own):
         # Weight and variances are copied from the cluster that the sample came from.
         value = state.params[name]
         fresh[name] = jnp.broadcast_to(value[sizes.argmax()][None], value.shape)
     params = {
         **state.params,
-        **{name: _where(moved, fresh[name], state.params[name]) for name in fresh},
+        **{name: where_moved(moved, fresh[name], state.params[name]) for name in fresh},
     }
-    opt_state = _without_moments(state.opt_state, moved, tuple(fresh))
+    opt_state = without_moments(state.opt_state, moved, tuple(fresh))
     state = state._replace(params=params, opt_state=opt_state)
     return state, moved.sum(dtype=jnp.int32)
-
-
-def _without_moments(
-    opt_state: optax.OptState, moved: Bool[Array, " k"], names: tuple[str, ...]
-) -> optax.OptState:
-    """Sets the optimizer's moments of the moved clusters to 0."""
-
-    def cleared(path: tuple, leaf: jax.Array) -> jax.Array:
-        # Optax keeps momentum and Adam's moments in trees with the parameters' names.
-        if getattr(path[-1], "key", None) not in names:
-            return leaf
-        return _where(moved, jnp.zeros_like(leaf), leaf)
-
-    return jax.tree_util.tree_map_with_path(cleared, opt_state)
-
-
-def _where(moved: Bool[Array, " k"], new: jax.Array, old: jax.Array) -> jax.Array:
-    """Takes rows of `new` for the moved clusters, and of `old` for the others."""
-    return jnp.where(moved.reshape(-1, *[1] * (old.ndim - 1)), new, old)

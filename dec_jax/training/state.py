@@ -27,6 +27,38 @@ from dec_jax.validation import (
 AnyArray = jax.Array | np.ndarray
 # Entries of the parameters that belong to the network; all others belong to the clusters.
 NETWORK = ("encoder", "decoder", "batch_stats")
+# Entries without a row for each cluster.
+ROWLESS = (*NETWORK, "shared")
+
+
+@dataclass(frozen=True)
+class SoftReset:
+    """Settings of the resets of BRB (Miklautz et al., 2025); see `training.soft_reset`.
+
+    Attributes:
+      every: intervals between two resets, at least 1. A reset is left out if fewer
+        intervals than that follow it.
+      keep: share of the encoder's weights that a reset keeps, in [0, 1]; the rest is drawn
+        anew. 1 keeps all and only clusters z anew.
+      n_init: restarts of k-means on z after a reset.
+      max_samples: largest number of samples that k-means sees, drawn at random; at least
+        the number of clusters.
+
+    Example:
+      >>> SoftReset(every=20).keep
+      0.8
+    """
+
+    every: int = 20
+    keep: float = 0.8
+    n_init: int = 20
+    max_samples: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("every", "n_init", "max_samples"):
+            check_positive_int(name, getattr(self, name))
+        if not 0 <= self.keep <= 1:
+            raise ValueError(f"keep must be in [0, 1], got {self.keep}.")
 
 
 @dataclass(frozen=True)
@@ -55,6 +87,9 @@ class TrainConfig:
       keep_cluster_sizes: True keeps the cluster sizes in p as they are when p is first
         made of q (`assignment.match_cluster_sizes`). It suits starting labels whose
         cluster sizes can be trusted.
+      soft_reset: resets of the network and its clusters, every few intervals; None never
+        resets. It needs p made of q and free cluster sizes, because the clusters are new
+        after it.
 
     Example:
       >>> TrainConfig(max_intervals=20).update_interval
@@ -71,6 +106,7 @@ class TrainConfig:
     frozen_target_intervals: int = 0
     reseed_below: float = 0.0
     keep_cluster_sizes: bool = False
+    soft_reset: SoftReset | None = None
 
     def __post_init__(self) -> None:
         for name in ("update_interval", "max_intervals", "batch_size"):
@@ -96,6 +132,12 @@ class TrainConfig:
                 "reseed_below must be in [0, 1), a share of the mean cluster size n / k, "
                 f"got {self.reseed_below}; 0 turns it off."
             )
+        if self.soft_reset is not None and (frozen or self.keep_cluster_sizes):
+            raise ValueError(
+                "soft_reset must be None with frozen_target_intervals or "
+                "keep_cluster_sizes, whose clusters it would replace, got "
+                f"{self.soft_reset}; turn these off."
+            )
 
 
 class TrainState(NamedTuple):
@@ -120,7 +162,9 @@ class History(NamedTuple):
     """Measurements of each interval, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN once training has converged
-    clustering: AnyArray  # KL(P || Q); DCN: squared distance; VaDE: KL to the prior
+    # DEC, IDEC: KL(P || Q); VaDE: KL to the prior; IMSAT, IIC: the loss; others: squared
+    # distance
+    clustering: AnyArray
     reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
@@ -167,7 +211,7 @@ def reorder_clusters(result: TrainResult, order: np.ndarray) -> TrainResult:
     new_number = np.argsort(order)
     state, history = result.state, result.history
     params = {
-        name: value if name in NETWORK else jax.tree.map(lambda a: a[order], value)
+        name: value if name in ROWLESS else jax.tree.map(lambda a: a[order], value)
         for name, value in state.params.items()
     }
     return replace(
@@ -202,7 +246,7 @@ def init_state(
         that train the decoder need one.
       centroids: initial centroids, usually from `k_means` of z.
       labels: initial cluster of each sample, int32 in [0, k).
-      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
+      objective: the method, such as `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
 
     Returns:
@@ -222,6 +266,11 @@ def init_state(
       ((3, 2), 0)
     """
     check_n_clusters(len(centroids), len(labels))
+    if config.soft_reset is not None and objective.fitted:
+        raise ValueError(
+            f"soft_reset must be None with {type(objective).__name__}, which fits "
+            f"{', '.join(objective.fitted)} at the start only, got {config.soft_reset}."
+        )
     check_samples(centroids, "centroids")
     check_magnitude(centroids, "centroids")
     centroids = jnp.asarray(centroids, jnp.float32)

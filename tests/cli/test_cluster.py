@@ -153,7 +153,10 @@ def test_architecture_rejects_a_network_for_other_samples(labeled, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("digits", "-k", "three"), "must be a whole number or auto, got 'three'"),
+        (
+            ("digits", "-k", "three"),
+            "must be a whole number or one of auto, density, dip, got 'three'",
+        ),
         (("digits", "--colour", "red"), "unrecognized arguments: --colour red"),
     ],
 )

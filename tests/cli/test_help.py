@@ -16,7 +16,7 @@ from dec_jax.networks.precision import PRECISIONS as KNOWN_PRECISIONS
 from dec_jax.recipes.dense import RECIPES
 from dec_jax.recipes.names import PRECISIONS, STARTS
 from dec_jax.recipes.names import RECIPES as LISTED
-from dec_jax.runs.phases import START_TITLES
+from dec_jax.runs.phase_start import START_TITLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +55,8 @@ PATHS = {
     + ["--names"],
     "choose-k": ["DATA", "--data-dir", "--out", "--pretrained", "--encoder"]
     + ["--labels-csv", "--names"],
+    "cut": ["RUN", "--out"],
+    "evaluate": ["LABELS", "--truth", "--data", "--data-dir"],
     "export": ["RUN", "--out"],
     "sort": ["RUN", "--into", "--source"],
     "report": ["RUN", "--data", "--data-dir"],
@@ -69,9 +71,11 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
     path = "~nobody-here/x"
     places = {"predict": ["RUN", "DATA"]}.get(verb, ["RUN"])
     words = [path if place == name else "x" for place in places]
-    if name in ("DATA", "ARCHITECTURE") and name not in places:
+    if name in ("DATA", "ARCHITECTURE", "LABELS") and name not in places:
         words = [path]
     options = [name, path] if name.startswith("--") else []
+    if verb == "cut":
+        options += ["-k", "2"]
     if verb == "sort" and name != "--into":
         options += ["--into", "x"]
     printed = program(main, verb, *words, *options)
@@ -84,7 +88,7 @@ def test_a_home_folder_that_does_not_exist_is_one_line(verb, name):
 
 
 def test_every_option_with_a_path_reads_one():
-    metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE"}
+    metavars = {"DATA", "RUN", "DIR", "PATH", "FILE", "ARCHITECTURE", "LABELS"}
     for verb, names in PATHS.items():
         one = argparse.ArgumentParser()
         VERBS[verb].add_options(one)

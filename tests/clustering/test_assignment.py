@@ -183,6 +183,14 @@ def test_squared_distances_far_from_the_origin_equal_differences(offset):
     )
 
 
+def test_one_centroid_far_away_costs_the_others_no_digits():
+    far = jnp.full((1, D), 1e6)
+    near = np.asarray(squared_distances(Z, CENTROIDS))
+    found = np.asarray(squared_distances(Z, jnp.concatenate([far, CENTROIDS])))
+    np.testing.assert_allclose(found[:, 1:], near, rtol=1e-3)
+    np.testing.assert_allclose(found[:, 0], 1e12 * D, rtol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_squared_distances_of_short_floats_are_those_of_float32(dtype):
     z, centroids = Z.astype(dtype), (20 + 10 * CENTROIDS).astype(dtype)

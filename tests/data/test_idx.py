@@ -1,4 +1,5 @@
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from idx_files import (
     write_idx,
 )
 
+from dec_jax.data.idx import read_idx
 from dec_jax.data.load import load_dataset
 
 
@@ -121,3 +123,11 @@ def test_load_dataset_rejects_damage_inside_a_gzip_file(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="train-images.* is a damaged gzip file"):
         load_dataset("mnist", tmp_path)
+
+
+def test_gzip_header_of_impossible_size_is_refused_before_memory_is_asked_for(tmp_path):
+    header = struct.pack(">4I", 2051, 2**31, 2**15, 2**15)
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(header + bytes(100)))
+    with pytest.raises(ValueError, match="truncated or damaged, download it again"):
+        read_idx(path, magic=2051)

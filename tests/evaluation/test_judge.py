@@ -3,6 +3,7 @@ import pytest
 
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import (
+    LITTLE_SUPPORT,
     MOST_COLUMNS,
     best_support,
     choose_labels,
@@ -55,9 +56,30 @@ def test_judge_prefers_the_labeling_that_others_share():
     assert found.agreement[0] == pytest.approx(
         (1 + adjusted_rand_index(CLASSES, wrong)) / 2
     )
-    assert found.conductance[0] < found.conductance[2]
+    graph = neighbor_graph(BLOBS, 10)
+    assert found.conductance == conductance(graph, CLASSES)
     index = max(adjusted_rand_index(CLASSES, wrong), 0)
     np.testing.assert_allclose(found.scores[0], (1 + index**3) / 2)
+
+
+def test_mean_index_decides_where_nothing_has_support():
+    # Six labelings find the classes of two samples in three; two leave one huge cluster and
+    # coincide, but for one sample.
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.where(rng.random(90) < 0.65, CLASSES, rng.integers(3, size=90))
+        for _ in range(6)
+    ]
+    huge = [(np.arange(90) < 4).astype(int), (np.arange(90) < 5).astype(int)]
+    labelings = {f"noisy {i}": labels for i, labels in enumerate(noisy)}
+    labelings |= {f"huge {i}": labels for i, labels in enumerate(huge)}
+    support = supports(pair_indices(list(labelings.values())))
+    assert support.argmax() >= 6 and support.max() < LITTLE_SUPPORT
+    found = judge(BLOBS, labelings)
+    assert found.names[0].startswith("noisy")
+    best = labelings[found.names[0]]
+    indices = [adjusted_rand_index(best, labels) for labels in labelings.values()]
+    assert found.agreement[0] == pytest.approx((sum(indices) - 1) / 7)
 
 
 def test_support_is_the_mean_cube_of_the_index_with_each_other_labeling():

@@ -23,7 +23,7 @@ PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
 TABLES = {"config.json", "results.json", "history.csv", "labels.csv", "report.txt"}
 SCORED = {"report.txt", "confusion.png"}  # where there are classes
-TABLES |= {"duplicates.csv", "outliers.csv"}
+TABLES |= {"duplicates.csv", "outliers.csv", "hierarchy.json"}
 MODELS = {"autoencoder.safetensors", "model.safetensors"}
 
 

@@ -1,5 +1,6 @@
 """Training on a stream equals training in memory."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -336,11 +337,17 @@ def test_train_rejects_another_number_of_samples(blobs, start):
         run(start, blobs[0][:9])
 
 
-def test_train_rejects_what_needs_all_in_memory(source, start):
+@pytest.mark.parametrize(
+    "setting", [{"reseed_below": 0.1}, {"soft_reset": train_state.SoftReset()}]
+)
+def test_train_rejects_settings_that_need_all_in_memory(setting, source, start):
+    ((name, value),) = setting.items()
+    off = getattr(CONFIG, name)
     with pytest.raises(
-        ValueError, match="reseed_below must be 0.0 in a stream, .* got 0.1"
+        ValueError,
+        match=f"{name} must be {off} in a stream, .* got {re.escape(str(value))}",
     ):
-        run(start, source, config=replace(CONFIG, reseed_below=0.1))
+        run(start, source, config=replace(CONFIG, **setting))
 
 
 def test_train_rejects_a_method_that_fits_to_all_samples(source, start):
