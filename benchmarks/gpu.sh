@@ -100,7 +100,7 @@ for name in ("best-float32", "best-tf32", "best-bfloat16"):
     seconds = {phase: round(took, 1) for phase, took in found["seconds"].items()}
     print(f"{name}: ACC {stages}, seconds {seconds}")
 for name in ("best-float32", "fixed"):
-    for file in ("autoencoder.safetensors", "model.safetensors", "labels.csv"):
+    for file in ("history.csv", "model.safetensors", "labels.csv"):
         pair = [out / name / file, out / f"{name}-again" / file]
         if not all(path.is_file() for path in pair):
             print(f"{name}: {file} is missing")
