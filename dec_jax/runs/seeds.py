@@ -254,8 +254,11 @@ def load_or_stream(
     """
     given, k = settings.memory, settings.n_clusters
     limit = memory_here() if given is None else parse_bytes(given)
-    chosen_before = "resume" in options and given is None
-    if settings.limit is None and settings.dataset and limit and not chosen_before:
+    # Other options than --no-standardize need the loader, or are refused by it.
+    plain = {**settings.reading, "standardize": True} == Settings().reading
+    in_memory_before = "resume" in options and given is None
+    may_stream = plain and settings.limit is None and not in_memory_before
+    if may_stream and settings.dataset and limit:
         dataset = streamed_dataset(
             settings.dataset,
             k if isinstance(k, int) else None,

@@ -186,6 +186,12 @@ def test_what_needs_all_samples_is_refused(file, tmp_path, options, message):
     assert_refused(cluster(file, *given), message, out)
 
 
+def test_options_of_other_data_are_not_passed_over(file, tmp_path):
+    given = ("-k", 3, "--recipe", "dec", "--memory", "1M", "--label-column", "class")
+    run = cluster(file, *given, "--out", tmp_path / "out")
+    assert_refused(run, "--label-column is for a table", tmp_path / "out")
+
+
 def test_memory_that_is_no_number_is_refused(file):
     run = cluster(file, "--memory", "much")
     assert run.status == 2 and "must be bytes such as 4G or 500M, got 'much'" in run.err
