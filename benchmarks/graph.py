@@ -31,10 +31,10 @@ from dec_jax.runs.folder import file_of_run
 from dec_jax.runs.run import AUTOENCODER
 
 
-def embedded(data: str, pretrained: Path, limit: int | None) -> tuple:
+def embedded(data: str, folder: Path, limit: int | None) -> tuple:
     """Returns z of the first samples of a data set, and their classes."""
     dataset = take_first(load_dataset(data), limit)
-    found = model.load(file_of_run(pretrained, AUTOENCODER))
+    found = model.load(file_of_run(folder, AUTOENCODER))
     if dataset.labels is None:
         raise UsageError(f"--data must have classes, got {data} without any.")
     return model.transform(found, dataset), dataset.labels
@@ -73,15 +73,15 @@ def compare(
 
 def prepare(options: Namespace) -> None:
     """Checks that there is an autoencoder."""
-    if options.pretrained is None:
+    if options.folder is None:
         raise UsageError(
-            f"--pretrained must be given: the folder of a run with an {AUTOENCODER}."
+            f"--folder must be given: that of a run with an {AUTOENCODER}."
         )
 
 
 def rows(options: Namespace) -> Iterator[Row]:
     """All numbers of nodes."""
-    z, classes = embedded(options.data, options.pretrained, options.limit)
+    z, classes = embedded(options.data, options.folder, options.limit)
     for nodes in options.nodes:
         yield from compare(z, classes, nodes, seeds=options.seeds, name=options.data)
 
@@ -93,7 +93,7 @@ BENCHMARK = Benchmark(
     rounds=1,
     options={
         "--data": {"default": "mnist", "help": "data set with classes"},
-        "--pretrained": {"type": Path, "metavar": "DIR", "help": "folder of a run"},
+        "--folder": {"type": Path, "metavar": "DIR", "help": "of a run"},
         "--limit": {"type": int, "help": "take the first N samples (default: all)"},
         "--nodes": {"nargs": "+", "default": [20_000], "help": "nodes of the graph"},
         "--seeds": {"default": 1, "help": "draws of the sample"},

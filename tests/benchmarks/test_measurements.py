@@ -219,7 +219,7 @@ def test_large_measures_each_phase_and_memory(tmp_path, monkeypatch):
     recipe = large.recipe_of(300, steps=2, batch=32, graph=200)
     found = list(large.measure(tmp_path / "images.npy", 300, recipe))
     assert np.load(tmp_path / "images.npy").shape == (300, 8, 8)
-    units = ["samples/s", "samples/s", "s", "s", "ACC", "GB", "GB"]
+    units = ["samples/s", "samples/s", "ACC", "s", "s", "GB", "GB"]
     assert [row["unit"] for row in found] == units
     assert all(row["ours"] > 0 for row in found)
 
@@ -233,7 +233,7 @@ def test_graph_compares_labels_of_few_nodes_with_those_of_all(blobs):
 
 
 def test_graph_rejects_data_without_an_autoencoder():
-    with pytest.raises(UsageError, match="--pretrained must be given: the folder of a"):
+    with pytest.raises(UsageError, match="--folder must be given: that of a run"):
         graph.BENCHMARK.run([])
 
 
