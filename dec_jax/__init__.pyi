@@ -5,6 +5,7 @@ from .clustering.assignment import (
     hard_assignment,
     label_change,
     log_soft_assignment,
+    log_softmax_assignment,
     match_cluster_sizes,
     soft_assignment,
     squared_distances,
@@ -83,6 +84,12 @@ from .networks.autoencoder import (
 from .networks.own import (
     FunctionalNetwork,
 )
+from .objectives.acedec import (
+    ACeDeC,
+)
+from .objectives.aec import (
+    AEC,
+)
 from .objectives.base import (
     Batch,
     CentroidObjective,
@@ -94,8 +101,20 @@ from .objectives.dcn import (
 from .objectives.dec import (
     DEC,
 )
+from .objectives.den import (
+    DEN,
+)
+from .objectives.dkm import (
+    DKM,
+)
 from .objectives.idec import (
     IDEC,
+)
+from .objectives.iic import (
+    IIC,
+)
+from .objectives.imsat import (
+    IMSAT,
 )
 from .objectives.losses import (
     clustering_loss,
@@ -221,6 +240,7 @@ __all__ = [
     "Hierarchy",
     "squared_distances",
     "log_soft_assignment",
+    "log_softmax_assignment",
     "soft_assignment",
     "target_distribution",
     "match_cluster_sizes",
@@ -231,6 +251,12 @@ __all__ = [
     "DEC",
     "IDEC",
     "DCN",
+    "DKM",
+    "AEC",
+    "ACeDeC",
+    "DEN",
+    "IMSAT",
+    "IIC",
     "VaDE",
     "History",
     "TrainConfig",

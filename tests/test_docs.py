@@ -84,7 +84,7 @@ def test_expected_ranges_are_those_of_the_kept_results():
             *(collect_results.mean_sd_range(run[score]) for score in ("acc", "nmi")),
         )
         for run in collect_results.kept_results().values()
-        if "k-means on z" in run.get("stages", ()) and run["recipe"] != "compare"
+        if "stages" in run and run.get("recipe") != "compare"
     }
     assert {(data, recipe): tuple(cells) for data, recipe, *cells in rows} == kept
 

@@ -136,6 +136,37 @@ def soft_assignment(
     return jnp.exp(log_soft_assignment(z, centroids, alpha=alpha))
 
 
+def log_softmax_assignment(
+    z: Float[Array, "n d"],
+    centroids: Float[Array, "k d"],
+    inverse_temperature: float | Float[Array, ""] = 1.0,
+) -> Float[Array, "n k"]:
+    """Computes the logarithm of a softmax over negative squared distances.
+
+    The assignment of Moradi Fard et al. (2020): the higher the inverse temperature, the
+    nearer to the hard assignment to the nearest centroid.
+
+    Args:
+      z: embeddings.
+      centroids: cluster centroids, in the space of `z`.
+      inverse_temperature: factor of the distances, above 0.
+
+    Returns:
+      log q, whose rows exponentiate to distributions over the clusters.
+
+    Raises:
+      ValueError: the widths differ, or a distance is not finite.
+
+    Example:
+      >>> z, centroids = jnp.array([[1.0]]), jnp.array([[0.0], [3.0]])
+      >>> log_q = log_softmax_assignment(z, centroids, 0.1)
+      >>> [round(float(q), 2) for q in jnp.exp(log_q)[0]]  # exp(-0.1) and exp(-0.4)
+      [0.57, 0.43]
+    """
+    distances = squared_distances(z, centroids)
+    return jax.nn.log_softmax(-inverse_temperature * distances, axis=1)
+
+
 def target_distribution(
     q: Float[Array, "n k"], *, axis_name: str | None = None
 ) -> Float[Array, "n k"]:

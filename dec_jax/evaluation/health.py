@@ -127,8 +127,8 @@ def health(
       final_q: q of the final parameters, which covers the steps after the last refresh.
       ended: whether the run is over; before that, changing labels and a falling q are no
         warnings.
-      trained_by_q: whether the method trains q toward p. DCN does not, and a flat q is no
-        warning there.
+      trained_by_q: whether the method trains q. DCN, AEC, ACe/DeC and DEN do not, and a flat q is
+        no warning there.
 
     Returns:
       The warnings and the numbers at the end.

@@ -13,6 +13,7 @@ from dec_jax.networks.own import Network
 
 # Arrays in addition to those of the network.
 CLUSTER_ARRAYS = ("centroids", "counts", "log_variances", "log_weights")
+SHARED = "shared."  # prefix of arrays that belong to all clusters
 
 
 def flattened(params: Params) -> dict[str, np.ndarray]:
@@ -34,7 +35,12 @@ def nested(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
         _shapes_of(arrays, architecture),
     )
     clusters = [name for name in CLUSTER_ARRAYS if name in arrays]
-    return {**params, **{name: jnp.asarray(arrays[name]) for name in clusters}}
+    params |= {name: jnp.asarray(arrays[name]) for name in clusters}
+    shared = [name for name in arrays if name.startswith(SHARED)]
+    if shared:
+        names = {name: name.removeprefix(SHARED) for name in shared}
+        params["shared"] = {names[it]: jnp.asarray(arrays[it]) for it in shared}
+    return params
 
 
 def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Params:
@@ -43,6 +49,14 @@ def _shapes_of(arrays: Mapping[str, np.ndarray], architecture: Network) -> Param
     if "centroids" in arrays and not any(n.startswith("decoder.") for n in arrays):
         return {name: shapes[name] for name in shapes if name != "decoder"}
     return shapes
+
+
+def _shared_shapes(width: int) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """Shapes of the arrays that belong to all clusters, in groups that go together."""
+    return (
+        {"shared.inverse_temperature": ()},
+        {"shared.rotation": (width, width), "shared.logits": (width,)},
+    )
 
 
 @functools.cache
@@ -64,6 +78,11 @@ def check_arrays(arrays: Mapping[str, np.ndarray], architecture: Network) -> Non
         if "log_variances" in arrays or "log_weights" in arrays:
             shapes["log_variances"] = shapes["centroids"]
             shapes["log_weights"] = shapes["centroids"][:1]
+        for group in _shared_shapes(architecture.embedding_dim):
+            if any(name in arrays for name in group):
+                shapes |= group
+        if "shared.steps" in arrays:
+            shapes["shared.steps"] = ()
     missing = [name for name in shapes if name not in arrays]
     if missing:
         raise ValueError(

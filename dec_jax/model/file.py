@@ -51,7 +51,7 @@ def write_file(
     entry = {"sha256": NO_DIGEST, "format_version": FORMAT_VERSION, **description}
     # safetensors writes the memory of an array and ignores its strides.
     in_order = {
-        name: np.ascontiguousarray(arrays[name], "<f4") for name in sorted(arrays)
+        name: np.asarray(arrays[name], "<f4", order="C") for name in sorted(arrays)
     }
     # A single entry, because safetensors writes several in varying order.
     content = safetensors.numpy.save(in_order, metadata={FORMAT: json.dumps(entry)})

@@ -41,8 +41,7 @@ from dec_jax.networks.autoencoder import (
     rows_at_once,
 )
 from dec_jax.networks.own import Network
-from dec_jax.objectives import DEC
-from dec_jax.objectives.vade import VaDE
+from dec_jax.objectives.like import objective_like
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.cluster import assign
 from dec_jax.validation import check_samples
@@ -365,9 +364,7 @@ def _assign_to_centroids(
             "The model has no centroids, because it was saved before clustering; use "
             "transform or reconstruct, or a model that was saved after it."
         )
-    # The arrays tell how q comes from z: only VaDE has variances.
-    mixture = "log_variances" in model.params
-    objective = VaDE() if mixture else DEC(alpha=model.alpha)
+    objective = objective_like(model.params, model.alpha)
     q, labels = _assign(
         model.params, x, architecture=model.architecture, objective=objective
     )

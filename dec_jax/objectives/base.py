@@ -17,13 +17,15 @@ class Batch(NamedTuple):
 
     `target` is what the step aims at: in clustering the rows of p, [b, k], and in
     pretraining the samples that the decoder must give back, [b, d]. `weights` are 0 for
-    rows that only pad the batch; all of them sum to 1.
+    rows that only pad the batch; all of them sum to 1. `clean` is there in clustering
+    alone: with `x` it makes two views of each sample.
     """
 
     x: jax.Array  # [b, d] network input, after scaling and augmentation
     target: jax.Array  # [b, k] p, or [b, d] samples to reconstruct
     weights: jax.Array  # [b] share of each sample in the mean loss
     key: jax.Array  # [] for what a loss draws at random
+    clean: jax.Array | None = None  # [b, d] `x` before augmentation
 
 
 class Losses(NamedTuple):
@@ -41,13 +43,16 @@ class Objective(Protocol):
     `trained` names the entries of the parameters that gradients update. `loss` returns
     the new values of all other entries that change: running averages of batch
     normalization, or centroids that follow a rule. `fitted` names the entries that `fit`
-    gives, () if nothing is fitted. An objective is a static argument of compiled
-    programs, so it must be hashable: a frozen dataclass is. `CentroidObjective` has
-    defaults for everything but `loss`.
+    gives, () if nothing is fitted; `refitted` is True if every refresh fits them, and not
+    the first alone. Each entry in addition to the network's has a row for each cluster,
+    but "shared", a dictionary of arrays that belong to all clusters. An objective is a
+    static argument of compiled programs, so it must be hashable: a frozen dataclass is.
+    `CentroidObjective` has defaults for everything but `loss`.
     """
 
     trained: ClassVar[tuple[str, ...]]
     fitted: ClassVar[tuple[str, ...]]
+    refitted: ClassVar[bool]
 
     @property
     def alpha(self) -> float:
@@ -60,9 +65,9 @@ class Objective(Protocol):
         """Entries of the parameters in addition to the network's and "centroids"."""
 
     def fit(
-        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+        self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
     ) -> Params:
-        """Entries that the first refresh fits to z, starting from the labels."""
+        """Entries that a refresh fits to z, starting from the labels."""
 
     def assignment(self, params: Params, z: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """q, the share of each cluster in each embedding."""
@@ -91,6 +96,7 @@ class CentroidObjective:
 
     trained: ClassVar[tuple[str, ...]] = ("encoder", "centroids")
     fitted: ClassVar[tuple[str, ...]] = ()
+    refitted: ClassVar[bool] = False
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
@@ -112,7 +118,7 @@ class CentroidObjective:
         return {}
 
     def fit(
-        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+        self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
     ) -> Params:
         """Fits no parameters."""
         return {}
@@ -123,8 +129,11 @@ class CentroidObjective:
 
 
 def check_weight(weight: float) -> None:
-    """Raises ValueError unless the weight is finite and at least 0."""
-    if not 0 <= weight < math.inf:
-        raise ValueError(
-            f"clustering_weight must be finite and at least 0, got {weight}."
-        )
+    """Raises ValueError unless the clustering weight is finite and at least 0."""
+    check_at_least_0("clustering_weight", weight)
+
+
+def check_at_least_0(name: str, value: float) -> None:
+    """Raises ValueError unless a setting is finite and at least 0."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, got {value}.")

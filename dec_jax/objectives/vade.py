@@ -65,10 +65,10 @@ class VaDE(CentroidObjective):
         }
 
     def fit(
-        self, z: Float[Array, "n d"], labels: Int[Array, " n"], n_clusters: int
+        self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
     ) -> Params:
         """Fits a Gaussian mixture to z, by EM from the labels (section 4.2)."""
-        mixture = fit_mixture(z, labels, n_clusters)
+        mixture = fit_mixture(z, labels, len(params["centroids"]))
         return {
             "centroids": mixture.means,
             "log_variances": mixture.log_variances,

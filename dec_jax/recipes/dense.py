@@ -10,14 +10,14 @@ from dataclasses import replace
 from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import DCN, DEC, IDEC
-from dec_jax.objectives.reconstruction import MeanReconstruction
-from dec_jax.objectives.vade import VaDE
 from dec_jax.recipes.convolutional import (
     dec_da_conv,
     kld_conv,
     kmeans_conv,
     learner_network,
 )
+from dec_jax.recipes.deep_kmeans import ace_dec, aec, den, dkm
+from dec_jax.recipes.information import iic, imsat
 from dec_jax.recipes.names import DESCRIPTIONS
 from dec_jax.recipes.recipe import (
     DataShape,
@@ -29,6 +29,7 @@ from dec_jax.recipes.recipe import (
     strong_augmentation,
 )
 from dec_jax.recipes.resets import with_resets
+from dec_jax.recipes.variational import vade
 from dec_jax.training.layerwise import LayerwiseConfig
 from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
@@ -201,48 +202,6 @@ def idec_da(shape: DataShape, architecture: Network | None = None) -> Recipe:
     )
 
 
-def vade(shape: DataShape, architecture: Network | None = None) -> Recipe:
-    """Variational Deep Embedding (Jiang et al., IJCAI 2017), after 50 epochs as `dec`.
-
-    The network is pretrained as a plain autoencoder. A Gaussian mixture with diagonal
-    covariances, fitted to z by EM from k-means, is the initial prior. Adam then trains
-    both, with a learning rate of 0.002, times 0.9 every ten epochs, down to 0.0002.
-    Settings of the pretraining that are not published are those of `dec`. The authors'
-    code trains for up to 3,000 epochs on MNIST, and restarts if the accuracy is below
-    0.77 after one. Images are Bernoulli variables and must be in [0, 1]; the values of
-    tables are Gaussian.
-    """
-    batches = steps_per_epoch(shape.n_samples, 100)
-    recipe = dec(shape, architecture)
-    assert isinstance(recipe.pretrain, PretrainConfig)
-    return replace(
-        recipe,
-        source="Jiang, Zheng, Tan, Tang and Zhou (2017), github.com/slim1017/VaDE",
-        architecture=change_network(
-            recipe.architecture,
-            variational=True,
-            output_activation="sigmoid" if shape.image_shape else "linear",
-        ),
-        pretrain=replace(recipe.pretrain, objective=MeanReconstruction()),
-        objective=VaDE(),
-        train=TrainConfig(
-            update_interval=batches,
-            max_intervals=300,
-            batch_size=100,
-            tolerance=0,
-            optimizer=Optimizer(
-                "adam",
-                2e-3,
-                schedule="step",
-                decay_every=10 * batches,
-                decay_rate=0.9,
-                least_rate=2e-4,
-                epsilon=1e-4,
-            ),
-        ),
-    )
-
-
 def n2d(shape: DataShape, architecture: Network | None = None) -> Recipe:
     """N2D (McConville et al., ICPR 2020), whose labels the network then learns.
 
@@ -376,6 +335,12 @@ RECIPES: dict[str, Callable[[DataShape, Network | None], Recipe]] = {
     "dec-da": dec_da,
     "idec-da": idec_da,
     "dec-da-conv": dec_da_conv,
+    "dkm": dkm,
+    "aec": aec,
+    "ace-dec": ace_dec,
+    "den": den,
+    "imsat": imsat,
+    "iic": iic,
     "vade": vade,
     "n2d": n2d,
     "best": best,

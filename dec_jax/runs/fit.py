@@ -23,7 +23,7 @@ from dec_jax.evaluation.health import Health, health
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.second_opinion import SecondOpinion
 from dec_jax.networks.own import Network
-from dec_jax.objectives import DCN
+from dec_jax.objectives import AEC, DCN, DEN, ACeDeC
 from dec_jax.parallel.hardware import faster_precision
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
 from dec_jax.recipes.adjust import adjust_recipe
@@ -261,7 +261,7 @@ def run_health(record: Record, recipe: Recipe, **options: Any) -> Health:
         record.joined_history(),
         # A learner has learned nothing before the first interval.
         first=0 if recipe.learner is None else 1,
-        trained_by_q=not isinstance(recipe.objective, DCN),
+        trained_by_q=not isinstance(recipe.objective, DCN | AEC | ACeDeC | DEN),
         **options,
     )
 

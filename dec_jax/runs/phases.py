@@ -185,17 +185,24 @@ class Phases(PhaseEvents):
         if params is None:
             # In the units that the network sees.
             z = jnp.asarray(scale_input(self.dataset.x, self.recipe.architecture))
-            labels, centroids = self._labeled(z)
+            if self.recipe.start == "k-means":
+                labels, centroids = self._first_clusters(z, "k-means on x")
+            else:
+                labels, centroids = self._labeled(z)
             return Start(self._first_state({}, centroids, labels), z, labels)
-        begin = time.monotonic()
         z = self.embed(params, self.recipe.architecture)
-        found = self.k_means(self.z_key, z, "k-means on z", n_init=self.recipe.n_init)
-        centroids, labels = found.centroids, found.labels
-        seconds = time.monotonic() - begin
-        self._stage("k-means on z", labels, centroids, z, seconds)
+        labels, centroids = self._first_clusters(z, "k-means on z")
         if self.recipe.start != "k-means":
             labels, centroids = self._labeled(z)
         return Start(self._first_state(params, centroids, labels), z, labels)
+
+    def _first_clusters(self, z: jax.Array, title: str) -> tuple[jax.Array, jax.Array]:
+        """Clusters z by k-means; returns labels and centroids."""
+        begin = time.monotonic()
+        found = self.k_means(self.z_key, z, title, n_init=self.recipe.n_init)
+        labels, centroids = found.labels, found.centroids
+        self._stage(title, labels, centroids, z, time.monotonic() - begin)
+        return labels, centroids
 
     def _labeled(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Labels z by the recipe's start; returns the labels and the clusters' means."""

@@ -95,13 +95,14 @@ def train_step(
     key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
     if axis_name is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-    seen = augment(key, scale_input(x, architecture), config.augmentation)
+    clean = scale_input(x, architecture)
+    seen = augment(key, clean, config.augmentation)
     trained = {name: state.params[name] for name in objective.trained}
 
     def loss_of(trained: Params) -> tuple[jax.Array, tuple[Losses, Params]]:
         losses, moved = objective.loss(
             {**state.params, **trained},
-            Batch(seen, p, weights, jax.random.fold_in(key, 2)),
+            Batch(seen, p, weights, jax.random.fold_in(key, 2), clean),
             architecture=architecture,
             axis_name=axis_name,
         )
@@ -239,7 +240,7 @@ def train(
       state: from `init_state`, or the final state of an earlier run. It stays usable.
       x: all samples, [n, d] of any numeric dtype; uint8 stays uint8 on the device.
       architecture: the network.
-      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
+      objective: the method, such as `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
       intervals_per_call: number of intervals in one compiled program, at least 1. More
         save round trips to the host; fewer call `on_interval` more often.

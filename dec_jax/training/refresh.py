@@ -2,7 +2,7 @@
 
 refresh_targets   x -> z -> q -> p, labels, label_change   (all samples)
 refresh           the same, and how confident q is
-fit_clusters      fits a mixture to z, before the first step only
+fit_clusters      fits the objective's own parameters to z, most before the first step only
 reseed_clusters   moves the centroids of clusters that died into the largest cluster
 (soft_reset.py)   perturbs the weights and clusters z anew, every few intervals
 keep_labels       records new labels, and decides whether training has converged
@@ -149,7 +149,7 @@ def _is_frozen(state: TrainState, config: TrainConfig) -> Bool[Array, ""]:
 def fit_clusters(
     state: TrainState, z: Float[Array, "n d"], *, objective: Objective
 ) -> TrainState:
-    """Fits the objective's own parameters (the mixture of VaDE) to z, before the first step.
+    """Fits the objective's own parameters to z, such as the mixture of VaDE.
 
     Args:
       state: the training state; the fit starts from its labels.
@@ -157,16 +157,20 @@ def fit_clusters(
       objective: the method.
 
     Returns:
-      The state with fitted parameters. A state that has taken a step is returned as it is.
+      The state with fitted parameters. A state that has taken a step is returned as it is,
+      unless the objective fits them anew at each refresh.
     """
 
     def fit(params: Params, z: jax.Array, labels: jax.Array) -> Params:
-        return {**params, **objective.fit(z, labels, len(params["centroids"]))}
+        return {**params, **objective.fit(params, z, labels)}
 
     def keep(params: Params, *_: jax.Array) -> Params:
         return params
 
-    params = jax.lax.cond(state.step == 0, fit, keep, state.params, z, state.labels)
+    if objective.refitted:
+        params = fit(state.params, z, state.labels)
+    else:
+        params = jax.lax.cond(state.step == 0, fit, keep, state.params, z, state.labels)
     return state._replace(params=params)
 
 
@@ -208,7 +212,9 @@ def reseed_clusters(
     turn = jnp.cumsum(moved) - 1
     places = z[drawn[jnp.where(moved, turn, 0)]]
     fresh = {**objective.extra_params(places), "centroids": places}
-    for name in (name for name in objective.fitted if name != "centroids"):
+    fresh.pop("shared", None)
+    own = ("centroids", "shared")
+    for name in (name for name in objective.fitted if name not in own):
         # Weight and variances are copied from the cluster that the sample came from.
         value = state.params[name]
         fresh[name] = jnp.broadcast_to(value[sizes.argmax()][None], value.shape)

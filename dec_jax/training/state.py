@@ -27,6 +27,8 @@ from dec_jax.validation import (
 AnyArray = jax.Array | np.ndarray
 # Entries of the parameters that belong to the network; all others belong to the clusters.
 NETWORK = ("encoder", "decoder", "batch_stats")
+# Entries without a row for each cluster.
+ROWLESS = (*NETWORK, "shared")
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ class History(NamedTuple):
     """Measurements of each interval, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN once training has converged
-    clustering: AnyArray  # KL(P || Q); DCN: squared distance; VaDE: KL to the prior
+    # DEC, IDEC: KL(P || Q); VaDE: KL to the prior; IMSAT, IIC: the loss; others: squared
+    # distance
+    clustering: AnyArray
     reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
     cluster_sizes: AnyArray  # [k] at that refresh
@@ -207,7 +211,7 @@ def reorder_clusters(result: TrainResult, order: np.ndarray) -> TrainResult:
     new_number = np.argsort(order)
     state, history = result.state, result.history
     params = {
-        name: value if name in NETWORK else jax.tree.map(lambda a: a[order], value)
+        name: value if name in ROWLESS else jax.tree.map(lambda a: a[order], value)
         for name, value in state.params.items()
     }
     return replace(
@@ -242,7 +246,7 @@ def init_state(
         that train the decoder need one.
       centroids: initial centroids, usually from `k_means` of z.
       labels: initial cluster of each sample, int32 in [0, k).
-      objective: the method, `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
+      objective: the method, such as `DEC()`, `IDEC()`, `DCN()` or `VaDE()`.
       config: the settings of the phase.
 
     Returns:

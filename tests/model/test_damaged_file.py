@@ -101,6 +101,12 @@ def test_load_rejects_a_header_that_is_not_ours(path, entry, message):
         ),
         ({"centroids": np.ones((3, 2))}, r"centroids must be .* \(3, 1\), got .*3, 2"),
         ({"centroids": np.ones((0, 1))}, r"centroids must be .* \(1, 1\), got .*0, 1"),
+        ({"shared.rotation": np.ones((1, 1))}, "and lack shared.logits"),
+        ({"shared.other": np.ones(1)}, "got shared.other besides"),
+        (
+            {"shared.inverse_temperature": np.ones(1)},
+            r"shared.inverse_temperature must be float32 of shape \(\), got .*\(1,\)",
+        ),
         ({"counts": np.ones(2)}, r"counts must be .* \(3,\), got .*\(2,\)"),
         ({"centroids": None, "counts": np.ones(3)}, "got counts besides"),
         ({"centroids": np.full((3, 1), np.nan)}, "centroids must be finite, got NaN"),

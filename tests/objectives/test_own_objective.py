@@ -86,7 +86,8 @@ def test_own_objective_takes_the_defaults_of_its_base(start, x):
     expected = DEC().assignment(params, z)
     np.testing.assert_array_equal(Bare().assignment(params, z), expected)
     assert (Bare().trained, Bare().fitted, Bare().alpha) == (DEC().trained, (), 1.0)
-    assert Bare().extra_params(start[1]) == Bare().fit(z, start[2][:5], 4) == {}
+    assert Bare().extra_params(start[1]) == Bare().fit(params, z, start[2][:5]) == {}
+    assert not Bare().refitted
 
 
 def test_init_state_rejects_an_objective_whose_decoder_is_missing(start):
@@ -97,7 +98,7 @@ def test_init_state_rejects_an_objective_whose_decoder_is_missing(start):
 
 def test_batch_names_its_fields_in_the_order_of_the_training_loop():
     batch = Batch(x=1, target=2, weights=3, key=4)
-    assert tuple(batch) == (1, 2, 3, 4)
+    assert tuple(batch) == (1, 2, 3, 4, None)
 
 
 def test_loss_counts_no_padding(start, x, architecture):

@@ -1,0 +1,103 @@
+"""Auto-encoder based clustering (Song, Liu, Huang, Wang and Tan, 2013)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dec_jax.clustering.assignment import squared_distances
+from dec_jax.networks.autoencoder import Params, autoencode_batch
+from dec_jax.networks.own import Network
+from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_weight
+from dec_jax.objectives.losses import kmeans_loss
+from dec_jax.objectives.reconstruction import reconstruction_loss
+
+
+@dataclass(frozen=True)
+class AEC(CentroidObjective):
+    """Auto-encoder based clustering: reconstruction plus distance to the nearest centroid.
+
+    Song, Liu, Huang, Wang and Tan, `Auto-encoder Based Data Clustering
+    <https://doi.org/10.1007/978-3-642-41822-8_15>`_, CIARP 2013:
+
+        mean over i of ||x_i - x_hat_i||^2 + lambda min_j ||z_i - mu_j||^2
+
+    Gradients train the network alone. Each refresh sets mu_j to the mean of z over the
+    samples that the refresh before put into cluster j, and then assigns all samples anew; an
+    empty cluster keeps its centroid. DCN differs in its centroids, which move in each step.
+    AEC does not use the target p.
+
+    Attributes:
+      clustering_weight: lambda, finite and at least 0; the reconstruction, a mean over the
+        values of a sample, has weight 1.
+      alpha: degrees of freedom of the Student's t kernel of the reported q, finite and
+        above 0.
+
+    Raises:
+      ValueError: a setting is out of range.
+
+    Example:
+      >>> from dec_jax import AEC
+      >>> AEC()
+      AEC(clustering_weight=0.1, alpha=1.0)
+    """
+
+    trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    fitted: ClassVar[tuple[str, ...]] = ("centroids",)
+    refitted: ClassVar[bool] = True
+    clustering_weight: float = 0.1
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weight(self.clustering_weight)
+
+    def fit(
+        self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
+    ) -> Params:
+        """Computes the mean of each cluster; an empty one keeps its centroid."""
+        return {"centroids": means_of_clusters(params["centroids"], z, labels)}
+
+    def loss(
+        self,
+        params: Params,
+        batch: Batch,
+        *,
+        architecture: Network,
+        axis_name: str | None = None,
+    ) -> tuple[Losses, Params]:
+        """Reconstruction, plus lambda times the distance to the nearest centroid."""
+        z, x_hat, batch_stats = autoencode_batch(
+            params,
+            batch.x,
+            architecture=architecture,
+            weights=batch.weights,
+            axis_name=axis_name,
+        )
+        centroids = params["centroids"]
+        labels = squared_distances(z, centroids).argmin(axis=1)
+        clustering = kmeans_loss(z, centroids, labels, weights=batch.weights)
+        reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
+        total = reconstruction + self.clustering_weight * clustering
+        return Losses(total, clustering, reconstruction), batch_stats
+
+
+def means_of_clusters(
+    centroids: Float[Array, "k d"], z: Float[Array, "n d"], labels: Int[Array, " n"]
+) -> Float[Array, "k d"]:
+    """Computes the mean of each cluster; an empty one keeps its centroid.
+
+    Args:
+      centroids: centroids before.
+      z: embeddings of all samples.
+      labels: the cluster of each embedding.
+
+    Returns:
+      The means.
+    """
+    members = jax.nn.one_hot(labels, len(centroids))
+    sizes = members.sum(axis=0)[:, None]
+    means = jnp.matmul(members.T, z, precision="highest") / jnp.maximum(sizes, 1)
+    return jnp.where(sizes > 0, means, centroids)
