@@ -2,7 +2,8 @@
 
     neighbors              z -> a graph that connects each sample to its nearest neighbors
     leading_eigenvectors   graph -> the leading eigenvectors of its adjacency matrix
-    partition              graph, eigenvectors -> labels, of the highest modularity
+    partitions             graph, eigenvectors -> labels, several times
+    choose_partition       the labels of the highest modularity, or close to it
     spectral_clustering    all three, over graphs of few and of many neighbors
 
 It finds curved clusters, which k-means would split. No array of shape [n, n] exists, and all
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from dec_jax.clustering.agreement import pair_indices, supports
 from dec_jax.clustering.kmeans import k_means
 from dec_jax.clustering.neighbors import (
     Graph,
@@ -34,6 +36,8 @@ from dec_jax.validation import check_n_clusters, check_positive_int
 SPARE = 4
 # Degree of the polynomial, which is the number of products with the graph per iteration.
 DEGREE = 20
+# Difference of modularities that decides nothing, and rows on which partitions are compared.
+EQUAL, MOST_COMPARED = 0.002, 10_000
 
 
 class Spectrum(NamedTuple):
@@ -152,22 +156,20 @@ def _leading_eigenvectors(
     return Spectrum(values[:n_components], v[:, :n_components])
 
 
-def partition(
+def partitions(
     key: jax.Array,
     graph: Graph,
     spectrum: Spectrum,
     n_clusters: int,
     *,
     n_init: int = 10,
-) -> Partition:
+) -> list[Partition]:
     """Cuts a graph into clusters by k-means on the rows of its eigenvectors.
 
     Rows are scaled to length 1, as in Ng, Jordan and Weiss (2002). The best number of
     eigenvectors is not known beforehand. Up to eleven numbers from k to 2 k are tried, as
     far as the spectrum has them. Each partition is refined by moving nodes as long as that
-    lowers its normalized cut (Shi and Malik, 2000; Dhillon, Guan and Kulis, 2007). The
-    partition of the highest modularity is returned (Newman and Girvan, 2004). The lowest cut
-    is a worse criterion: it often splits off a small piece, and leaves two clusters merged.
+    lowers its normalized cut (Shi and Malik, 2000; Dhillon, Guan and Kulis, 2007).
 
     Args:
       key: a `jax.random.key` for k-means.
@@ -178,7 +180,7 @@ def partition(
       n_init: number of restarts of each k-means.
 
     Returns:
-      The labels and their quality.
+      A partition for each number of eigenvectors, which `choose_partition` takes.
 
     Raises:
       ValueError: the spectrum has fewer than k components, or k is out of range.
@@ -202,7 +204,37 @@ def partition(
         found.append(
             Partition(np.asarray(labels), float(cut), float(modularity), int(count))
         )
-    return max(found, key=lambda one: one.modularity)
+    return found
+
+
+def choose_partition(found: Sequence[Partition]) -> Partition:
+    """Chooses the partition of the highest modularity, or one like it that others support.
+
+    Modularity (Newman and Girvan, 2004) is measured on a sample: differences below 0.002 are
+    noise. Among partitions that are so close to the highest, the one with the most support of
+    all partitions is taken (`supports`). The lowest cut is a worse criterion: it often splits
+    off a small piece, and leaves two clusters merged.
+
+    Args:
+      found: at least one, of the same graph, with the same number of clusters.
+
+    Returns:
+      One of them.
+
+    Example:
+      >>> halves, thirds = np.arange(6) // 3, np.arange(6) // 2
+      >>> found = [Partition(halves, 0.2, 0.5000, 2), Partition(thirds, 0.3, 0.5001, 3)]
+      >>> choose_partition([*found, Partition(1 - halves, 0.2, 0.4, 4)]).n_eigenvectors
+      2
+    """
+    highest = max(one.modularity for one in found)
+    close = [i for i, one in enumerate(found) if one.modularity >= highest - EQUAL]
+    if len(close) == 1:
+        return found[close[0]]
+    n = len(found[0].labels)
+    rows = np.linspace(0, n - 1, min(n, MOST_COMPARED)).astype(int)
+    support = supports(pair_indices([one.labels[rows] for one in found]))
+    return found[max(close, key=lambda i: support[i])]
 
 
 def unit_rows(vectors: Float[Array, "n e"]) -> Float[Array, "n e"]:
@@ -368,6 +400,10 @@ def spectral_clustering(
     ]
     jax.block_until_ready(spectra)
     step()
-    found = [partition(second, graphs[0], spectrum, n_clusters) for spectrum in spectra]
+    found = [
+        one
+        for spectrum in spectra
+        for one in partitions(second, graphs[0], spectrum, n_clusters)
+    ]
     step()
-    return max(found, key=lambda one: one.modularity)
+    return choose_partition(found)

@@ -15,18 +15,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
+from dec_jax.clustering.agreement import pair_indices, supports
 from dec_jax.clustering.candidates import (
     SimpleMethods,
     candidate_labels,
     cluster_volumes,
     neighbor_graph,
 )
-from dec_jax.evaluation.metrics import adjusted_rand_index
 
-# Power of the adjusted Rand index in a labeling's support. On 33 small tables with known
-# classes, each whole and as four random parts, powers of 3 to 6 chose labelings of a mean
-# ACC of 0.899 to 0.900, a power of 1 of 0.882. `python -m benchmarks.quality` measures it.
-POWER = 3
 # Where no labeling has more support, the mean index decides. On the same tables that changes
 # nothing (0.899); of the 65 topics of Reuters-21578 it takes k-means (NMI 0.48) in place of
 # a linkage that puts nearly all texts in one cluster (NMI 0.30).
@@ -103,34 +99,6 @@ def judge(
         agreement[order],
         conductance(graph, all_labels[order[0]]),
     )
-
-
-def pair_indices(labelings: list[Int[np.ndarray, " n"]]) -> Float[np.ndarray, "m m"]:
-    """Computes the adjusted Rand index of each labeling with each; 1 with itself."""
-    m = len(labelings)
-    pairs = np.eye(m)
-    for i in range(m):
-        for j in range(i):
-            pairs[i, j] = adjusted_rand_index(labelings[i], labelings[j])
-            pairs[j, i] = pairs[i, j]
-    return pairs
-
-
-def supports(pairs: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
-    """Computes the support of each labeling among at least two.
-
-    Args:
-      pairs: from `pair_indices`.
-
-    Returns:
-      [m] the mean cube of the index with each of the others, those below 0 as 0.
-
-    Example:
-      >>> supports(np.array([[1, 0.5, 0], [0.5, 1, -0.1], [0, -0.1, 1]])).tolist()
-      [0.0625, 0.0625, 0.0]
-    """
-    cubes = np.maximum(pairs, 0) ** POWER
-    return (cubes.sum(axis=1) - 1) / (len(pairs) - 1)
 
 
 def methods_for_numbers(

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from dec_jax.clustering.agreement import POWER
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import (
+    LITTLE_SUPPORT,
     NEIGHBORS,
-    POWER,
     Choice,
     Judgment,
     best_support,
@@ -32,8 +33,9 @@ LOW_SUPPORT, LOW_WEIGHT = 0.3, 0.25
 NEAR_NUMBERS = 2  # more and fewer clusters that the number is compared with
 # Stability below which the verdict names a cluster, and how many it names.
 WEAK, MOST_WEAK = 0.6, 3
-# Another number of parts of the graph counts if it differs by more than one, and a tenth.
-OTHER_NUMBER, NEAR_SHARE = 0.5, 0.1
+# What each of two reasons adds to the doubt: another number of parts of the graph, if it
+# differs by more than one and a tenth, and no labeling that has support.
+HALF, NEAR_SHARE = 0.5, 0.1
 # Below this agreement of the simple methods, their best labeling is one of several.
 DISPUTED = 0.55
 APART = 0.02  # conductance at which clusters are apart, whatever the methods say
@@ -148,8 +150,8 @@ def second_opinion(
     """Compares the labels of a run with those of simple methods.
 
     The doubt is 1 - (support / best support) * sqrt(support of k / support of the number
-    near k that has most), plus up to 0.25 where even the best support is low, and 0.5 where
-    the neighbor graph falls into another number of parts.
+    near k that has most), plus up to 0.25 where even the best support is low, 0.5 more where
+    it is below 0.15, and 0.5 where the neighbor graph falls into another number of parts.
 
     Args:
       labels: [m] of the run, for the rows that were judged.
@@ -183,8 +185,9 @@ def second_opinion(
     of_all = LOW_WEIGHT * max(0.0, 1 - best / LOW_SUPPORT)
     parts = numbers.parts
     another = parts is not None and abs(parts - k) > max(1, NEAR_SHARE * k)
+    unsupported = best <= LITTLE_SUPPORT
     doubt = float(
-        1 - (1 - of_labels) * (1 - of_number) + of_all + OTHER_NUMBER * another
+        1 - (1 - of_labels) * (1 - of_number) + of_all + HALF * (another + unsupported)
     )
     found = (top, method, own, best, leaving)
     disputed = agreement < DISPUTED and judgment.conductance > APART
@@ -204,12 +207,12 @@ def second_opinion(
         return SecondOpinion(CONFIDENT, text, *found, doubt)
     if another:
         reason = f"the graph of neighbors falls into {parts} parts rather than {k}"
-    elif of_labels >= max(of_number, of_all):
+    elif not unsupported and of_labels >= max(of_number, of_all):
         reason = (
             f"{method} finds another one (ARI {top:.2f}), with which simple methods agree "
             f"more (support {best:.2f}, of this one {own:.2f})"
         )
-    elif of_number >= of_all:
+    elif not unsupported and of_number >= of_all:
         supports = numbers.support
         reason = (
             f"simple methods agree more on {rival} clusters (support "

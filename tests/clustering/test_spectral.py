@@ -11,9 +11,12 @@ from dec_jax.clustering.neighbors import (
     neighbor_graph,
 )
 from dec_jax.clustering.spectral import (
+    EQUAL,
+    Partition,
+    choose_partition,
     cluster_means,
     leading_eigenvectors,
-    partition,
+    partitions,
     spectral_clustering,
 )
 from dec_jax.evaluation.metrics import clustering_accuracy
@@ -126,10 +129,14 @@ def cut_and_modularity_by_loops(w, labels, k):
     return cut, modularity
 
 
+def best_partition(graph, spectrum, k):
+    return choose_partition(partitions(KEY, graph, spectrum, k))
+
+
 def test_partition_reports_its_cut_and_modularity():
     graph = graph_of(X)
     spectrum = leading_eigenvectors(KEY, graph, 8)
-    found = partition(KEY, graph, spectrum, 4)
+    found = best_partition(graph, spectrum, 4)
     cut, modularity = cut_and_modularity_by_loops(dense(graph), found.labels, 4)
     assert found.normalized_cut == pytest.approx(cut, rel=1e-4)
     assert found.modularity == pytest.approx(modularity, rel=1e-4)
@@ -139,7 +146,7 @@ def test_partition_is_refined_until_no_node_would_move():
     """Each node is where weighted kernel k-means puts it, or moving would not help."""
     graph = graph_of(X)
     spectrum = leading_eigenvectors(KEY, graph, 8)
-    found = partition(KEY, graph, spectrum, 4)
+    found = best_partition(graph, spectrum, 4)
     w, k = dense(graph), 4
     degrees = w.sum(axis=1)
     members = np.eye(k)[found.labels]
@@ -161,7 +168,7 @@ def test_a_small_piece_is_not_torn_off_where_that_leaves_two_clusters_in_one():
     classes = np.repeat([0, 1, 2, 2], [150, 150, 150, 8])
     torn = np.repeat([0, 0, 1, 2], [150, 150, 150, 8])
     graph = graph_of(x, 10)
-    found = partition(KEY, graph, leading_eigenvectors(KEY, graph, 6), 3)
+    found = best_partition(graph, leading_eigenvectors(KEY, graph, 6), 3)
     w = dense(graph)
     lowest, _ = cut_and_modularity_by_loops(w, torn, 3)
     assert lowest < found.normalized_cut
@@ -172,14 +179,14 @@ def test_more_eigenvectors_than_clusters_are_tried():
     graph = graph_of(X)
     spectrum = leading_eigenvectors(KEY, graph, 8)
     alone = spectrum._replace(eigenvectors=spectrum.eigenvectors[:, :4])
-    several = partition(KEY, graph, spectrum, 4)
+    several = best_partition(graph, spectrum, 4)
     assert 4 <= several.n_eigenvectors <= 8
-    assert partition(KEY, graph, alone, 4).n_eigenvectors == 4
+    assert best_partition(graph, alone, 4).n_eigenvectors == 4
 
 
 def test_a_spectrum_of_another_graph_is_judged_in_the_given_one():
     graph, other = graph_of(X, 4), graph_of(X, 12)
-    found = partition(KEY, graph, leading_eigenvectors(KEY, other, 8), 4)
+    found = best_partition(graph, leading_eigenvectors(KEY, other, 8), 4)
     cut, modularity = cut_and_modularity_by_loops(dense(graph), found.labels, 4)
     assert found.normalized_cut == pytest.approx(cut, rel=1e-4)
     assert found.modularity == pytest.approx(modularity, rel=1e-4)
@@ -190,11 +197,15 @@ def test_the_best_of_several_graphs_is_the_best_in_that_of_the_fewest_neighbors(
     first, second = jax.random.split(KEY)
     graph = graph_of(X, 4)
     alone = [
-        partition(second, graph, leading_eigenvectors(first, graph_of(X, m), 8), 4)
+        one
         for m in (4, 12)
+        for one in partitions(
+            second, graph, leading_eigenvectors(first, graph_of(X, m), 8), 4
+        )
     ]
-    assert several.modularity == max(one.modularity for one in alone)
-    assert len({one.modularity for one in alone}) == 2
+    np.testing.assert_array_equal(several.labels, choose_partition(alone).labels)
+    assert several.modularity > max(one.modularity for one in alone) - EQUAL
+    assert len({one.modularity for one in alone}) > 1
 
 
 @pytest.mark.slow
@@ -259,7 +270,7 @@ def test_partition_rejects_a_spectrum_that_is_too_short():
     with pytest.raises(
         ValueError, match="spectrum must have at least n_clusters = 4 components, got 3"
     ):
-        partition(KEY, graph, spectrum, 4)
+        partitions(KEY, graph, spectrum, 4)
 
 
 @pytest.mark.parametrize(
@@ -277,3 +288,32 @@ def test_spectral_clustering_rejects_numbers_of_neighbors(n_neighbors, message):
 def test_spectral_clustering_rejects_more_clusters_than_samples():
     with pytest.raises(ValueError, match="Cannot place 9 centroids on 5 samples"):
         spectral_clustering(KEY, X[:5], 9)
+
+
+def labeled(labels, modularity):
+    return Partition(np.asarray(labels, np.int32), 0.1, modularity, 4)
+
+
+def test_of_partitions_close_to_the_highest_modularity_the_most_supported_is_chosen():
+    classes = np.arange(60) // 20
+    nearly = np.where(np.arange(60) == 7, 2, classes)
+    other = np.arange(60) % 3
+    odd = labeled(other, 0.7)
+    shared = [
+        labeled(classes, 0.7 - EQUAL / 2),
+        labeled(nearly, 0.6),
+        labeled(classes, 0.1),
+    ]
+    assert choose_partition([odd, *shared]) is shared[0]
+    # Others decide only where modularity does not.
+    far = [one._replace(modularity=one.modularity - EQUAL) for one in shared]
+    assert choose_partition([odd, *far]) is odd
+    assert choose_partition([odd]) is odd
+
+
+def test_many_rows_are_compared_by_a_part_of_them():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(3, size=25_000)
+    odd, same = labeled(rng.integers(3, size=25_000), 0.5), labeled(classes, 0.4999)
+    again = labeled((classes + 1) % 3, 0.2)
+    assert choose_partition([odd, same, again]) is same

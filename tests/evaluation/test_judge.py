@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dec_jax.clustering.agreement import pair_indices, supports
 from dec_jax.clustering.candidates import neighbor_graph
 from dec_jax.evaluation.judge import (
     LITTLE_SUPPORT,
@@ -11,8 +12,6 @@ from dec_jax.evaluation.judge import (
     judge,
     method_space,
     methods_for_numbers,
-    pair_indices,
-    supports,
 )
 from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.evaluation.n_clusters import clear_number
@@ -82,13 +81,21 @@ def test_mean_index_decides_where_nothing_has_support():
     assert found.agreement[0] == pytest.approx((sum(indices) - 1) / 7)
 
 
-def test_support_is_the_mean_cube_of_the_index_with_each_other_labeling():
-    labelings = [RNG.integers(3, size=90) for _ in range(4)] + [CLASSES, CLASSES]
-    found = supports(pair_indices(labelings))
-    for i, one in enumerate(labelings):
-        others = [other for j, other in enumerate(labelings) if j != i]
-        cubes = [max(adjusted_rand_index(one, other), 0) ** 3 for other in others]
-        assert found[i] == pytest.approx(np.mean(cubes), abs=1e-12)
+def test_an_answer_that_nothing_supports_is_not_called_confident():
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.where(rng.random(90) < 0.6, CLASSES, rng.integers(3, size=90))
+        for _ in range(6)
+    ]
+    found = judge(BLOBS, {str(i): labels for i, labels in enumerate(noisy)})
+    assert found.scores.max() < LITTLE_SUPPORT
+    opinion = second_opinion(noisy[int(found.names[0])], found, BLOBS)
+    assert opinion.verdict != "confident"
+    assert opinion.doubt >= 0.5
+    # The same where the graph sees gaps.
+    opinion = second_opinion(noisy[0], found._replace(conductance=0.01), BLOBS)
+    assert opinion.verdict == "several answers"
+    assert "simple methods hardly agree" in opinion.text
 
 
 def test_support_is_highest_at_the_right_number_of_clusters():
