@@ -22,6 +22,14 @@ from benchmarks.tables import Row
 WIDTHS = (784, 500, 500, 2000, 10)  # of the encoder; the decoder mirrors it
 CLUSTERS = 10
 FLOAT = 4  # bytes
+# The recipe `best`: numbers of neighbors, polynomials that a spectrum takes, their degree,
+# restarts and iterations of k-means on the eigenvectors, and numbers of these that are tried.
+NEIGHBORS, ROUNDS, DEGREE = (5, 10, 20), 10, 20
+RESTARTS, ITERATIONS, TRIED = 10, 30, 11
+# Products of the learner's layers a sample: two convolutions of 5 x 5, two dense layers.
+LEARNER_PRODUCTS = (14 * 14 * 25 * 32, 7 * 7 * 25 * 32 * 64, 3136 * 512, 512 * CLUSTERS)
+LEARNER_WEIGHTS = 25 * 32 + 25 * 32 * 64 + 3136 * 512 + 512 * CLUSTERS
+LEARNER_OUTPUTS = 14 * 14 * 32 + 7 * 7 * 64 + 512 + CLUSTERS
 
 
 class Cost(NamedTuple):
@@ -115,6 +123,71 @@ def lloyd_iteration(n_samples: int, restarts: int = 20, devices: int = 1) -> Cos
     return Cost(flops, moved, all_reduce(sums, devices))
 
 
+def nearest_nodes(n_samples: int, nodes: int) -> Cost:
+    """Cost of the distances of all samples to all nodes, and of their smallest."""
+    pairs = n_samples * nodes
+    # Distances are written once, and read twice: by group, and by what is near.
+    return Cost(2.0 * pairs * WIDTHS[-1], 3.0 * FLOAT * pairs, 0)
+
+
+def graph_product(nodes: int, neighbors: int, columns: int) -> Cost:
+    """Cost of a product of a graph with some columns: gathers and scatter-adds."""
+    # Each edge reads a row at both of its ends, and adds to both.
+    return Cost(0, 6.0 * FLOAT * nodes * neighbors * columns, 0)
+
+
+def spectrum(nodes: int, neighbors: int) -> Cost:
+    """Cost of the leading eigenvectors of a graph."""
+    columns = 2 * CLUSTERS + 4
+    product = graph_product(nodes, neighbors, columns).times(DEGREE)
+    # A QR decomposition, and Rayleigh-Ritz: four products of the subspace with itself.
+    small = Cost(8.0 * nodes * columns**2, 8.0 * FLOAT * nodes * columns, 0)
+    return _sum([product, small]).times(ROUNDS)
+
+
+def partition(nodes: int) -> Cost:
+    """Cost of the partitions of a spectrum: k-means on its rows, and their refinement."""
+    d = 2 * CLUSTERS
+    flops = RESTARTS * 4.0 * nodes * d * CLUSTERS
+    moved = nodes * FLOAT * (d + 4.0 * RESTARTS * CLUSTERS)
+    k_means = Cost(flops, moved, 0).times(ITERATIONS)
+    refined = graph_product(nodes, NEIGHBORS[0], CLUSTERS).times(ITERATIONS)
+    return _sum([k_means, refined]).times(TRIED)
+
+
+def start_of_best(n_samples: int, graph_rows: int) -> Cost:
+    """Cost of the labels that `best` starts from, on one device."""
+    nodes = min(n_samples, graph_rows)
+    parts = [nearest_nodes(nodes, nodes)]
+    parts += [spectrum(nodes, neighbors) for neighbors in NEIGHBORS]
+    parts += [partition(nodes).times(len(NEIGHBORS))]
+    if nodes < n_samples:
+        # The nodes' means, and the votes.
+        parts += [nearest_nodes(n_samples, nodes).times(2)]
+    return _sum(parts)
+
+
+def learner_step(batch: int, devices: int = 1) -> Cost:
+    """Cost of a step of the convolutional learner of `best`, with Adam."""
+    rows = batch / devices
+    flops = rows * (6 * sum(LEARNER_PRODUCTS) - 2 * LEARNER_PRODUCTS[0])
+    activations = rows * (WIDTHS[0] + 4 * FLOAT * LEARNER_OUTPUTS)
+    moved = (2 + 1 + 7) * FLOAT * LEARNER_WEIGHTS + activations
+    return Cost(flops, moved, _sent(batch, LEARNER_WEIGHTS, devices))
+
+
+def learner_refresh(n_samples: int, devices: int = 1) -> Cost:
+    """Cost of q and p of all samples by the learner."""
+    rows = n_samples / devices
+    flops = rows * 2 * sum(LEARNER_PRODUCTS)
+    moved = rows * (WIDTHS[0] + 2 * FLOAT * (LEARNER_OUTPUTS + CLUSTERS))
+    return Cost(flops, moved, all_reduce(FLOAT * CLUSTERS, devices))
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(sum(parts) for parts in zip(*costs, strict=True)))
+
+
 def _activations(rows: float, *, both: bool) -> float:
     """Bytes of each layer's output and gradient, written and read, and of the samples."""
     layers = sum(WIDTHS[1:]) + (sum(WIDTHS[:-1]) if both else 0)
@@ -170,7 +243,7 @@ def plan(
     batch_of_device: int = 4096,
     machine: Machine = H100,
 ) -> str:
-    """Predicts the cost of each part of the recipe `dec`, as a table in Markdown."""
+    """Predicts the cost of the parts of `dec` and `best`, as a table in Markdown."""
     batch = batch_of_device * devices
     steps = -(-n_samples // batch)
     settings: dict[str, Any] = {"batch": batch, "devices": devices}
@@ -187,6 +260,11 @@ def plan(
         "epoch of DEC, own rows": clustering_step(**settings, own_rows=True).times(
             steps
         ),
+        "start of `best`, graph of 100,000, one device": start_of_best(
+            n_samples, 100_000
+        ),
+        "refresh of p by the learner": learner_refresh(n_samples, devices),
+        "epoch of the learner": learner_step(**settings).times(steps),
     }
     lines = [
         "| part | PFLOP a device | TB moved a device | TB sent a device | seconds |",

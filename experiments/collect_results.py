@@ -17,7 +17,7 @@ from typing import Any
 from dec_jax.evaluation.run_selection import HIGHER_IS_BETTER, rank_correlation
 from dec_jax.runs import summary as report
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.phases import START_TITLES
+from dec_jax.runs.phase_start import START_TITLES
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
@@ -50,6 +50,7 @@ def keep(run: Path, *, add: bool = False) -> Path:
         found = report.summary([found])
     kind = f"autoencoder-{found['kind']}" if "kind" in found else found["recipe"]
     kind += f"-{found['start']}" if "start" in found else ""
+    kind += f"-graph-{found['graph_rows']}" if "graph_rows" in found else ""
     kind += "-normalize" if "normalize" in found else ""
     kind += f"-reseed-{found['reseed_below']}" if "reseed_below" in found else ""
     target = KEPT / f"{found['dataset']}-{kind}.json"
@@ -185,9 +186,10 @@ def kept_results() -> dict[str, dict[str, Any]]:
 def called(kept: dict[str, Any]) -> str:
     """Names the recipe, with the options that change it."""
     start = f" --start {kept['start']}" if "start" in kept else ""
+    graph = f" --graph-rows {kept['graph_rows']}" if "graph_rows" in kept else ""
     normalize = " --normalize" if "normalize" in kept else ""
     reseed = f" --reseed-below {kept['reseed_below']}" if "reseed_below" in kept else ""
-    return f"`{kept['recipe']}{start}{normalize}{reseed}`"
+    return f"`{kept['recipe']}{start}{graph}{normalize}{reseed}`"
 
 
 def device_of(kept: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ The folder of a run holds the cluster of each sample (labels.csv), a report to l
 """
 
 import argparse
+import re
 
 from dec_jax.cli.options import (
     add_data_options,
@@ -82,6 +83,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         type=typed_path,
         help="continue the run in this folder",
     )
+    add(
+        "--memory",
+        metavar="BYTES",
+        type=memory,
+        help="memory that the run may take, such as 4G (default: what is free); samples of "
+        "an .npy file that would take more are read as they are needed",
+    )
     add_data_options(parser)
     add_image_options(parser)
     add_table_options(parser)
@@ -117,6 +125,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=STARTS,
         help="the labels of z that clustering starts from: k-means; spectral, the "
         "clusters of the neighbor graph; or umap, a mixture on UMAP",
+    )
+    change(
+        "--graph-rows",
+        metavar="N",
+        type=int,
+        help="of more than N samples, the start spectral takes the graph of a sample of N, "
+        "whose clusters the others join (default 100,000)",
     )
     change(
         "--normalize",
@@ -164,6 +179,16 @@ def number_or_auto(text: str) -> int | str:
         raise argparse.ArgumentTypeError(
             f"must be a whole number or one of {', '.join(K_SEARCHES)}, got {text!r}"
         ) from None
+
+
+def memory(text: str) -> str:
+    """Checks a number of bytes such as 4G."""
+    # As `runs.streamed.parse_bytes`, which loads jax.
+    if not re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]+)?\s*[kKmMgGtT]?(i?[bB])?\s*", text):
+        raise argparse.ArgumentTypeError(
+            f"must be bytes such as 4G or 500M, got {text!r}"
+        )
+    return text
 
 
 def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> None:

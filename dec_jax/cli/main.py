@@ -1,4 +1,4 @@
-"""`dec-jax`: clusters data, assigns new data, joins clusters, scores labels, sorts files, helps to choose k, and lists what there is."""
+"""`dec-jax`: clusters data, assigns and exports, joins clusters, scores labels, sorts files, helps to choose k, and lists what there is."""
 
 import argparse
 import logging
@@ -14,6 +14,7 @@ from dec_jax.cli import (
     cluster,
     cut,
     evaluate,
+    export,
     info,
     predict,
     recipes,
@@ -31,6 +32,7 @@ VERBS = {
     "evaluate": evaluate,
     "sort": sort,
     "report": report,
+    "export": export,
     "choose-k": choose_k,
     "recipes": recipes,
     "architectures": architectures,

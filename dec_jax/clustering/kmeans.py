@@ -377,6 +377,12 @@ def _relocate_empty(
     apart = ((x - centroids[donors]) ** 2).sum(axis=1) > _EPS * (x**2).sum(axis=1)
     takes = empty & apart
     taken = jnp.where(takes[:, None], x, 0)
-    # Moved samples are subtracted from their donors; .add also sums over equal donors.
-    sums = sums.at[donors].add(-taken) + taken
+    # Moved samples are subtracted from their donors, of which several may be equal.
+    if jax.default_backend() == "cpu":
+        sums = sums.at[donors].add(-taken) + taken
+    else:
+        # A GPU would add in any order, and round in another way each time.
+        of_donor = (donors[None, :] == jnp.arange(len(sums))[:, None]).astype(x.dtype)
+        given = jnp.matmul(of_donor, taken, precision=lax.Precision.HIGHEST)
+        sums = sums - given + taken
     return sums, counts.at[donors].add(-takes.astype(jnp.int32)) + takes

@@ -71,11 +71,7 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
     # Centered, because differences of large squares would lose digits below.
     x = x.astype(jnp.float32)
     x = x - x.mean(axis=0, keepdims=True)
-    # If groups would be few, each sample is a group.
-    size = GROUP_SIZE if n >= 4 * GROUP_SIZE * n_neighbors else 1
-    others = jnp.pad(x, ((0, -n % size), (0, 0)))
-    squares = (others**2).sum(axis=1)
-    squares = jnp.where(jnp.arange(len(others)) < n, squares, jnp.inf)
+    others, squares, size = _in_groups(x, n_neighbors)
     block_size = min(max(8, DISTANCES_AT_ONCE // len(others)), n)
     num_blocks = -(-n // block_size)
     rows = jnp.arange(num_blocks * block_size).reshape(num_blocks, block_size)
@@ -84,24 +80,81 @@ def _nearest_neighbors(x: Num[Array, "n d"], n_neighbors: int) -> Neighbors:
         # Rows past the end repeat the last one and are dropped.
         row = jnp.minimum(row, n - 1)
         own = x[row]
-        # ||own - other||^2 without ||own||^2, which does not change the order.
-        products = jnp.matmul(own, others.T, precision="highest")
-        distances = squares[None, :] - 2 * products
+        distances = _distances_beyond_own(own, others, squares)
         itself = row[:, None] == jnp.arange(len(others))[None, :]
         distances = jnp.where(itself, jnp.inf, distances)
-        groups = distances.reshape(block_size, -1, size)
-        _, nearest = jax.lax.top_k(-groups.min(axis=2), n_neighbors)
-        candidates = jnp.take_along_axis(groups, nearest[:, :, None], axis=1)
-        # `place` counts within the m candidate groups, `indices` over all samples.
-        _, place = jax.lax.top_k(-candidates.reshape(block_size, -1), n_neighbors)
-        group = jnp.take_along_axis(nearest, place // size, axis=1)
-        indices = group * size + place % size
-        # Distances of the kept few are computed again without cancellation.
-        apart = own[:, None, :] - x[indices]
-        return Neighbors(indices, jnp.sqrt((apart**2).sum(axis=2)))
+        return _nearest_in_groups(own, x, distances, n_neighbors, size)
 
     found = jax.lax.map(block, rows)
     return Neighbors(*(part.reshape(-1, n_neighbors)[:n] for part in found))
+
+
+def _in_groups(
+    x: Float[Array, "n d"], n_neighbors: int
+) -> tuple[Float[Array, "p d"], Float[Array, " p"], int]:
+    """Pads samples to whole groups; returns them, their squares, and a group's size."""
+    n = len(x)
+    # If groups would be few, each sample is a group.
+    size = GROUP_SIZE if n >= 4 * GROUP_SIZE * n_neighbors else 1
+    others = jnp.pad(x, ((0, -n % size), (0, 0)))
+    squares = (others**2).sum(axis=1)
+    squares = jnp.where(jnp.arange(len(others)) < n, squares, jnp.inf)
+    return others, squares, size
+
+
+def _distances_beyond_own(
+    own: Float[Array, "b d"], others: Float[Array, "p d"], squares: Float[Array, " p"]
+) -> Float[Array, "b p"]:
+    """Computes ||own - other||^2 without ||own||^2, which does not change the order."""
+    products = jnp.matmul(own, others.T, precision="highest")
+    return squares[None, :] - 2 * products
+
+
+def _nearest_in_groups(
+    own: Float[Array, "b d"],
+    x: Float[Array, "n d"],
+    distances: Float[Array, "b p"],
+    n_neighbors: int,
+    size: int,
+) -> Neighbors:
+    """Finds the smallest distances of each row, and computes them again."""
+    block_size = len(own)
+    groups = distances.reshape(block_size, -1, size)
+    _, nearest = jax.lax.top_k(-groups.min(axis=2), n_neighbors)
+    candidates = jnp.take_along_axis(groups, nearest[:, :, None], axis=1)
+    # `place` counts within the m candidate groups, `indices` over all samples.
+    _, place = jax.lax.top_k(-candidates.reshape(block_size, -1), n_neighbors)
+    group = jnp.take_along_axis(nearest, place // size, axis=1)
+    indices = group * size + place % size
+    # Distances of the kept few are computed again without cancellation.
+    apart = own[:, None, :] - x[indices]
+    return Neighbors(indices, jnp.sqrt((apart**2).sum(axis=2)))
+
+
+@partial(jax.jit, static_argnames="n_neighbors")
+def neighbors_among(
+    rows: Float[Array, "b d"], x: Float[Array, "n d"], n_neighbors: int
+) -> Neighbors:
+    """Finds the samples nearest to other rows, which may be among the samples.
+
+    Args:
+      rows: [b, d], as many at a time as `DISTANCES_AT_ONCE` allows.
+      x: samples, [n, d].
+      n_neighbors: number of neighbors m, from 1 to n.
+
+    Returns:
+      Indices into `x` and Euclidean distances, nearest first.
+
+    Example:
+      >>> x = jnp.array([[0.0], [1.0], [5.0]])
+      >>> neighbors_among(jnp.array([[4.0]]), x, 2).indices.tolist()
+      [[2, 1]]
+    """
+    middle = x.mean(axis=0, keepdims=True)
+    rows, x = rows - middle, x - middle
+    others, squares, size = _in_groups(x, n_neighbors)
+    distances = _distances_beyond_own(rows, others, squares)
+    return _nearest_in_groups(rows, x, distances, n_neighbors, size)
 
 
 class Graph(NamedTuple):

@@ -1,5 +1,6 @@
 """Saves a trained model in one file, loads it, and applies it to new data."""
 
+from dec_jax.model.export import export_program
 from dec_jax.model.file import ModelError
 from dec_jax.model.inference import (
     Model,
@@ -18,6 +19,7 @@ __all__ = [
     "ModelError",
     "UnlikeTraining",
     "data_metadata",
+    "export_program",
     "load",
     "predict",
     "predict_proba",

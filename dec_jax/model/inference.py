@@ -364,9 +364,11 @@ def _assign_to_centroids(
             "The model has no centroids, because it was saved before clustering; use "
             "transform or reconstruct, or a model that was saved after it."
         )
-    objective = objective_like(model.params, model.alpha)
     q, labels = _assign(
-        model.params, x, architecture=model.architecture, objective=objective
+        model.params,
+        x,
+        architecture=model.architecture,
+        objective=objective_like(model.params, model.alpha),
     )
     wrong = np.isnan(q).any(axis=1)
     if wrong.any():

@@ -136,7 +136,7 @@ def flatten_samples(
             f"{name} must have shape [n, {width}]{shaped}, the architecture's input, got "
             f"shape {tuple(x.shape)}; reshape it, or use a network of its shape."
         )
-    return x if len(sample) == 1 else x.reshape(len(x), width)
+    return x if len(sample) == 1 else x.reshape(x.shape[0], width)
 
 
 def encode(

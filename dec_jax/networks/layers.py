@@ -133,7 +133,7 @@ class Stack(nn.Module):
           axis_name: mapped axis over which the mean and variance are taken.
           last_activation: False leaves out the activation of the last layer.
         """
-        x = x.reshape(-1, *self.input_shape)
+        x = x.reshape(x.shape[0], *self.input_shape)
         for index, step in enumerate(self.steps):
             layer = step.layer
             if isinstance(layer, Dense):
@@ -143,7 +143,7 @@ class Stack(nn.Module):
                     kernel_init=kernel_init,
                     dot_general=dot_general_of(self.precision),
                     name=f"dense_{index}",
-                )(x.reshape(len(x), -1))
+                )(x.reshape(x.shape[0], -1))
             elif isinstance(layer, Conv2D):
                 x = Convolution(
                     layer,
@@ -168,4 +168,4 @@ class Stack(nn.Module):
                 )(x, mask=None if mask is None else mask.reshape(-1, 1, 1, 1))
             if index < len(self.steps) - 1 or last_activation:
                 x = _ACTIVATIONS[getattr(layer, "activation", "linear")](x)
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)

@@ -75,7 +75,7 @@ def max_pool(
     high = [m * p - n for m, p, n in zip(output, pool_size, image, strict=True)]
     lowest = jnp.array(-jnp.inf, x.dtype)
     x = jax.lax.pad(x, lowest, [(0, 0, 0), *((0, n, 0) for n in high), (0, 0, 0)])
-    blocks = len(x), output[0], pool_size[0], output[1], pool_size[1], x.shape[3]
+    blocks = x.shape[0], output[0], pool_size[0], output[1], pool_size[1], x.shape[3]
     return x.reshape(blocks).max(axis=(2, 4))
 
 

@@ -17,6 +17,7 @@ def adjust_recipe(
     batch_size: int | None = None,
     precision: str | None = None,
     start: str | None = None,
+    graph_rows: int | None = None,
     normalize: bool = False,
     reseed_below: float | None = None,
 ) -> Recipe:
@@ -29,6 +30,7 @@ def adjust_recipe(
       batch_size: samples in a step of both phases.
       precision: "float32" or "bfloat16", of matrix products.
       start: "k-means", "spectral" or "umap", the labels of z that clustering starts from.
+      graph_rows: largest number of rows in the graph of the start "spectral".
       normalize: brings each sample to a mean square of 1.
       reseed_below: share of the mean cluster size below which a cluster starts again.
 
@@ -77,6 +79,7 @@ def adjust_recipe(
         pretrain=_pretraining(recipe.pretrain, _given(pretrain)),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
         start=start or recipe.start,
+        graph_rows=recipe.graph_rows if graph_rows is None else graph_rows,
     )
 
 

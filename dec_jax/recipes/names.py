@@ -35,15 +35,15 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "dec-brb": Description(
         "DEC with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
-        "MNIST-70k: ACC 0.961 as published, the mean of 10 runs",
+        "MNIST-70k: ACC 0.961 as published, the mean of 10 runs; not run here",
     ),
     "idec-brb": Description(
         "IDEC with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
-        "MNIST-70k: ACC 0.942 as published, the mean of 10 runs",
+        "MNIST-70k: ACC 0.942 as published, the mean of 10 runs; not run here",
     ),
     "dcn-brb": Description(
         "DCN with soft resets of the network (BRB, Miklautz et al. 2025), 400 epochs",
-        "MNIST-70k: ACC 0.964 as published, the mean of 10 runs",
+        "MNIST-70k: ACC 0.964 as published, the mean of 10 runs; not run here",
     ),
     "kld-conv": Description(
         "IDEC with a convolutional network (Aljalbout et al. 2018)",
@@ -87,7 +87,8 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "imsat": Description(
         "IMSAT (Hu et al. 2017): mutual information, and a q that is locally smooth",
-        "digits: ACC 0.000, not measured yet",
+        "digits: ACC 0.916, the mean of seeds 0 and 1 (0.883 to 0.949). MNIST-70k: "
+        "0.984 as published",
     ),
     "iic": Description(
         "IIC (Ji et al. 2019): mutual information of the clusters of two views",

@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from dec_jax.clustering.assignment import equidistant_centroids
+from dec_jax.clustering.graph_sample import GRAPH_ROWS
 from dec_jax.networks.architecture import Architecture, dense_architecture
 from dec_jax.networks.autoencoder import Params, init_params
 from dec_jax.networks.own import Network, change_network
@@ -16,6 +17,7 @@ from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
+from dec_jax.validation import check_positive_int
 
 WIDE_TABLE = 1_000_000  # values from which a table has the published widths
 
@@ -79,6 +81,8 @@ class Recipe:
       start: labeling of z that clustering starts from: "k-means"; "spectral"
         (`spectral_clustering` of the neighbor graph); "umap" (`umap_mixture`); or "judge"
         (`choose_labels`, the best of many simple methods). With all but k-means, the first centroids are the means of the labeled clusters.
+      graph_rows: largest number of rows in the graph of the start "spectral"; of more rows,
+        the graph has a sample of this size (`clustering.graph_sample`).
       learner: network that replaces the pretrained one in clustering. Its weights are
         new, so it learns from the labels of `start` alone; it has no decoder, and its
         embedding is as wide as there are clusters (`clustering_start`).
@@ -93,9 +97,13 @@ class Recipe:
     objective: Objective
     train: TrainConfig
     start: str = "k-means"
+    graph_rows: int = GRAPH_ROWS
     learner: Network | None = None
     expected: str = ""
     name: str = "clustering"
+
+    def __post_init__(self) -> None:
+        check_positive_int("graph_rows", self.graph_rows)
 
     @property
     def network(self) -> Network:

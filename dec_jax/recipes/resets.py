@@ -9,6 +9,8 @@ from dec_jax.training.minibatches import steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.state import SoftReset, TrainConfig
 
+# Batches of 256 of the smallest set of the paper, optdigits, of 5,620 samples.
+FEWEST_STEPS = 22
 RecipeMaker = Callable[[DataShape, Network | None], Recipe]
 
 
@@ -19,6 +21,8 @@ def with_resets(make: RecipeMaker) -> RecipeMaker:
     encoder keeps 80 % of its weights, while k-means places the centroids anew. The paper
     pretrains for 250 epochs without augmentation, has wider layers, and computes p of each
     batch; here the pretraining is that of the recipe, and p is refreshed once an epoch.
+    Fewer than 5,377 samples are passed several times in an interval: after a reset, the
+    network needs steps, not epochs.
 
     Args:
       make: the recipe without resets.
@@ -31,11 +35,12 @@ def with_resets(make: RecipeMaker) -> RecipeMaker:
         shape: DataShape, architecture: Network | None = None
     ) -> Recipe:
         recipe = make(shape, architecture)
+        batches = steps_per_epoch(shape.n_samples, 256)
         return replace(
             recipe,
             source=f"Miklautz et al. (2025), soft resets; {recipe.source}",
             train=TrainConfig(
-                update_interval=steps_per_epoch(shape.n_samples, 256),
+                update_interval=batches * -(-FEWEST_STEPS // batches),
                 max_intervals=400,
                 tolerance=0,
                 optimizer=Optimizer("adam", 1e-3),

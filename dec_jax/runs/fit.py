@@ -5,7 +5,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -30,9 +29,13 @@ from dec_jax.recipes.adjust import adjust_recipe
 from dec_jax.recipes.dense import make_recipe
 from dec_jax.recipes.recipe import DataShape, Recipe, default_recipe
 from dec_jax.runs.callbacks import Callbacks, Record
-from dec_jax.runs.phases import Phases, Start
+from dec_jax.runs.phase_start import Start
+from dec_jax.runs.phases import Phases
+from dec_jax.runs.streamed import check_streamed, phases_of, streamed_dataset
+from dec_jax.streaming import Source
+from dec_jax.streaming.dataset import SourceRows
 from dec_jax.training.layerwise import StageState, pretraining_stages
-from dec_jax.training.state import History, TrainResult, reorder_clusters
+from dec_jax.training.state import History, TrainResult
 from dec_jax.validation import check_n_clusters, check_seed
 
 Samples = (
@@ -43,6 +46,7 @@ Samples = (
     | os.PathLike[str]
     | Frame
     | list[str]
+    | Source
 )
 
 
@@ -116,6 +120,7 @@ def fit(
     standardize: bool = True,
     baseline: bool = True,
     mesh: Mesh | None = None,
+    memory: int | None = None,
     callbacks: Callbacks | None = None,
 ) -> FitResult:
     """Clusters samples: pretrains an autoencoder, finds a start, and trains the clusters.
@@ -126,7 +131,8 @@ def fit(
     Args:
       x: the samples: an array [n, d], [n, h, w] or [n, h, w, c] of finite numbers, a
         pandas DataFrame (see `load_table`), a list of texts (`dataset_from_texts`), a
-        `Dataset`, or the name or path that `load_dataset` takes. Images of type uint8
+        `Dataset`, the name or path that `load_dataset` takes, or a source of
+        `dec_jax.streaming`, whose rows are read as they are needed. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
         their columns' mean variance.
       n_clusters: k, at least 1, which is warned of; None counts the classes of a data set
@@ -145,6 +151,9 @@ def fit(
         second opinion.
       mesh: devices over which the rows are spread (`parallel.sharding.data_mesh`);
         None computes on one device.
+      memory: bytes that a run may take; None takes those that are free. Rows of an .npy
+        file that would take more are read as they are needed (`dec_jax.streaming`); q and
+        z of the result are then maps of scratch files, and there is no baseline.
       callbacks: told of each event, for a progress bar or a checkpoint.
 
     Returns:
@@ -168,7 +177,8 @@ def fit(
       (3,)
     """
     check_seed(seed)
-    dataset = as_dataset(x, standardize=standardize)
+    streamed = streamed_dataset(x, n_clusters, memory, standardize=standardize)
+    dataset = streamed or as_dataset(x, standardize=standardize)
     k = number_of_clusters(n_clusters, dataset)
     if k == 1:
         text = "n_clusters=1 puts all samples into one cluster; give 2 or more."
@@ -185,8 +195,10 @@ def fit(
     )
     if mesh is not None:
         check_batches(settings, len(dataset.x), mesh)
-    placed = place(dataset.x, mesh)
-    phases = Phases(dataset, placed, settings, k, seed, callbacks)
+    check_streamed(dataset, settings, mesh)
+    phases = phases_of(dataset)(
+        dataset, place(dataset.x, mesh), settings, k, seed, callbacks
+    )
     return run_phases(phases, baseline=baseline)
 
 
@@ -225,7 +237,7 @@ def result_of(
     """Numbers the clusters by size, scores the end of a run, and joins all it found."""
     sizes = np.bincount(trained.labels, minlength=phases.n_clusters)
     order = np.argsort(-sizes, kind="stable")
-    trained = reorder_clusters(trained, order)
+    trained = phases.reordered(trained, order)
     start = start._replace(labels=jnp.argsort(jnp.asarray(order))[start.labels])
     phases.record.reorder_clusters(order)
     z, recipe, record = phases.add_result(trained, start), phases.recipe, phases.record
@@ -342,11 +354,14 @@ def data_shape(
     )
 
 
-def place(x: np.ndarray, mesh: Mesh | None) -> jax.Array:
+def place(x: Any, mesh: Mesh | None) -> Any:
     """Puts the samples on the device, or spreads their rows over those of a mesh.
 
-    Every device gets all rows where the devices do not divide them.
+    Every device gets all rows where the devices do not divide them. Rows that are read as
+    they are needed stay in their source.
     """
+    if isinstance(x, SourceRows):
+        return x.source
     if mesh is None:
         return jnp.asarray(x)
     if len(x) % mesh.size:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dec_jax.networks.autoencoder import decode
 from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult
+from dec_jax.runs.streamed import is_streamed
 from dec_jax.validation import one_line
 from dec_jax.writing import whole_file
 
@@ -137,13 +138,14 @@ def write_labels(
     typical: np.ndarray | None = None,
 ) -> None:
     """One line a sample: row, name if any, cluster, its q, rank and class if known."""
-    columns: dict[str, Sequence[Any]] = {"index": range(len(labels))}
+    columns: dict[str, Iterable[Any]] = {"index": range(len(labels))}
     if names is not None:
         columns[names_title] = names
-    columns["cluster"] = labels.tolist()
-    columns["q"] = [f"{share:.6f}" for share in q.max(axis=1)]
+    columns["cluster"] = map(int, labels)
+    # Written as they are made: a list of millions would take more memory than the run.
+    columns["q"] = (f"{share:.6f}" for share in q.max(axis=1))
     if typical is not None:
-        columns["typical"] = [f"{rank:.4f}" for rank in typical]
+        columns["typical"] = (f"{rank:.4f}" for rank in typical)
     if classes is not None:
         columns["class"] = classes.tolist()
     with (
@@ -299,8 +301,11 @@ def pictures_of(dataset: Dataset) -> np.ndarray | None:
 
     Returns:
       [n, h, w, c], of 2 channels the first one, and of more the first three; None for
-      samples without pictures.
+      samples without pictures, and for those that stay in their file.
     """
+    if is_streamed(dataset):
+        # The figures of samples need them all.
+        return None
     if dataset.thumbnails is not None:
         pixels = dataset.thumbnails
     elif dataset.image_shape is not None:

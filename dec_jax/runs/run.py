@@ -35,10 +35,12 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult, run_phases
 from dec_jax.runs.health_watch import HealthWatch, health_entry
 from dec_jax.runs.json_files import read_checked, write_checked
-from dec_jax.runs.phases import Phases, Start
+from dec_jax.runs.phase_start import Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
 from dec_jax.runs.signals import Stop
+from dec_jax.runs.streamed import is_streamed, phases_of
+from dec_jax.streaming import Source
 from dec_jax.validation import expanded, shown
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
@@ -107,7 +109,7 @@ class SeedRun:
     def __init__(
         self,
         dataset: Dataset,
-        x: jax.Array,
+        x: jax.Array | Source,
         recipe: Recipe,
         n_clusters: int,
         folder: Path,
@@ -121,7 +123,7 @@ class SeedRun:
         # Kept from now on: the checkout may change while the run uses what it loaded.
         provenance.commit()
         self.seed: int = config["command"]["seed"]
-        self.phases = Phases(dataset, x, recipe, n_clusters, self.seed)
+        self.phases = phases_of(dataset)(dataset, x, recipe, n_clusters, self.seed)
         # Entries of results.json for a seed that ran at once with others.
         self.together: dict[str, Any] = {}
 
@@ -232,8 +234,10 @@ class SeedRun:
         folder.write_tables(
             self.folder, self.dataset, result, self.record, self.origin()
         )
-        odd_files.try_odd_rows(self.folder, self.dataset, result)
-        hierarchy_file.try_hierarchy(self.folder, self.dataset, result)
+        # Odd rows, and neighbors of clusters, are found by comparing all samples.
+        if not is_streamed(self.dataset):
+            odd_files.try_odd_rows(self.folder, self.dataset, result)
+            hierarchy_file.try_hierarchy(self.folder, self.dataset, result)
         results = self.results(result)
         write_checked(self.folder / "config.json", self.config)
         write_checked(self.folder / RESULTS, results)
@@ -262,7 +266,7 @@ class SeedRun:
             "note": self.config["note"],
             "n_clusters": self.n_clusters,
             "seed": self.seed,
-            "n_devices": len(x.sharding.device_set),
+            "n_devices": 1 if is_streamed(self.dataset) else len(x.sharding.device_set),
             "n_processes": jax.process_count(),
             "precision": self.recipe.architecture.precision,
             "seconds": {**seconds, "total": sum(seconds.values())},

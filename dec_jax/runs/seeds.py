@@ -40,6 +40,13 @@ from dec_jax.runs.relabeled import write_consensus
 from dec_jax.runs.run import AUTOENCODER, SeedRun
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
+from dec_jax.runs.streamed import (
+    check_streamed,
+    is_streamed,
+    memory_here,
+    parse_bytes,
+    streamed_dataset,
+)
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
 from dec_jax.validation import shown
 
@@ -73,7 +80,7 @@ def run(
 
     Returns:
       The folder and the data; None in a process of several that is not the first, which
-      leaves no folder.
+      leaves no folder, and for samples that were not all in memory, which have no report.
 
     Raises:
       UsageError: a mistake in what was asked for.
@@ -105,8 +112,12 @@ def _run(
         if resumed is None and settings.dataset is None:
             dataset, note = load_default_dataset(options.get("data_dir"))
         else:
-            dataset = load_data(settings, options)
+            settings, dataset = load_or_stream(settings, options)
         wanted, reasons = settings.n_clusters, []
+        if isinstance(wanted, str) and is_streamed(dataset):
+            raise UsageError(
+                "-k auto needs all samples in memory; give a number, or a larger --memory."
+            )
         if isinstance(wanted, str):
             print("looking for the number of clusters ...", flush=True)
             chosen = find_n_clusters(
@@ -132,8 +143,14 @@ def _run(
             check_umap()
         if mesh is not None:
             check_batches(recipe, len(dataset.x), mesh)
+        check_streamed(dataset, recipe, mesh)
     if settings.vectorized:
         check_vectorized(settings.pretrained, recipe, name, mesh)
+        if is_streamed(dataset):
+            raise UsageError(
+                "--vectorized needs all samples in memory; leave it out, or give a larger "
+                "--memory."
+            )
     # A resumed run has the data, the recipe and the precision that were chosen here.
     settings = dataclasses.replace(
         settings,
@@ -164,8 +181,11 @@ def _run(
         ahead = dataclasses.replace(recipe, pretrain=None)
         line = time_line(ahead if settings.pretrained else recipe, len(dataset.x))
         reasons = [*reasons, *filter(None, [line])]
+    if recipe.start == "spectral" and len(dataset.x) > recipe.graph_rows:
+        reasons = [*reasons, graph_line(recipe.graph_rows)]
     print("".join(f"  {reason}\n" for reason in reasons), end="")
-    far = 0 if dataset.image_shape is not None else far_rows(dataset.x)
+    is_table = dataset.image_shape is None and not is_streamed(dataset)
+    far = far_rows(dataset.x) if is_table else 0
     if far:
         print(
             f"warning: {far} row{'s' * (far > 1)} lie{'s' * (far == 1)} far away from all "
@@ -209,7 +229,45 @@ def _run(
             return None
         if len(seeds) > 1:
             _sum_up(results, out)
+    if is_streamed(dataset):
+        print("no report.html, which needs all samples in memory")
+        return None
     return Finished(out, dataset)
+
+
+def graph_line(rows: int) -> str:
+    """One line on the sample whose neighbor graph stands for that of all samples."""
+    return (
+        f"the neighbor graph has a sample of {rows:,}, whose clusters the others join "
+        "(--graph-rows)"
+    )
+
+
+def load_or_stream(
+    settings: Settings, options: Mapping[str, Any]
+) -> tuple[Settings, Dataset]:
+    """Loads the data of a run, or leaves in their file those that memory cannot hold.
+
+    Returns:
+      The settings, which then hold the memory, so that a resumed run chooses the same; and
+      the data.
+    """
+    given, k = settings.memory, settings.n_clusters
+    limit = memory_here() if given is None else parse_bytes(given)
+    # Other options than --no-standardize need the loader, or are refused by it.
+    plain = {**settings.reading, "standardize": True} == Settings().reading
+    in_memory_before = "resume" in options and given is None
+    may_stream = plain and settings.limit is None and not in_memory_before
+    if may_stream and settings.dataset and limit:
+        dataset = streamed_dataset(
+            settings.dataset,
+            k if isinstance(k, int) else None,
+            limit,
+            standardize=not settings.no_standardize,
+        )
+        if dataset is not None:
+            return dataclasses.replace(settings, memory=given or str(limit)), dataset
+    return settings, load_data(settings, options)
 
 
 def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:

@@ -30,13 +30,16 @@ class Settings:
       seeds: how many seeds.
       seed: the first one.
       vectorized: all seeds in one program.
-      epochs, max_intervals, batch_size, precision, start, normalize, reseed_below: as
-        `adjust_recipe` takes them; a precision of None is the faster one here.
+      epochs, max_intervals, batch_size, precision, start, graph_rows, normalize,
+        reseed_below: as `adjust_recipe` takes them; a precision of None is the faster one
+        here.
       architecture: a name or a JSON file, in place of the recipe's network.
       pretrained: a path of an earlier run's autoencoder.
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
         skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
         encoding, missing, missing_value: as `load_dataset` takes them.
+      memory: bytes that the run may take, such as "4G"; samples of an .npy file that would
+        take more are read as they are needed. None takes what is free.
       no_standardize: takes numbers as they are.
     """
 
@@ -54,6 +57,7 @@ class Settings:
     precision: str | None = None
     pretrained: str | None = None
     start: str | None = None
+    graph_rows: int | None = None
     normalize: bool = False
     reseed_below: float | None = None
     image_size: int | list[int] | None = None
@@ -74,6 +78,7 @@ class Settings:
     encoding: str | None = None
     missing: str | None = None
     missing_value: list[str] | None = None
+    memory: str | None = None
     no_standardize: bool = False
 
     @property
@@ -105,6 +110,7 @@ class Settings:
             "batch_size",
             "precision",
             "start",
+            "graph_rows",
             "normalize",
             "reseed_below",
         )
@@ -131,7 +137,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if name in names}
     if "resume" in options:
         return _resumed(Path(options["resume"]), given, "out" in options)
-    numbers = ["seeds", "epochs", "max_intervals", "batch_size", "limit"]
+    numbers = ["seeds", "epochs", "max_intervals", "batch_size", "limit", "graph_rows"]
     check_least(given, **dict.fromkeys(numbers, 1), seed=0)
     if given.get("n_clusters") not in K_SEARCHES:
         check_least(given, n_clusters=2)

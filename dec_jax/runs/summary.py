@@ -8,7 +8,7 @@ from dec_jax.evaluation.health import verdict
 
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
-CHANGES = ("start", "normalize", "reseed_below")
+CHANGES = ("start", "graph_rows", "normalize", "reseed_below")
 
 
 def table(results: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from dec_jax.runs.callbacks import Record, Stopped
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import result_of
 from dec_jax.runs.health_watch import HealthWatch
-from dec_jax.runs.phases import Start
+from dec_jax.runs.phase_start import Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.run import (
     CHECKPOINTS,

@@ -1,5 +1,6 @@
 """Trains on data larger than memory, read in blocks ahead of need."""
 
+from dec_jax.streaming.dataset import StreamedDataset, stream_dataset
 from dec_jax.streaming.passes import assign, embed, k_means
 from dec_jax.streaming.read_ahead import Reading
 from dec_jax.streaming.sources import (
@@ -19,11 +20,13 @@ __all__ = [
     "NpySource",
     "Reading",
     "Source",
+    "StreamedDataset",
     "assign",
     "embed",
     "init_state",
     "k_means",
     "pretrain",
+    "stream_dataset",
     "train",
     "write_npy",
 ]

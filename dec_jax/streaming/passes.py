@@ -13,7 +13,7 @@ from dec_jax.clustering import kmeans
 from dec_jax.clustering.assignment import (
     confidence,
     hard_assignment,
-    sharpen,
+    shares_of,
     squared_distances,
 )
 from dec_jax.networks.autoencoder import Params, rows_at_once
@@ -216,7 +216,7 @@ def _q_of(
 ) -> Iterator[np.ndarray]:
     """Yields q group by group, fills `labels`, and adds to `sums` (in the order of `look`)."""
     k, e = clusters["centroids"].shape
-    rows = min(len(labels), _rows_of_group(len(labels), clusters["centroids"]))
+    rows = min(len(labels), rows_of_group(len(labels), clusters["centroids"]))
     group = np.empty((rows, e), np.float32)
     done = 0
     for z in _grouped(z_blocks, group):
@@ -235,7 +235,7 @@ def _q_of(
         del q, of_group, others
 
 
-def _rows_of_group(n: int, centroids: jax.Array) -> int:
+def rows_of_group(n: int, centroids: jax.Array) -> int:
     """Computes the rows of a group: all of them if they are few, else a small number."""
     width = max(centroids.shape)
     one = n <= max(1, GROUP_VALUES // width)
@@ -265,22 +265,14 @@ def refreshed(
 ) -> tuple[TrainState, Look]:
     """Puts the labels of a pass into the state, which shares their memory if possible."""
     change = jnp.float32(seen.changed) / len(seen.labels)
-    state = keep_labels(state, jnp.asarray(seen.labels), change, config=config)
+    labels = jnp.asarray(seen.labels)
+    if config.keep_cluster_sizes:
+        # The sizes to keep are those of the first refresh that makes p of q.
+        first = state.step <= config.frozen_target_intervals * config.update_interval
+        shares = jnp.where(first, shares_of(labels, len(seen.sizes)), state.shares)
+        state = state._replace(shares=shares)
+    state = keep_labels(state, labels, change, config=config)
     return state, seen._replace(labels=np.asarray(state.labels))
-
-
-def targets(seen: Look, centroids: jax.Array, reading: Reading) -> MappedRows:
-    """Computes p of all samples, in a pass over q alone."""
-    n, k = seen.q.x.shape
-    at_once = _rows_of_group(n, centroids)
-    frequency = jnp.asarray(seen.frequency)
-    p = (
-        np.asarray(
-            _sharpen(jnp.asarray(seen.q.read(slice(start, start + at_once))), frequency)
-        )
-        for start in range(0, n, at_once)
-    )
-    return scratch(p, (n, k), reading)
 
 
 def check_width(source: Source, architecture: Network) -> None:
@@ -300,9 +292,6 @@ def _look_group(
     return q, hard_assignment(q), q.sum(axis=0), *confidence(q)
 
 
-_sharpen = jax.jit(sharpen)
-
-
 def check_clustering(
     source: Source,
     n_samples: int,
@@ -317,13 +306,12 @@ def check_clustering(
             f"{source.name} must have the state's {n_samples} samples, got "
             f"{source.shape[0]}."
         )
-    off_in_streams = ("frozen_target_intervals", "reseed_below", "keep_cluster_sizes")
-    for name in (*off_in_streams, "soft_reset"):
+    for name in ("reseed_below", "soft_reset"):
         if value := getattr(config, name):
             off = getattr(TrainConfig(), name)
             raise ValueError(
-                f"{name} must be {off} in a stream, which holds neither p nor z of all "
-                f"samples, got {value}; set it to {off}, or train in memory."
+                f"{name} must be {off} in a stream, which does not hold z of all samples, "
+                f"got {value}; set it to {off}, or train in memory."
             )
     objective.check(source.read(slice(0, 1)), architecture)
     if objective.fitted:

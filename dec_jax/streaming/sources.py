@@ -84,6 +84,9 @@ class NpySource:
     Args:
       path: file written by `numpy.save`, of shape [n, d], or images [n, h, w(, c)].
 
+    Attributes:
+      image_shape: (height, width, channels) of images, else None.
+
     Raises:
       FileNotFoundError: the file does not exist.
       TypeError: the file does not hold numbers.
@@ -108,6 +111,10 @@ class NpySource:
                 )
             self._rows = MappedRows(file, (n, d), dtype, offset)
         self.shape, self.dtype = (n, d), dtype.newbyteorder("=")
+        self.image_shape: tuple[int, int, int] | None = None
+        if 3 <= len(full_shape) <= 4:
+            height, width, channels = (*full_shape[1:], 1)[:3]
+            self.image_shape = (height, width, channels)
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """Returns the samples of these rows."""

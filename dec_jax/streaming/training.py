@@ -40,10 +40,10 @@ from dec_jax.streaming.passes import (
     check_width,
     look,
     refreshed,
-    targets,
 )
 from dec_jax.streaming.read_ahead import Reading, batches, run_blocks
 from dec_jax.streaming.sources import Source, source_of
+from dec_jax.streaming.targets import frozen_targets, targets
 from dec_jax.training import state as train_state
 from dec_jax.training.cluster import train_step
 from dec_jax.training.loop import check_pretraining, result_of, stop_reason
@@ -56,6 +56,7 @@ from dec_jax.training.pretrain import (
     pretrain_step,
     run_epochs,
 )
+from dec_jax.training.refresh import is_frozen
 from dec_jax.training.state import History, TrainConfig, TrainResult, TrainState
 from dec_jax.validation import check_magnitude, check_n_clusters, check_samples
 
@@ -148,9 +149,11 @@ def init_state(
     objective: Objective = DEC(),
     config: TrainConfig = TrainConfig(),
 ) -> TrainState:
-    """Builds the state before the first refresh, with empty `targets`.
+    """Builds the state before the first refresh, whose `targets` are not p.
 
-    p is never held in memory: it is in a scratch file between two refreshes.
+    p is never held in memory: it is in a scratch file between two refreshes. If p is frozen
+    at first, `targets` are the labels that it is made of, [n, 1]; else a row of zeros,
+    because checkpoints cannot hold empty arrays.
 
     Args:
       key: a `jax.random.key`, for shuffling and augmentation.
@@ -174,7 +177,11 @@ def init_state(
     )
     # No program reuses the memory of labels, so that labels on the device are shared.
     kept = jnp.asarray if isinstance(labels, jax.Array) else jnp.array
-    return state._replace(targets=jnp.zeros((0, k)), labels=kept(labels, jnp.int32))
+    labels = kept(labels, jnp.int32)
+    targets = jnp.zeros((1, k))
+    if config.frozen_target_intervals:
+        targets = labels[:, None]
+    return state._replace(targets=targets, labels=labels)
 
 
 def train(
@@ -198,8 +205,8 @@ def train(
       source: the samples.
       architecture: the network.
       objective: the method, `DEC()`, `IDEC()` or `DCN()`.
-      config: the settings of the phase. `frozen_target_intervals`, `reseed_below` and
-        `keep_cluster_sizes` and `soft_reset` must be off, because they need p and z of all samples.
+      config: the settings of the phase. `reseed_below` and `soft_reset` must be off, because
+        they need z of all samples.
       reading: settings for reading the source.
       on_interval: called after each interval with the state and the history's new row. It
         may save the state but not keep it. Returning True stops training.
@@ -232,11 +239,10 @@ def train(
     source = source_of(source)
     check_clustering(source, len(state.labels), architecture, objective, config)
     # The compiled steps reuse their argument's memory: they get a copy of the state,
-    # without the labels, which they do not need.
-    labels = jnp.asarray(state.labels)
-    bare = state._replace(targets=state.targets[:0], labels=labels[:0])
-    state = jax.tree.map(jnp.copy, bare)._replace(labels=labels)
-    del labels
+    # without the labels and targets, which they do not need.
+    kept = {name: jnp.asarray(getattr(state, name)) for name in ("labels", "targets")}
+    state = jax.tree.map(jnp.copy, _bare(state))._replace(**kept)
+    del kept
     settings: Any = {"architecture": architecture, "objective": objective}
     look_at = partial(
         look,
@@ -338,6 +344,12 @@ def _interval(
         check_magnitude(x, source.name)
         objective.check(x, architecture)
 
+    centroids = state.params["centroids"]
+    if is_frozen(state, config):
+        p = frozen_targets(np.asarray(state.targets)[:, 0], len(centroids), reading)
+    else:
+        shares = state.shares if config.keep_cluster_sizes else None
+        p = targets(seen, centroids, reading, shares)
     read_ahead = batches(
         source,
         jax.random.fold_in(state.key, 0),
@@ -346,7 +358,7 @@ def _interval(
         config.batch_size,
         reading=reading,
         check=check,
-        alongside=targets(seen, state.params["centroids"], reading),
+        alongside=p,
     )
     program = partial(
         _train_block,
@@ -354,14 +366,18 @@ def _interval(
         objective=objective,
         config=config,
     )
-    # The steps do not change the labels: they stay out of the programs.
-    labels = state.labels
-    state, (losses, weights) = run_blocks(
-        program, state._replace(labels=labels[:0]), read_ahead
-    )
+    # The steps change neither labels nor targets: they stay out of the programs.
+    kept: dict[str, Any] = {"labels": state.labels, "targets": state.targets}
+    state, (losses, weights) = run_blocks(program, _bare(state), read_ahead)
     means = [np.float32(loss.sum() / weights.sum())[None] for loss in losses]
     names = ("loss", "clustering", "reconstruction")
-    return state._replace(labels=labels), dict(zip(names, means, strict=True))
+    return state._replace(**kept), dict(zip(names, means, strict=True))
+
+
+def _bare(state: TrainState) -> TrainState:
+    """Leaves out what has a row for each sample."""
+    targets = jnp.zeros((0, len(state.params["centroids"])))
+    return state._replace(labels=state.labels[:0], targets=targets)
 
 
 def _row(state: TrainState, seen: Look) -> History:

@@ -85,7 +85,7 @@ def refresh(
     q = objective.assignment(state.params, z)
     labels = hard_assignment(q)
     reseeded = jnp.zeros((), jnp.int32)
-    frozen = _is_frozen(state, config)
+    frozen = is_frozen(state, config)
     if config.reseed_below:
         # While p is frozen, it already pulls samples back into clusters that died.
         below = jnp.where(frozen, 0.0, config.reseed_below)
@@ -128,7 +128,7 @@ def keep_labels(
     Returns:
       The state with `labels`, `label_change`, `settled` and `converged`.
     """
-    may_stop = (state.step > 0) & (reseeded == 0) & ~_is_frozen(state, config)
+    may_stop = (state.step > 0) & (reseeded == 0) & ~is_frozen(state, config)
     settled = jnp.where(may_stop & (change == 0), state.settled + 1, 0)
     still = change < config.tolerance
     if config.patience:
@@ -141,7 +141,7 @@ def keep_labels(
     )
 
 
-def _is_frozen(state: TrainState, config: TrainConfig) -> Bool[Array, ""]:
+def is_frozen(state: TrainState, config: TrainConfig) -> Bool[Array, ""]:
     """Tells whether p is still the labeling that training starts from."""
     return state.step < config.frozen_target_intervals * config.update_interval
 

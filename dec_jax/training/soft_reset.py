@@ -6,9 +6,11 @@ ICLR 2025. Clusters that a network has pulled together stay as they are, even if
 run again. Every few epochs, the weights therefore move a step towards random ones, which
 keeps most of what they know and lets samples change their cluster again:
 
-    soft_reset   theta <- keep theta + (1 - keep) phi, with phi drawn as at the start
+    soft_reset   theta <- keep theta + (1 - keep) phi, with phi drawn anew
     recluster    k-means on the new z; moments of the centroids become 0
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -37,15 +39,15 @@ def soft_reset(
 ) -> Params:
     """Moves the weights of the encoder towards newly drawn ones (shrink and perturb).
 
-    Each weight and bias theta becomes keep theta + (1 - keep) phi, where phi is drawn as
-    at the start of pretraining. As published, the layer that gives z is left as it is, and
-    so are the decoder and batch normalization.
+    Each theta becomes keep theta + (1 - keep) phi. As published, phi is uniform: within
+    the root of 6 / fan_in for a weight (He et al., 2015), of 1 / fan_in for a bias. The
+    layer that gives z is left as it is, and so are the decoder and batch normalization.
 
     Args:
       key: a `jax.random.key`.
       params: of the network, and others, which stay.
       architecture: the network. Of a `FunctionalNetwork`, whose layers are unknown, all
-        weights of the encoder are moved.
+        weights of the encoder are moved, towards those that its `init` draws.
       keep: share of the weights that stays, in [0, 1]; 1 changes nothing.
 
     Returns:
@@ -60,23 +62,46 @@ def soft_reset(
       >>> same["dense_0"]["kernel"], same["dense_1"]["kernel"]
       (False, True)
     """
-    drawn = init_params(key, architecture)["encoder"]
+    encoder = params["encoder"]
 
     def moved(theta: jax.Array, phi: jax.Array) -> jax.Array:
         return keep * theta + (1 - keep) * phi
 
     if not isinstance(architecture, Architecture):
-        return {**params, "encoder": jax.tree.map(moved, params["encoder"], drawn)}
-    # Layers are named by their kind and number, such as "dense_3".
-    layers = [name for name in drawn if not name.startswith("batch_norm")]
-    embedding = max(layers, key=lambda name: int(name.rpartition("_")[2]))
-    encoder = {
-        name: jax.tree.map(moved, params["encoder"][name], drawn[name])
-        if name in layers and name != embedding
-        else params["encoder"][name]
-        for name in params["encoder"]
+        drawn = init_params(key, architecture)["encoder"]
+        return {**params, "encoder": jax.tree.map(moved, encoder, drawn)}
+    # Layers are named by their kind and number, such as "dense_3"; the last one gives z.
+    layers = [name for name in encoder if not name.startswith("batch_norm")]
+    layers.sort(key=lambda name: int(name.rpartition("_")[2]))
+    new = {
+        name: jax.tree.map(moved, encoder[name], drawn_layer(layer_key, encoder[name]))
+        for name, layer_key in zip(
+            layers[:-1], jax.random.split(key, len(layers))[:-1], strict=True
+        )
     }
-    return {**params, "encoder": encoder}
+    return {**params, "encoder": {**encoder, **new}}
+
+
+def drawn_layer(key: jax.Array, layer: Params) -> Params:
+    """Draws the weights and biases of a layer, uniformly.
+
+    Args:
+      key: a `jax.random.key`.
+      layer: {"kernel", "bias"}; the last axis of the kernel is that of the outputs.
+
+    Returns:
+      New arrays of the same shapes.
+    """
+    kernel_key, bias_key = jax.random.split(key)
+    shape = layer["kernel"].shape
+    root = math.prod(shape[:-1]) ** -0.5
+    return {
+        "kernel": jax.random.uniform(kernel_key, shape, minval=-1, maxval=1)
+        * (math.sqrt(6) * root),
+        "bias": jax.random.uniform(
+            bias_key, layer["bias"].shape, minval=-root, maxval=root
+        ),
+    }
 
 
 def reset_clusters(

@@ -9,7 +9,9 @@ from benchmarks import (
     augment,
     convolution,
     cost_model,
+    graph,
     kmeans,
+    large,
     refresh,
     seeds,
     startup,
@@ -181,22 +183,23 @@ def test_the_model_is_compared_with_what_is_measured(narrow):
         assert row["ours"] > 0 and row["peer"] > 0
 
 
+class SameProcess:
+    """Runs functions here and at once, in place of a process of their own."""
+
+    def __init__(self, *args, **options):
+        pass
+
+    __enter__ = lambda self: self  # noqa: E731
+    __exit__ = lambda self, *error: None  # noqa: E731
+
+    def submit(self, function, *args):
+        done = Future()
+        done.set_result(function(*args))
+        return done
+
+
 @pytest.mark.slow
 def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
-    class SameProcess:
-        """Runs functions here and at once, in place of a process of their own."""
-
-        def __init__(self, *args, **options):
-            pass
-
-        __enter__ = lambda self: self  # noqa: E731
-        __exit__ = lambda self, *error: None  # noqa: E731
-
-        def submit(self, function, *args):
-            done = Future()
-            done.set_result(function(*args))
-            return done
-
     monkeypatch.setattr(stream, "ProcessPoolExecutor", SameProcess)
     monkeypatch.setattr(stream, "WIDTH", 12)
     settings = stream.Settings(batch=32, hidden=(8,))
@@ -209,6 +212,46 @@ def test_stream_measures_each_phase_and_memory(tmp_path, monkeypatch):
     assert 0.05 < found[2]["ours"] < 100
 
 
+@pytest.mark.slow
+def test_large_measures_each_phase_and_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(large, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(large, "SIDE", 8)
+    recipe = large.recipe_of(300, steps=2, batch=32, graph=200)
+    found = list(large.measure(tmp_path / "images.npy", 300, recipe))
+    assert np.load(tmp_path / "images.npy").shape == (300, 8, 8)
+    units = ["samples/s", "samples/s", "ACC", "s", "s", "GB", "GB"]
+    assert [row["unit"] for row in found] == units
+    assert all(row["ours"] > 0 for row in found)
+
+
+def test_graph_compares_labels_of_few_nodes_with_those_of_all(blobs):
+    x, labels = blobs
+    found = list(graph.compare(x, labels, 100, seeds=1, name="blobs"))
+    assert [row["unit"] for row in found] == ["%", "%", "ACC", "s"]
+    assert [row["ours"] for row in found[:3]] == [100, 100, 1]
+    assert found[2]["peer"] == 1
+
+
+def test_graph_rejects_data_without_an_autoencoder():
+    with pytest.raises(UsageError, match="--folder must be given: that of a run"):
+        graph.BENCHMARK.run([])
+
+
 def test_stream_rejects_a_disk_without_room(tmp_path):
     with pytest.raises(UsageError, match=r"rows need [\d.]+ GB in .* fewer rows"):
         stream.check_room(tmp_path, 10**12)
+
+
+def test_costs_of_best_are_those_of_its_loops_by_hand():
+    n, m, e, k = 1000, 100, 10, 10
+    assert cost_model.nearest_nodes(n, m).flops == 2 * n * m * e
+    exact = cost_model.start_of_best(m, n)
+    assert cost_model.start_of_best(m, m) == exact
+    sampled = cost_model.start_of_best(n, m)
+    # Means and votes.
+    assert sampled.flops - exact.flops == pytest.approx(4 * n * m * e)
+    columns = 2 * k + 4
+    graphs = 20 * 10 * 24 * m * columns * (5 + 10 + 20)
+    small = 3 * 10 * 8 * 4 * m * columns
+    moved = sum(cost_model.spectrum(m, g).moved for g in (5, 10, 20))
+    assert moved == pytest.approx(graphs + small)

@@ -16,7 +16,7 @@ from dec_jax.networks.precision import PRECISIONS as KNOWN_PRECISIONS
 from dec_jax.recipes.dense import RECIPES
 from dec_jax.recipes.names import PRECISIONS, STARTS
 from dec_jax.recipes.names import RECIPES as LISTED
-from dec_jax.runs.phases import START_TITLES
+from dec_jax.runs.phase_start import START_TITLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +57,7 @@ PATHS = {
     + ["--labels-csv", "--names"],
     "cut": ["RUN", "--out"],
     "evaluate": ["LABELS", "--truth", "--data", "--data-dir"],
+    "export": ["RUN", "--out"],
     "sort": ["RUN", "--into", "--source"],
     "report": ["RUN", "--data", "--data-dir"],
     "architectures": ["ARCHITECTURE"],

@@ -15,7 +15,7 @@ from dec_jax import model
 from dec_jax.data import load as data
 from dec_jax.evaluation import metrics
 from dec_jax.plots import embedding as plots
-from dec_jax.runs import phases
+from dec_jax.runs import phase_start
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import choose_recipe
 from experiments import aljalbout
@@ -215,13 +215,13 @@ def test_metrics_score_k_means_and_q_of_every_space(both):
 
 
 def test_k_means_has_20_restarts_and_keeps_the_best(pretrained, monkeypatch):
-    results, k_means = [], phases.k_means
+    results, k_means = [], phase_start.k_means
 
     def watched(key, x, n_clusters, *, n_init):
         results.append((n_init, k_means(key, x, n_clusters, n_init=n_init)))
         return results[-1][1]
 
-    monkeypatch.setattr(phases, "k_means", watched)
+    monkeypatch.setattr(phase_start, "k_means", watched)
     labels = stages.k_means_labels(pretrained, "pixels", pretrained.dataset.x)
     assert sum(n_init for n_init, _ in results) == 20
     best = min((found for _, found in results), key=lambda found: found.inertia)

@@ -155,6 +155,7 @@ def test_seeds_of_another_start_are_kept_and_joined_apart(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("name", "off", "value", "ending", "option"),
     [
+        ("graph_rows", None, 9000, "graph-9000", "--graph-rows 9000"),
         ("normalize", False, True, "normalize", "--normalize"),
         ("reseed_below", None, 0.1, "reseed-0.1", "--reseed-below 0.1"),
     ],

@@ -90,6 +90,9 @@ def test_recipes_with_resets_change_the_clustering_phase_alone(name):
     assert reset.train.soft_reset == SoftReset(every=20, keep=0.8)
     assert (reset.train.update_interval, reset.train.max_intervals) == (37, 400)
     assert reset.train.optimizer == Optimizer("adam", 1e-3)
+    # 8 batches are passed three times, so that 22 steps are taken at least.
+    few = DataShape(1797, 64, (8, 8, 1), name="digits")
+    assert make_recipe(f"{name}-brb", few).train.update_interval == 24
     for part in ("architecture", "pretrain", "objective", "n_init", "start"):
         assert getattr(plain, part) == getattr(reset, part)
     few = adjust_recipe(reset, max_intervals=10)
@@ -294,3 +297,10 @@ def test_make_recipe_rejects_an_unknown_name_with_the_nearest():
 @pytest.mark.parametrize(("shape", "name"), [(MNIST, "best"), (TABLE, "auto")])
 def test_default_recipe_is_best_for_images_and_auto_for_tables(shape, name):
     assert default_recipe(shape) == name
+
+
+def test_recipe_rejects_a_graph_of_no_rows():
+    recipe = make_recipe("best", MNIST)
+    assert recipe.graph_rows == 100_000
+    with pytest.raises(ValueError, match="graph_rows must be at least 1, got 0"):
+        replace(recipe, graph_rows=0)

@@ -27,6 +27,22 @@ def test_run_starts_from_the_labels_that_are_asked_for(on_blobs, tmp_path):
     assert [stage["name"] for stage in stages] == [*names[:2], "best"]
 
 
+def test_of_many_samples_the_graph_has_a_sample(on_blobs, tmp_path):
+    options = ("--start", "spectral", "--precision", "float32")
+    labels = {}
+    for rows in (89, 90, 100_000):
+        out = tmp_path / str(rows)
+        run = cluster(*on_blobs, *options, "--graph-rows", rows, "--out", out)
+        assert run.status == 0, run.err
+        told = "the neighbor graph has a sample of 89, whose clusters the others join"
+        assert (told in run.out) == (rows == 89)
+        labels[rows] = (out / "labels.csv").read_text()
+    assert labels[90] == labels[100_000]
+    stages = read_json(tmp_path / "89" / "results.json")["stages"]
+    assert stages[2]["name"] == "spectral on z" and stages[2]["acc"] > 0.9
+    assert cluster(*on_blobs, "--graph-rows", 0).status == 2
+
+
 def test_normalized_samples_have_no_brightness(small, tmp_path):
     images = np.random.default_rng(0).random((90, 6, 6), np.float32)
     images[-1] = images[0]

@@ -12,6 +12,7 @@ from dec_jax.clustering import kmeans
 from dec_jax.networks.autoencoder import embed
 from dec_jax.objectives import DEC
 from dec_jax.streaming import passes
+from dec_jax.streaming.targets import frozen_targets, targets
 from dec_jax.training.cluster import assign
 from dec_jax.training.minibatches import epoch_order
 
@@ -45,7 +46,7 @@ def test_p_of_a_row_of_q_and_the_column_sums_is_equation_3(
     seen = passes.look(params, source, TINY, DEC(), READING)
     q = np.asarray(assign(params, blobs[0], architecture=TINY)[0], np.float64)
     p = target_distribution_by_loops(q)
-    found = passes.targets(seen, params["centroids"], READING)
+    found = targets(seen, params["centroids"], READING)
     np.testing.assert_allclose(found.x, p, rtol=1e-5)
     np.testing.assert_allclose(seen.frequency, q.sum(axis=0), rtol=1e-6)
     np.testing.assert_allclose(seen.max_q, q.max(axis=1).mean(), rtol=1e-6)
@@ -86,12 +87,41 @@ def test_a_pass_counts_the_labels_that_changed_and_the_clusters(
     assert passes.look(*settings, previous=labels).changed == 0
 
 
+def shares_kept_by_loops(p, shares):
+    """Scales columns to the shares, then rows to 1, in turn."""
+    while np.abs(p.mean(axis=0) - shares).max() > 1e-6:
+        p = p * shares / p.mean(axis=0)
+        p = p / p.sum(axis=1, keepdims=True)
+    return p
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_p_keeps_cluster_sizes_in_any_number_of_groups(
+    source, start, monkeypatch, groups
+):
+    monkeypatch.setattr(passes, "GROUP_VALUES", 4 * 200 // groups)
+    params = {**start[0], "centroids": start[1]}
+    seen = passes.look(params, source, TINY, DEC(), READING)
+    shares = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
+    free = targets(seen, params["centroids"], READING).x.astype(np.float64)
+    kept = targets(seen, params["centroids"], READING, jnp.asarray(shares)).x
+    np.testing.assert_allclose(kept, shares_kept_by_loops(free, shares), atol=1e-3)
+    np.testing.assert_allclose(kept.mean(axis=0), shares, atol=2e-4)
+
+
+def test_frozen_p_is_the_labeling():
+    labels = np.array([2, 0, 1, 2])
+    np.testing.assert_array_equal(
+        frozen_targets(labels, 3, READING).x, np.eye(3)[labels]
+    )
+
+
 def test_many_samples_are_looked_at_in_small_groups(monkeypatch):
     centroids = jnp.zeros((10, 4))
-    assert passes._rows_of_group(838_860, centroids) == 838_860
-    assert passes._rows_of_group(838_861, centroids) == 104_857
+    assert passes.rows_of_group(838_860, centroids) == 838_860
+    assert passes.rows_of_group(838_861, centroids) == 104_857
     monkeypatch.setattr(passes, "GROUP_VALUES", 3)
-    assert passes._rows_of_group(5, centroids) == 1
+    assert passes.rows_of_group(5, centroids) == 1
 
 
 def test_k_means_rejects_fewer_samples_than_clusters(blobs, source, start):

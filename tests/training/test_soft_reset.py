@@ -18,7 +18,12 @@ from dec_jax.training import many_seeds
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.refresh import refresh
-from dec_jax.training.soft_reset import is_reset_due, reset_clusters, soft_reset
+from dec_jax.training.soft_reset import (
+    drawn_layer,
+    is_reset_due,
+    reset_clusters,
+    soft_reset,
+)
 from dec_jax.training.state import SoftReset, TrainConfig, init_state
 
 RESET = SoftReset(every=2, keep=0.8, n_init=3)
@@ -29,9 +34,10 @@ ADAM = replace(
 
 def soft_reset_by_loops(key, params, network, keep):
     """keep theta + (1 - keep) phi, a number at a time, in all layers but the last."""
-    drawn, moved = init_params(key, network)["encoder"], {}
-    for name, layer in params["encoder"].items():
-        moved[name] = {}
+    keys = jax.random.split(key, len(params["encoder"]))
+    moved = {}
+    for layer_key, (name, layer) in zip(keys, params["encoder"].items(), strict=True):
+        moved[name], drawn = {}, {name: drawn_layer(layer_key, layer)}
         for part, theta in layer.items():
             theta, phi = np.array(theta), np.array(drawn[name][part])
             if name != list(params["encoder"])[-1]:
@@ -49,6 +55,18 @@ def test_soft_reset_matches_its_equation(start):
         for part, values in layer.items():
             np.testing.assert_allclose(found["encoder"][name][part], values, rtol=1e-5)
     assert found["decoder"] is params["decoder"]
+
+
+def test_a_layer_is_drawn_uniformly_within_its_bounds():
+    layer = {"kernel": jnp.zeros((3, 2, 5, 400)), "bias": jnp.zeros(4000)}
+    drawn = drawn_layer(KEY, layer)
+    # The fan of a kernel is all axes but the last: 3 x 2 x 5 inputs.
+    for part, bound in (("kernel", np.sqrt(6 / 30)), ("bias", np.sqrt(1 / 30))):
+        values = np.array(drawn[part]).ravel()
+        assert 0.99 * bound < np.abs(values).max() <= bound
+        assert abs(values.mean()) < 0.05 * bound
+        np.testing.assert_allclose(values.std(), bound / np.sqrt(3), rtol=0.05)
+    assert abs(np.corrcoef(values[:2000], values[2000:])[0, 1]) < 0.1
 
 
 def test_soft_reset_leaves_z_layer_decoder_and_batch_norm():
