@@ -83,7 +83,8 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "den": Description(
         "DEN (Huang et al. 2014): local neighborhoods and sparse groups of z, then k-means",
-        "COIL-20: ACC 0.725 as published; not run for numbers here",
+        "digits: ACC 0.759, the mean of seeds 0-2 (0.754 to 0.765). COIL-20: 0.725 as "
+        "published",
     ),
     "imsat": Description(
         "IMSAT (Hu et al. 2017): mutual information, and a q that is locally smooth",
