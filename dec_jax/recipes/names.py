@@ -93,7 +93,8 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "iic": Description(
         "IIC (Ji et al. 2019): mutual information of the clusters of two views",
-        "MNIST-70k: ACC 0.984 as published, the mean of five heads; not run for numbers here",
+        "digits: ACC 0.765 for seed 0. MNIST-70k: 0.984 as published, the mean of "
+        "five heads",
     ),
     "vade": Description(
         "VaDE (Jiang et al. 2017): a variational autoencoder with a mixture as prior",
