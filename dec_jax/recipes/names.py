@@ -69,13 +69,11 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "dkm": Description(
         "DKM (Moradi Fard et al. 2020): k-means by gradients, and reconstruction",
-        "digits: ACC 0.794, the mean of seeds 0-4 (0.786 to 0.801). MNIST-70k: 0.840 "
-        "as published",
+        "digits: ACC 0.794, the mean of seeds 0-4 (0.786 to 0.801)",
     ),
     "aec": Description(
         "AEC (Song et al. 2013): reconstruction, and distance to the nearest centroid",
-        "digits: ACC 0.794, the mean of seeds 0-2 (0.789 to 0.804). MNIST-70k: 0.760 "
-        "as published",
+        "digits: ACC 0.794, the mean of seeds 0-2 (0.789 to 0.804)",
     ),
     "ace-dec": Description(
         "ACe/DeC (Miklautz et al. 2021): k-means in a learned part of z",
