@@ -23,7 +23,7 @@ from dec_jax.data.table_notes import (
     told,
     warnings_of,
 )
-from dec_jax.validation import check_choice, expanded, require
+from dec_jax.validation import check_choice, expanded, require, shortened
 
 # Headings of labels.csv, which the names of rows cannot have too.
 HEADINGS = ("index", "cluster", "q", "class")
@@ -177,7 +177,7 @@ def load_table(
         reasons = "; ".join(f"{title} ({why})" for title, why in read.left_out.items())
         raise ValueError(
             f"{source}: at least one column other than the labels must vary, and none is "
-            f"left: {reasons}. Take one nevertheless by keep=[...] (--keep COLUMN)."
+            f"left: {shortened(reasons)}. Take one nevertheless by keep=[...] (--keep COLUMN)."
         )
     x = np.concatenate([it.x for it in read.converted], axis=1)
     if columns is None:

@@ -1,4 +1,4 @@
-"""Faults of array files that `python -m benchmarks.fuzz` found."""
+"""Faults of files that `python -m benchmarks.fuzz` found."""
 
 import numpy as np
 import pytest
@@ -29,3 +29,11 @@ def test_long_reason_of_a_damaged_npz_is_shortened(tmp_path):
         load_dataset(path)
     assert len(str(raised.value)) < 300 + len(str(path))
     assert "\n" not in str(raised.value)
+
+
+def test_long_titles_make_no_long_message(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{'9' * 900};b\n1;1\n1;1\n")
+    with pytest.raises(ValueError, match="none is left: 999") as raised:
+        load_dataset(path)
+    assert len(str(raised.value)) < 450 + len(str(path))
