@@ -32,10 +32,12 @@ def test_three_seeds_are_chosen_among_without_labels(on_blobs, no_figures, tmp_p
     inner = read_json(out / f"seed-{chosen}/results.json")
     for name, value in inner["label_free"].items():
         assert scores[name][chosen] == value
-    last = run.out.splitlines()[-1]
-    assert last.startswith(f"chosen without labels: seed {chosen}, which agrees most ")
+    told, consensus = run.out.splitlines()[-2:]
+    assert told.startswith(f"chosen without labels: seed {chosen}, which agrees most ")
     acc = summary["acc"]
-    assert last.endswith(f"ACC {acc[chosen]:.3f}, mean {np.mean(acc):.3f}")
+    assert told.endswith(f"ACC {acc[chosen]:.3f}, mean {np.mean(acc):.3f}")
+    assert consensus.startswith("consensus of the seeds (consensus.csv): ")
+    assert (out / "consensus.csv").is_file()
 
 
 def test_two_seeds_leave_no_choice(finished):
