@@ -17,7 +17,9 @@ from dec_jax.cli.options import (
 from dec_jax.data.named import DATASETS
 from dec_jax.recipes.names import K_SEARCHES, PRECISIONS, RECIPES, STARTS
 from dec_jax.runs.compile_cache import check_programs
+from dec_jax.runs.errors import UsageError
 
+PROGRAM = "dec-jax cluster"
 HELP = "find the clusters of a data set"
 STOPPED_LINE = "Stopped before there was anything to resume."
 EPILOG = (
@@ -39,8 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=typed_path,
         nargs="?",
         default=argparse.SUPPRESS,
-        help="data set, file or folder (default mnist, or digits where MNIST cannot be "
-        "had)",
+        help="data set, file or folder",
     )
     add_run_options(parser)
 
@@ -191,7 +192,7 @@ def memory(text: str) -> str:
     return text
 
 
-def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> None:
+def run(options: argparse.Namespace, *, program: str = PROGRAM) -> None:
     """Runs or resumes.
 
     Args:
@@ -202,8 +203,13 @@ def run(options: argparse.Namespace, *, program: str = "dec-jax cluster") -> Non
     from dec_jax.report.write import try_reports
     from dec_jax.runs import seeds, settings
 
-    check_programs()
     given = vars(options)
+    if program == PROGRAM and not {"dataset", "resume"} & set(given):
+        raise UsageError(
+            "DATA must be named: a file, a folder of images, or a data set such as digits, "
+            "as in dec-jax cluster digits."
+        )
+    check_programs()
     finished = seeds.run(settings.resolve(given), given, program=program)
     if finished is not None:
         try_reports(*finished)

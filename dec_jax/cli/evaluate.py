@@ -10,6 +10,7 @@ that names them in both, or else by their order.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             matched = match_labels(first, second)
             print(described("truth", options.truth, second))
             print(matched_line(matched.by, matched.unused))
+            if matched.unmatched:
+                print(shown(order_warning(matched.unmatched)), file=sys.stderr)
             labelings["truth"] = matched.truth
             scores |= agreement(matched.truth, first.labels)
             scores |= tree_purity(Path(options.labels), matched.truth, first.labels)
@@ -125,6 +128,15 @@ def matched_line(by: str, unused: int) -> str:
     how = f"by column {by}" if by else "by their order"
     rest = f"; {unused:,} of truth are not among the labels" if unused else ""
     return shown(f"matched {how}{rest}")
+
+
+def order_warning(column: str) -> str:
+    """Warns that samples of two files may not belong together."""
+    return (
+        f"warning: only one of the two files has the column {column}, which could name the "
+        "samples: their rows must be in one order. A run keeps such a column with "
+        f"dec-jax cluster --id-column {column}."
+    )
 
 
 def agreement(truth: "np.ndarray", labels: "np.ndarray") -> dict[str, Any]:

@@ -134,7 +134,8 @@ def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predict
         dataset = load_like_training(model, name, options)
         print(shown(samples_line(dataset)))
         for note in dataset.notes:
-            print(f"  {shown(note)}")
+            # The run has decided how images are fitted; no option changes it here.
+            print(f"  {shown(note.partition('; --image-fit')[0])}")
         q = predict_proba(model, dataset)
     for warning in caught:
         # The library names the file, as what was typed does.

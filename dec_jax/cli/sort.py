@@ -243,9 +243,9 @@ def folder_name(cluster: int, size: int, width: int) -> str:
 
     Example:
       >>> folder_name(3, 214, 2)
-      'cluster-03-of-214'
+      'cluster-03-with-214-files'
     """
-    return f"cluster-{cluster:0{width}}-of-{size}"
+    return f"cluster-{cluster:0{width}}-with-{size}-file{'s' * (size != 1)}"
 
 
 def place(source: Path, name: str, target: Path, *, link: bool) -> str:

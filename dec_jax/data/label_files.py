@@ -50,12 +50,15 @@ class Matched(NamedTuple):
       labels: [n] labels of the first file, in its order.
       by: the column that names the samples in both; "" if they are in one order.
       unused: samples of the second file that the first one has not.
+      unmatched: where samples are matched by their order, a column of one file that could
+        name them, and that the other file lacks; else "".
     """
 
     truth: np.ndarray
     labels: np.ndarray
     by: str
     unused: int
+    unmatched: str = ""
 
 
 def read_labels(
@@ -70,7 +73,7 @@ def read_labels(
       path: a table; an array of shape [n] or [n, 1]; a .npz file with labels; or a text
         file of one label a line.
       column: of a table, the one with the labels; None takes the first of `usual` that the
-        table has, or its only column.
+        table has, or the only column in which some texts are equal.
       usual: names of columns of labels.
 
     Returns:
@@ -132,11 +135,13 @@ def _from_table(path: Path, column: str | None, usual: Sequence[str]) -> LabelFi
         raise ValueError(f"{name} holds no rows.")
     if column is None:
         found = [title for title in usual if title in columns]
-        found = found or (list(columns) if len(columns) == 1 else [])
-        if not found:
+        repeated = [title for title in columns if not _all_differ(columns[title])]
+        found = found or (list(columns) if len(columns) == 1 else repeated)
+        if len(found) != 1 and not set(found) & set(usual):
             raise ValueError(
-                f"{name} has no column {' or '.join(usual[:2])}; name the one with the "
-                f"labels by column, of {listed(list(map(shown, columns)))}."
+                f"{name} has no column {' or '.join(usual[:2])}; name the one with the labels, "
+                f"such as column={list(columns)[-1]!r} (--column {list(columns)[-1]}), of "
+                f"{listed(list(map(shown, columns)))}."
             )
         column = found[0]
     if column not in columns:
@@ -195,7 +200,7 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
                 "labels and truth must have as many rows, or a column that names the "
                 f"samples in both, got {n:,} and {m:,} rows."
             )
-        return Matched(second.labels, first.labels, "", 0)
+        return Matched(second.labels, first.labels, "", 0, _name_of_one(first, second))
     names, known = first.others[by], second.others[by]
     order = np.argsort(known, kind="stable")
     place = np.minimum(np.searchsorted(known[order], names), m - 1)
@@ -207,6 +212,21 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
             f"{shown(str(names[absent[0]]))!r} ({len(absent):,} of {n:,} are missing)."
         )
     return Matched(second.labels[found], first.labels, by, m - n)
+
+
+def _all_differ(texts: np.ndarray) -> bool:
+    return len(np.unique(texts)) == len(texts)
+
+
+def _name_of_one(first: LabelFile, second: LabelFile) -> str:
+    """Names a column of one file that could name its samples, and is not in the other."""
+    names = [
+        title
+        for one, other in ((second, first), (first, second))
+        for title, texts in one.others.items()
+        if title not in (INDEX, *DESCRIBING, *other.others) and _all_differ(texts)
+    ]
+    return next(iter(names), "")
 
 
 def _shared_name(first: LabelFile, second: LabelFile) -> str:

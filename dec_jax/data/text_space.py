@@ -11,6 +11,7 @@ from jaxtyping import Float
 from dec_jax.validation import require
 
 MOST_TERMS = 5_000
+NO_VARIANCE = 1e-5  # share of the largest singular value
 MOST_DIRECTIONS = 100
 # Documents from which a term must be in two of them, and not in more than half.
 MANY_DOCUMENTS = 20
@@ -47,7 +48,7 @@ def fit_text_space(texts: Sequence[str]) -> TextSpace:
     document or in more than half of them (from 20 documents on), and but for English
     stop words where the texts are English. Their weights, (1 + log count) times the
     inverse document frequency, of length 1 in each document, are projected on their 100
-    leading singular vectors, or fewer where there are fewer documents or terms.
+    leading singular vectors, or fewer where documents or terms span fewer directions.
 
     Args:
       texts: the documents.
@@ -98,6 +99,9 @@ def fit_text_space(texts: Sequence[str]) -> TextSpace:
     else:
         svd = decomposition.TruncatedSVD(components, random_state=0)
         directions = svd.fit(weights).components_.astype(np.float32)
+        # Directions without any text, which new texts would fill, where terms are few.
+        kept = svd.singular_values_ > NO_VARIANCE * svd.singular_values_[0]
+        directions = directions[kept]
     return space._replace(directions=directions)
 
 

@@ -211,7 +211,9 @@ def outside_training(
       One line, with the first such value in the units of the user, or None.
     """
     ranges = metadata.get("column_ranges") or [metadata.get("input_range")]
-    if ranges == [None] or metadata.get("input_dtype") == "uint8":
+    # The directions of texts have no units, and a new text fills others than those before.
+    untold = ranges == [None] or metadata.get("text_space") is not None
+    if untold or metadata.get("input_dtype") == "uint8":
         return None
     low, high = np.asarray(ranges, np.float64).T
     # A column that was constant in training has no width of its own.

@@ -1,9 +1,10 @@
 """Reports mistakes in one line, and ends a program with the right status."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dec_jax.validation import one_line, shown
@@ -72,6 +73,10 @@ def exit_status(run: Callable[[], object], stopped: str) -> int:
     except RunFailed as error:
         print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        # The reader of the output has what it wanted, as in `dec-jax recipes | head`.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     # Such as that of a full disk.
     except OSError as error:
         print(f"error: {shown(one_line(error))}", file=sys.stderr)

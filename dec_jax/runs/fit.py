@@ -50,7 +50,7 @@ Samples = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """The clusters that `fit` found; all arrays belong to the same parameters.
 
@@ -92,6 +92,15 @@ class FitResult:
     recipe: Recipe
     model: models.Model
     start: Start
+
+    def __repr__(self) -> str:
+        sizes = np.bincount(self.labels, minlength=len(self.centroids))
+        opinion = self.opinion.verdict if self.opinion else "none"
+        return (
+            f"FitResult of recipe {self.recipe.name}: {len(self.labels):,} samples in "
+            f"{len(sizes)} clusters of {sizes.min():,} to {sizes.max():,}; training "
+            f"{'stable' if self.health.healthy else 'not stable'}; second opinion: {opinion}"
+        )
 
     def predict(self, x: Samples) -> Int[np.ndarray, " m"]:
         """Assigns new samples, in the units of those of `fit`, to the clusters."""

@@ -157,16 +157,19 @@ def write_labels(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_alternatives(path: Path, choice: Choice) -> None:
-    """Writes the best labelings of simple methods that differ from each other.
+def write_alternatives(path: Path, choice: Choice, own: np.ndarray) -> None:
+    """Writes the best labelings of simple methods that differ from the run and each other.
 
     Args:
       path: the file; one line for each sample that the methods saw.
       choice: of `choose_labels`.
+      own: [n] the labels of the run.
     """
     kept: dict[str, np.ndarray] = {}
+    seen = own[choice.rows]
     for name, labels in zip(choice.judgment.names, choice.judgment.labels, strict=True):
-        if all(adjusted_rand_index(labels, other) < SAME for other in kept.values()):
+        others = [seen, *kept.values()]
+        if all(adjusted_rand_index(labels, other) < SAME for other in others):
             kept[name] = labels
         if len(kept) == MOST_ALTERNATIVES:
             break
@@ -209,7 +212,8 @@ def write_tables(
         typical_ranks(result.labels, result.q.max(axis=1)),
     )
     if result.opinion is not None and result.alternatives is not None:
-        write_alternatives(folder / "alternatives.csv", result.alternatives)
+        path = folder / "alternatives.csv"
+        write_alternatives(path, result.alternatives, result.labels)
     write_history(folder / "history.csv", record.pretraining_loss, record.history)
     if dataset.labels is not None:
         text = classification_report(dataset.labels, result.labels)

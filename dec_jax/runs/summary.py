@@ -25,10 +25,11 @@ def table(results: dict[str, Any]) -> str:
         seconds = f"{stage['seconds']:{8 if labeled else 13}.1f}"
         lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
     seconds = results["seconds"]
+    pretraining = seconds.get("pretraining", 0)
+    took = f"pretraining took {pretraining:.0f} s" if pretraining else "no pretraining"
     lines.append(
-        f"pretraining took {seconds.get('pretraining', 0):.0f} s, all phases "
-        f"{seconds['total']:.0f} s; "
-        f"ended because {results['stop_reason']}"
+        f"{took}, all phases {seconds['total']:.0f} s; ended because "
+        f"{results['stop_reason']}"
     )
     # Runs of other experiments, and older ones, do not say.
     if "health" in results:

@@ -73,9 +73,15 @@ def test_run_rejects_a_data_set_in_one_line(tmp_path, dataset, message):
     assert_refused(run, message, tmp_path / "out")
 
 
+def test_run_without_data_is_refused(tmp_path):
+    assert_refused(
+        cluster("-k", 3), "DATA must be named: a file, a folder", tmp_path / "x"
+    )
+
+
 def test_run_rejects_a_missing_folder_of_data(tmp_path):
     nowhere = tmp_path / "nowhere"
-    run = cluster("--data-dir", nowhere, "--out", tmp_path / "out")
+    run = cluster("mnist", "--data-dir", nowhere, "--out", tmp_path / "out")
     message = f"error: --data-dir must name an existing folder, got '{nowhere}'.\n"
     assert (run.status, run.err) == (2, message)
     assert not (tmp_path / "out").exists()

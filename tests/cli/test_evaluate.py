@@ -24,6 +24,8 @@ def files(tmp_path):
     words = ["odd" if i % 2 else "even" for i in range(20)]
     lines = [f"{i},{word}" for i, word in enumerate(words)]
     (tmp_path / "truth.csv").write_text("\n".join(["index,kind", *lines]))
+    lines = [f"{i},{word},{word}" for i, word in enumerate(words)]
+    (tmp_path / "two.csv").write_text("\n".join(["index,kind,sort", *lines]))
     return tmp_path, x, clusters, words
 
 
@@ -95,7 +97,7 @@ def test_many_clusters_have_no_confusion_table(tmp_path):
         ),
         (["none.csv", "--truth", "truth.csv"], "none.csv does not exist."),
         (
-            ["labels.csv", "--truth", "truth.csv"],
+            ["labels.csv", "--truth", "two.csv"],
             "has no column class or cluster; name",
         ),
         (
@@ -121,3 +123,22 @@ def test_mistakes_are_one_line(files, monkeypatch, words, message):
     run = evaluate(*words)
     assert run.status == 2 and run.err.startswith("error: ")
     assert message in run.err and run.err.count("\n") == 1
+
+
+def test_the_only_column_that_can_hold_labels_is_taken(files):
+    folder, *_ = files
+    named = ("--truth", folder / "truth.csv")
+    found = evaluate(folder / "labels.csv", *named)
+    assert found.out == evaluate(folder / "labels.csv", *named, "--column", "kind").out
+
+
+def test_rows_of_two_files_that_may_not_belong_together_are_warned_of(files):
+    folder, _, _, words = files
+    lines = [f"c{i},{word}" for i, word in enumerate(words)]
+    (folder / "named.csv").write_text("\n".join(["customer,kind", *lines]))
+    run = evaluate(folder / "labels.csv", "--truth", folder / "named.csv")
+    assert "matched by their order" in run.out
+    assert run.err.startswith(
+        "warning: only one of the two files has the column customer,"
+    )
+    assert run.err.endswith("dec-jax cluster --id-column customer.\n")

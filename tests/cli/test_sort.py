@@ -62,11 +62,11 @@ def contents(folder):
 
 
 SORTED = {
-    "cluster-00-of-2/a-1.png": 0,
-    "cluster-00-of-2/b-1.png": 1,
-    "cluster-01-of-2/2.png": 2,
-    "cluster-01-of-2/3.png": 3,
-    "cluster-10-of-1/4.png": 4,
+    "cluster-00-with-2-files/a-1.png": 0,
+    "cluster-00-with-2-files/b-1.png": 1,
+    "cluster-01-with-2-files/2.png": 2,
+    "cluster-01-with-2-files/3.png": 3,
+    "cluster-10-with-1-file/4.png": 4,
 }
 
 
@@ -77,9 +77,9 @@ def test_each_cluster_gets_a_folder_and_the_source_stays(done, photos, into):
     assert contents(into) == SORTED
     assert contents(photos) == before
     assert ran.out.splitlines() == [
-        f"{into}/cluster-00-of-2: 2 files",
-        f"{into}/cluster-01-of-2: 2 files",
-        f"{into}/cluster-10-of-1: 1 file",
+        f"{into}/cluster-00-with-2-files: 2 files",
+        f"{into}/cluster-01-with-2-files: 2 files",
+        f"{into}/cluster-10-with-1-file: 1 file",
         f"copied 5 of 5 files into {into}",
     ]
 
@@ -105,7 +105,7 @@ def test_links_lead_to_the_images(done, photos, into):
     ran = sort(done, "--into", into, "--link")
     assert ran.out.splitlines()[-1] == f"linked 5 of 5 files into {into}"
     assert contents(into) == SORTED
-    link = into / "cluster-10-of-1/4.png"
+    link = into / "cluster-10-with-1-file/4.png"
     assert link.is_symlink()
     assert link.resolve() == (photos / "c/4.png").resolve()
     again = sort(done, "--into", into, "--link")
@@ -113,7 +113,7 @@ def test_links_lead_to_the_images(done, photos, into):
 
 
 def test_a_file_of_another_content_is_kept(done, into):
-    target = into / "cluster-10-of-1/4.png"
+    target = into / "cluster-10-with-1-file/4.png"
     target.parent.mkdir(parents=True)
     target.write_text("kept")
     ran = sort(done, "--into", into)
@@ -279,12 +279,12 @@ def test_sort_rejects_a_target_that_is_a_file(done, into, tmp_path):
 
 def test_sort_rejects_a_folder_of_a_cluster_that_is_a_file(done, into):
     into.mkdir()
-    (into / "cluster-00-of-2").write_text("kept")
+    (into / "cluster-00-with-2-files").write_text("kept")
     ran = sort(done, "--into", into)
-    message = f"a/1.png cannot be put into {into}/cluster-00-of-2: "
+    message = f"a/1.png cannot be put into {into}/cluster-00-with-2-files: "
     assert ran.status == 2
     assert ran.err.startswith(f"error: {message}")
-    assert (into / "cluster-00-of-2").read_text() == "kept"
+    assert (into / "cluster-00-with-2-files").read_text() == "kept"
 
 
 @pytest.mark.parametrize("name", ["run", "into", "source"])
@@ -313,4 +313,4 @@ def test_names_that_labels_csv_escapes_find_their_files(tmp_path, into):
     write_labels(path, files=load_image_folder(folder).names, clusters=[0])
     run = sort(path, "--source", folder, "--into", into)
     assert (run.status, run.err) == (0, "")
-    assert contents(into) == {r"cluster-0-of-1/gr\udcfcn\x1b.png": 7}
+    assert contents(into) == {r"cluster-0-with-1-file/gr\udcfcn\x1b.png": 7}

@@ -178,3 +178,12 @@ def test_an_option_of_other_data_is_refused(tmp_path):
     space = dataset_from_texts(TEXTS).text_space
     with pytest.raises(ValueError, match="label_column is not for texts, got .*'a'"):
         load_as_in_training(tmp_path / "new.txt", None, space, label_column="a")
+
+
+def test_directions_in_which_no_text_lies_are_left_out():
+    # Forty copies of the same few sentences span fewer directions than there are terms.
+    few = ["cats purr softly", "dogs bark loudly", "birds sing early", "fish swim deep"]
+    data = dataset_from_texts([few[i % 4] for i in range(40)])
+    assert data.x.shape[1] <= 4
+    new = dataset_from_texts(few * 3).x
+    assert np.isfinite(new).all()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from dec_jax.runs.errors import RunFailed, UsageError, exit_status, mistakes_of_use
@@ -55,3 +58,19 @@ def test_a_name_of_one_word_is_an_option_where_a_message_begins_with_it():
 def test_mistakes_of_use_leaves_other_errors_alone():
     with pytest.raises(KeyError, match="lost"), mistakes_of_use():
         raise KeyError("lost")
+
+
+def test_a_reader_that_has_enough_ends_the_output_quietly():
+    """As in `dec-jax recipes | head -1`."""
+    program = (
+        "import sys; from dec_jax.runs.errors import exit_status\n"
+        "run = lambda: [print('line ' * 99, flush=True) for _ in range(9999)]\n"
+        "sys.exit(exit_status(run, ''))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline().startswith(b"line")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

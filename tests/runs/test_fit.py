@@ -351,3 +351,13 @@ def test_the_start_is_k_means_on_z(fitted, dataset):
     best = min(parts, key=lambda part: float(part.inertia))
     # The numbers are those of the end.
     assert adjusted_rand_index(np.asarray(start.labels), np.asarray(best.labels)) == 1
+
+
+def test_a_result_is_shown_in_one_line(fitted):
+    result = fitted[0] if isinstance(fitted, tuple) else fitted.result
+    sizes = np.bincount(result.labels)
+    assert repr(result).startswith(
+        f"FitResult of recipe dec: 90 samples in {len(sizes)} clusters of {sizes.min()} to "
+        f"{sizes.max()}; training "
+    )
+    assert "\n" not in repr(result)
