@@ -194,7 +194,8 @@ def test_texts_are_clustered_and_new_ones_labeled(tmp_path):
     texts = [kind.format(a, b) for a in words for b in words for kind in kinds]
     (tmp_path / "docs.txt").write_text("\n".join(texts) + "\n")
     (tmp_path / "new.txt").write_text("\n".join(texts[:4]) + "\n")
-    network = write_network(tmp_path / "net.json", 9, 4, 2)
+    # Ten words, of which some stand in the same texts: six directions.
+    network = write_network(tmp_path / "net.json", 6, 4, 2)
     options = ("--architecture", network, "--out", tmp_path / "run")
     run = cluster(tmp_path / "docs.txt", "-k", 2, *QUICK, *options)
     assert run.status == 0, run.err

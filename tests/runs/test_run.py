@@ -7,6 +7,7 @@ from programs import (
     SHORT,
     cluster,
     interrupt_at,
+    program,
     read_csv,
     read_json,
     without_mnist,
@@ -18,6 +19,7 @@ from dec_jax.recipes import dense
 from dec_jax.runs import folder as run_folder
 from dec_jax.runs import provenance
 from dec_jax.training.optimizer import Optimizer
+from experiments import mnist_dec
 
 PICTURES = {"centroids.png", "members.png"}
 FIGURES = {"latent.png", "curves.png", "confusion.png"}
@@ -207,7 +209,7 @@ def test_digits_stand_in_for_mnist_and_the_first_line_says_so(
     without_mnist(monkeypatch, tmp_path)
     interrupt_at(monkeypatch, "k-means on pixels", 20)
     out = tmp_path / "out"
-    run = cluster("--out", out, *on_digits)
+    run = program(mnist_dec.main, "--out", out, *on_digits)
     assert run.status == 130
     first, second, third = run.out.splitlines()[:3]
     assert first.startswith("digits (embedded) stand in for MNIST: mnist was not found")
