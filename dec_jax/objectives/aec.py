@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dec_jax.clustering.assignment import squared_distances
+from dec_jax.clustering.spectral import cluster_means
 from dec_jax.networks.autoencoder import Params, autoencode_batch
 from dec_jax.networks.own import Network
 from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_weight
@@ -97,7 +97,6 @@ def means_of_clusters(
     Returns:
       The means.
     """
-    members = jax.nn.one_hot(labels, len(centroids))
-    sizes = members.sum(axis=0)[:, None]
-    means = jnp.matmul(members.T, z, precision="highest") / jnp.maximum(sizes, 1)
-    return jnp.where(sizes > 0, means, centroids)
+    k = len(centroids)
+    taken = (labels[:, None] == jnp.arange(k)[None]).any(axis=0)
+    return jnp.where(taken[:, None], cluster_means(z, labels, k), centroids)

@@ -48,7 +48,7 @@ class Start(NamedTuple):
 
 
 class StartPhase(PhaseEvents):
-    """What the phases of one seed share, and the one in which clustering starts.
+    """Holds what all phases of a seed share, and finds the clusters that training starts from.
 
     Attributes:
       dataset: the samples and what is known of them.
