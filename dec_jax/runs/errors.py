@@ -47,6 +47,9 @@ def mistakes_of_use(*names: str) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        # No mistake: `exit_status` ends quietly.
+        raise
     except MISTAKES as error:
         text = " ".join(str(error).split())
         for name in names:

@@ -63,8 +63,10 @@ def test_mistakes_of_use_leaves_other_errors_alone():
 def test_a_reader_that_has_enough_ends_the_output_quietly():
     """As in `dec-jax recipes | head -1`."""
     program = (
-        "import sys; from dec_jax.runs.errors import exit_status\n"
-        "run = lambda: [print('line ' * 99, flush=True) for _ in range(9999)]\n"
+        "import sys; from dec_jax.runs.errors import exit_status, mistakes_of_use\n"
+        "def run():\n"
+        "    with mistakes_of_use():\n"
+        "        for _ in range(9999): print('line ' * 99, flush=True)\n"
         "sys.exit(exit_status(run, ''))"
     )
     with subprocess.Popen(
