@@ -116,6 +116,9 @@ from .objectives.iic import (
 from .objectives.imsat import (
     IMSAT,
 )
+from .objectives.joint import (
+    AutoencoderObjective,
+)
 from .objectives.losses import (
     clustering_loss,
     kmeans_loss,
@@ -224,6 +227,7 @@ __all__ = [
     "reconstruction_loss",
     "sample_vae",
     "Batch",
+    "AutoencoderObjective",
     "CentroidObjective",
     "Losses",
     "KMeansResult",

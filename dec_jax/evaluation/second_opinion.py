@@ -48,7 +48,8 @@ class Numbers(NamedTuple):
 
     Attributes:
       support: of the best simple labeling, by the number of clusters.
-      parts: the number that the neighbor graph clearly falls into, or None.
+      parts: the number that the neighbor graph clearly falls into, if simple methods agree
+        on it no less than on the number of the labels; else None.
     """
 
     support: dict[int, float]
@@ -128,15 +129,20 @@ def other_numbers(
       seed: of the methods, and of the noise that the graph is compared with.
 
     Returns:
-      The support of each number, and the number of parts of the neighbor graph.
+      The support of each number, and the number of parts of the neighbor graph that has
+      at least as much support as k.
     """
     first, last = max(2, n_clusters - NEAR_NUMBERS), n_clusters + NEAR_NUMBERS
     near = range(first, min(last, len(space) - 2) + 1)
     if n_clusters < 2 or len(near) < 2:
         return Numbers({})
-    methods = methods_for_numbers(space, near[-1], seed=seed)
+    parts = clear_number(space, seed=seed)
+    methods = methods_for_numbers(space, max(near[-1], parts or 0), seed=seed)
     support = {k: best_support(methods, k) for k in near}
-    return Numbers(support, clear_number(space, seed=seed))
+    # Gaps of a graph also lie within clusters: simple methods must see those parts as well.
+    if parts and best_support(methods, parts) < support[n_clusters]:
+        parts = None
+    return Numbers(support, parts)
 
 
 def second_opinion(

@@ -10,6 +10,7 @@ from dec_jax.objectives.dkm import DKM
 from dec_jax.objectives.idec import IDEC
 from dec_jax.objectives.iic import IIC
 from dec_jax.objectives.imsat import IMSAT
+from dec_jax.objectives.joint import AutoencoderObjective
 from dec_jax.objectives.losses import clustering_loss, kmeans_loss
 from dec_jax.objectives.reconstruction import (
     MeanReconstruction,
@@ -23,6 +24,7 @@ from dec_jax.objectives.vade import VaDE
 __all__ = [
     "ACeDeC",
     "AEC",
+    "AutoencoderObjective",
     "Batch",
     "CentroidObjective",
     "DCN",

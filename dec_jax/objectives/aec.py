@@ -8,15 +8,14 @@ from jaxtyping import Array, Float, Int
 
 from dec_jax.clustering.assignment import squared_distances
 from dec_jax.clustering.spectral import cluster_means
-from dec_jax.networks.autoencoder import Params, autoencode_batch
-from dec_jax.networks.own import Network
-from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_weight
+from dec_jax.networks.autoencoder import Params
+from dec_jax.objectives.base import Batch
+from dec_jax.objectives.joint import AutoencoderObjective
 from dec_jax.objectives.losses import kmeans_loss
-from dec_jax.objectives.reconstruction import reconstruction_loss
 
 
 @dataclass(frozen=True)
-class AEC(CentroidObjective):
+class AEC(AutoencoderObjective):
     """Auto-encoder based clustering: reconstruction plus distance to the nearest centroid.
 
     Song, Liu, Huang, Wang and Tan, `Auto-encoder Based Data Clustering
@@ -50,38 +49,24 @@ class AEC(CentroidObjective):
     clustering_weight: float = 0.0001
     alpha: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_weight(self.clustering_weight)
-
     def fit(
         self, params: Params, z: Float[Array, "n d"], labels: Int[Array, " n"]
     ) -> Params:
         """Computes the mean of each cluster; an empty one keeps its centroid."""
         return {"centroids": means_of_clusters(params["centroids"], z, labels)}
 
-    def loss(
+    def clustering(
         self,
         params: Params,
+        z: Float[Array, "b d"],
         batch: Batch,
         *,
-        architecture: Network,
         axis_name: str | None = None,
-    ) -> tuple[Losses, Params]:
-        """Reconstruction, plus lambda times the distance to the nearest centroid."""
-        z, x_hat, batch_stats = autoencode_batch(
-            params,
-            batch.x,
-            architecture=architecture,
-            weights=batch.weights,
-            axis_name=axis_name,
-        )
+    ) -> tuple[Float[Array, ""], Params]:
+        """Squared distance to the nearest centroid."""
         centroids = params["centroids"]
         labels = squared_distances(z, centroids).argmin(axis=1)
-        clustering = kmeans_loss(z, centroids, labels, weights=batch.weights)
-        reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
-        total = reconstruction + self.clustering_weight * clustering
-        return Losses(total, clustering, reconstruction), batch_stats
+        return kmeans_loss(z, centroids, labels, weights=batch.weights), {}
 
 
 def means_of_clusters(

@@ -9,15 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dec_jax.clustering.assignment import squared_distances
-from dec_jax.networks.autoencoder import Params, autoencode_batch
-from dec_jax.networks.own import Network
-from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_weight
+from dec_jax.networks.autoencoder import Params
+from dec_jax.objectives.base import Batch
+from dec_jax.objectives.joint import AutoencoderObjective
 from dec_jax.objectives.losses import kmeans_loss
-from dec_jax.objectives.reconstruction import reconstruction_loss
 
 
 @dataclass(frozen=True)
-class DCN(CentroidObjective):
+class DCN(AutoencoderObjective):
     """Deep Clustering Network: k-means on z plus the reconstruction loss.
 
     Algorithm 1 of Yang, Fu, Sidiropoulos and Hong, `Towards K-means-friendly Spaces
@@ -48,32 +47,29 @@ class DCN(CentroidObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weight(self.clustering_weight)
         if not 0 < self.initial_count < math.inf:
             raise ValueError(
                 f"initial_count must be finite and above 0, got {self.initial_count}."
             )
 
+    @property
+    def weight(self) -> float:
+        """Half of lambda, as in equation 5 of Yang et al. (2017)."""
+        return 0.5 * self.clustering_weight
+
     def extra_params(self, centroids: Float[Array, "k d"]) -> Params:
         """Number of samples assigned to each centroid so far."""
         return {"counts": jnp.full(len(centroids), self.initial_count, jnp.float32)}
 
-    def loss(
+    def clustering(
         self,
         params: Params,
+        z: Float[Array, "b d"],
         batch: Batch,
         *,
-        architecture: Network,
         axis_name: str | None = None,
-    ) -> tuple[Losses, Params]:
-        """Equation 5 of Yang et al. (2017), after the update of the centroids."""
-        z, x_hat, batch_stats = autoencode_batch(
-            params,
-            batch.x,
-            architecture=architecture,
-            weights=batch.weights,
-            axis_name=axis_name,
-        )
+    ) -> tuple[Float[Array, ""], Params]:
+        """Squared distance to each sample's centroid, after the update of the centroids."""
         fixed = jax.lax.stop_gradient(z)
         labels = squared_distances(fixed, params["centroids"]).argmin(axis=1)
         centroids, counts = update_centroids(
@@ -85,10 +81,7 @@ class DCN(CentroidObjective):
             axis_name=axis_name,
         )
         clustering = kmeans_loss(z, centroids, labels, weights=batch.weights)
-        reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
-        total = reconstruction + 0.5 * self.clustering_weight * clustering
-        new = {**batch_stats, "centroids": centroids, "counts": counts}
-        return Losses(total, clustering, reconstruction), new
+        return clustering, {"centroids": centroids, "counts": counts}
 
 
 def update_centroids(

@@ -9,16 +9,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from dec_jax.clustering.assignment import squared_distances
-from dec_jax.networks.autoencoder import Params, autoencode_batch
+from dec_jax.networks.autoencoder import Params
 from dec_jax.networks.own import Network
 from dec_jax.objectives.aec import means_of_clusters
-from dec_jax.objectives.base import Batch, CentroidObjective, Losses, check_at_least_0
-from dec_jax.objectives.reconstruction import reconstruction_loss, weighted_mean
+from dec_jax.objectives.base import Batch, check_at_least_0
+from dec_jax.objectives.joint import AutoencoderObjective
+from dec_jax.objectives.reconstruction import weighted_mean
 from dec_jax.validation import check_positive_int
 
 
 @dataclass(frozen=True)
-class DEN(CentroidObjective):
+class DEN(AutoencoderObjective):
     """Deep Embedding Network: reconstruction, local neighborhoods, and sparse groups of z.
 
     Huang, Huang, Wang and Wang, `Deep Embedding Network for Clustering
@@ -88,31 +89,21 @@ class DEN(CentroidObjective):
         """Computes the mean of each cluster; an empty one keeps its centroid."""
         return {"centroids": means_of_clusters(params["centroids"], z, labels)}
 
-    def loss(
+    def clustering(
         self,
         params: Params,
+        z: Float[Array, "b d"],
         batch: Batch,
         *,
-        architecture: Network,
         axis_name: str | None = None,
-    ) -> tuple[Losses, Params]:
-        """Reconstruction, plus both penalties with their weights."""
-        z, x_hat, batch_stats = autoencode_batch(
-            params,
-            batch.x,
-            architecture=architecture,
-            weights=batch.weights,
-            axis_name=axis_name,
-        )
+    ) -> tuple[Float[Array, ""], Params]:
+        """Both penalties with their weights."""
         shares = neighbor_shares(batch.x, batch.weights > 0, self.n_neighbors)
         locality = weighted_mean(
             (shares * squared_distances(z, z)).sum(axis=1), batch.weights
         )
         sparsity = weighted_mean(group_norms(z, self.group_size), batch.weights)
-        clustering = self.locality_weight * locality + self.sparsity_weight * sparsity
-        reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
-        total = reconstruction + clustering
-        return Losses(total, clustering, reconstruction), batch_stats
+        return self.locality_weight * locality + self.sparsity_weight * sparsity, {}
 
 
 def neighbor_shares(

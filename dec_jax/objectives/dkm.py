@@ -7,16 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dec_jax.clustering.assignment import squared_distances
-from dec_jax.networks.autoencoder import Params, autoencode_batch
-from dec_jax.networks.own import Network
-from dec_jax.objectives.base import Batch, Losses, check_weight
-from dec_jax.objectives.reconstruction import reconstruction_loss, weighted_mean
+from dec_jax.networks.autoencoder import Params
+from dec_jax.objectives.base import Batch
+from dec_jax.objectives.joint import AutoencoderObjective
+from dec_jax.objectives.reconstruction import weighted_mean
 from dec_jax.objectives.softmax import SoftmaxObjective
 from dec_jax.validation import check_positive_int
 
 
 @dataclass(frozen=True)
-class DKM(SoftmaxObjective):
+class DKM(SoftmaxObjective, AutoencoderObjective):
     """Deep k-Means: a differentiable k-means loss plus the reconstruction loss.
 
     Moradi Fard, Thonet and Gaussier, `Deep k-Means: Jointly Clustering with k-Means and
@@ -59,7 +59,6 @@ class DKM(SoftmaxObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weight(self.clustering_weight)
         if self.anneal_every is not None:
             check_positive_int("anneal_every", self.anneal_every)
 
@@ -70,29 +69,19 @@ class DKM(SoftmaxObjective):
             shared["steps"] = jnp.zeros((), jnp.float32)
         return {"shared": shared}
 
-    def loss(
+    def clustering(
         self,
         params: Params,
+        z: Float[Array, "b d"],
         batch: Batch,
         *,
-        architecture: Network,
         axis_name: str | None = None,
-    ) -> tuple[Losses, Params]:
-        """Reconstruction, plus lambda times the distances to all centroids by q."""
-        z, x_hat, batch_stats = autoencode_batch(
-            params,
-            batch.x,
-            architecture=architecture,
-            weights=batch.weights,
-            axis_name=axis_name,
-        )
+    ) -> tuple[Float[Array, ""], Params]:
+        """Squared distances to all centroids, weighted by q."""
         distances = squared_distances(z, params["centroids"])
         shares = self.assignment(params, z)
         clustering = weighted_mean((shares * distances).sum(axis=1), batch.weights)
-        reconstruction = reconstruction_loss(batch.x, x_hat, weights=batch.weights)
-        total = reconstruction + self.clustering_weight * clustering
-        new = {**batch_stats, **self.annealed(params)}
-        return Losses(total, clustering, reconstruction), new
+        return clustering, self.annealed(params)
 
     def annealed(self, params: Params) -> Params:
         """Inverse temperature and number of steps after a step; {} if it is constant."""

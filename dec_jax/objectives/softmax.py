@@ -24,6 +24,7 @@ class SoftmaxObjective(CentroidObjective):
     inverse_temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.inverse_temperature < math.inf:
             raise ValueError(
                 "inverse_temperature must be finite and above 0, got "

@@ -199,3 +199,15 @@ def test_a_number_near_k_on_which_methods_agree_more_is_told():
 @pytest.mark.parametrize("d", [2, 8])
 def test_noise_has_no_number_of_parts(d):
     assert clear_number(np.random.default_rng(0).normal(size=(400, d))) is None
+
+
+def test_parts_of_the_graph_on_which_methods_disagree_are_not_told():
+    from sklearn.datasets import make_blobs
+
+    x, _ = make_blobs(200, 3, centers=3, random_state=0)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    # A clear gap of the graph, and wrong.
+    assert clear_number(x) == 6
+    choice = choose_labels(x, 3)
+    assert other_numbers(choice.space, 3).parts is None
+    assert other_numbers(9 * np.eye(6)[np.arange(180) % 6], 3).parts == 6

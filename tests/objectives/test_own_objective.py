@@ -13,6 +13,7 @@ from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.networks.autoencoder import autoencode_batch
 from dec_jax.objectives import (
     DEC,
+    AutoencoderObjective,
     Batch,
     CentroidObjective,
     Losses,
@@ -114,3 +115,10 @@ def test_loss_counts_no_padding(start, x, architecture):
         for rows in (x[:3], x[:3].at[2].set(100.0))
     ]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_a_joint_method_needs_a_loss_of_z(start, x, architecture):
+    batch = Batch(x[:8], x[:8], jnp.full(8, 1 / 8), jax.random.key(0))
+    params = {**start[0], "centroids": start[1]}
+    with pytest.raises(NotImplementedError, match="AutoencoderObjective must define"):
+        AutoencoderObjective().loss(params, batch, architecture=architecture)
