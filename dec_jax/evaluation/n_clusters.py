@@ -222,7 +222,8 @@ def recommend(sweep: Sweep) -> Recommendation:
     The data decide a number in one of two ways, both only where halves of the data agree
     on its clusters (mean ARI of 0.9 or more), and not for the largest number that was
     tried, beyond which nothing is known. Its eigengap is the largest, no other gap is
-    nearly as large, and noise has no gap of more than four sevenths of its size. Or its
+    nearly as large, noise has no gap of more than four sevenths of its size, and simple
+    methods agree on it at least 0.7 times as much as on any other. Or its
     support is at least 0.6, and that of every other number at most 0.7 of it. Otherwise
     the answer is the smallest number at which the support has a peak of nearly its
     largest height.
@@ -298,6 +299,13 @@ def _by_eigengap(sweep: Sweep) -> tuple[int | None, bool, list[str]]:
     if at_edge:
         reasons.append(f"k = {numbers[widest]} is the largest number that was tried")
     clear = stable.any() and not (near.any() or noisy)
+    # Within a cluster too, a graph may have a gap: simple methods must see those parts.
+    if clear and sweep.support[widest] < ALONE * sweep.support.max():
+        clear = False
+        reasons.append(
+            f"simple methods hardly agree on k = {numbers[widest]}: support "
+            f"{sweep.support[widest]:.2f}"
+        )
     return widest if clear else None, bool(at_edge), reasons
 
 

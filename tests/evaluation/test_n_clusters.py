@@ -123,6 +123,17 @@ def test_the_first_of_two_peaks_of_nearly_the_same_support_is_recommended():
     assert recommend(turned).n_clusters == 3
 
 
+def test_a_gap_on_which_simple_methods_disagree_decides_nothing():
+    shared = peak(3, 0.5)
+    shared[2] = 0.34
+    found = recommend(sweep_of(eigengap=peak(4), support=shared))
+    assert (found.n_clusters, found.decided) == (3, False)
+    assert "simple methods hardly agree on k = 4: support 0.34" in found.reasons
+    shared[2] = 0.36
+    found = recommend(sweep_of(eigengap=peak(4), support=shared))
+    assert (found.n_clusters, found.decided) == (4, True)
+
+
 def test_recommend_passes_over_what_does_not_repeat_itself():
     gaps = peak(4)
     gaps[1] = 0.5

@@ -20,13 +20,32 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def start(arguments, number, count, port):
-    """One process of several, with the variables that say so."""
-    variables = {
+def by_hand(number, count, port):
+    """The variables of this library, which docs/many-machines.md sets for JobSet too."""
+    return {
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
         "JAX_NUM_PROCESSES": str(count),
         "JAX_PROCESS_ID": str(number),
     }
+
+
+def by_slurm(number, count, port):
+    """The variables that srun sets, as far as jax and this library read them."""
+    return {
+        # jax makes its port of the last digits of the job.
+        "SLURM_JOB_ID": str(port),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_STEP_NUM_TASKS": str(count),
+        "SLURM_NTASKS": str(count),
+        "SLURM_PROCID": str(number),
+        "SLURM_LOCALID": str(number),
+    }
+
+
+def start(arguments, number, count, port, launcher=by_hand):
+    """One process of several, with the variables that say so."""
+    variables = launcher(number, count, port)
     return subprocess.Popen(
         [sys.executable, "-m", "dec_jax.cli.main", "cluster", *map(str, arguments)],
         cwd=ROOT,
@@ -37,11 +56,11 @@ def start(arguments, number, count, port):
     )
 
 
-def start_two(arguments):
+def start_two(arguments, launcher=by_hand):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    return [start(arguments, number, 2, port) for number in (0, 1)]
+    return [start(arguments, number, 2, port, launcher) for number in (0, 1)]
 
 
 def clusters(folder):
@@ -78,8 +97,11 @@ def test_two_processes_with_half_of_the_rows_each_find_the_labels_of_one(capfd):
     assert "DEC: 0 and 0 of 1,796 labels differ" in printed
 
 
-def test_two_processes_run_as_one_and_the_second_is_quiet(options, alone, tmp_path):
-    both = start_two((*options, "--out", tmp_path / "run"))
+@pytest.mark.parametrize("launcher", [by_hand, by_slurm])
+def test_two_processes_run_as_one_and_the_second_is_quiet(
+    launcher, options, alone, tmp_path
+):
+    both = start_two((*options, "--out", tmp_path / "run"), launcher)
     (said, complained), (second, silent) = (one.communicate() for one in both)
     assert [one.returncode for one in both] == [0, 0], complained + silent
     assert "2 devices of 2 processes, 100 rows on each" in said
