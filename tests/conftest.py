@@ -63,7 +63,7 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def own_checks_answer(request, monkeypatch):
-    """Where a test says `rejects`, the library itself must answer, not the test's types."""
+    """Turns the test's types off in tests that say `rejects`: the library must answer."""
     if "_rejects_" in request.node.name:
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 

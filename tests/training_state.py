@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 
 def saved(state):
-    """What a checkpoint holds of a training state: NumPy arrays."""
+    """The NumPy arrays that a checkpoint holds of a training state."""
     return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
 
 

@@ -7,12 +7,12 @@ most.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from dec_jax.clustering.agreement import pair_indices
 from dec_jax.clustering.candidates import (
     best_cut,
     graph_spectrum,
@@ -20,7 +20,6 @@ from dec_jax.clustering.candidates import (
     unit_rows,
 )
 from dec_jax.evaluation.judge import best_support, method_space, methods_for_numbers
-from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.parallel.hardware import one_thread
 from dec_jax.validation import check_n_clusters, check_positive_int, check_samples
 
@@ -212,8 +211,8 @@ def _stability(
         seed = int(rng.integers(2**31))
         found = KMeans(k, n_init=10, random_state=seed).fit(rows[half])
         labelings.append(found.predict(rows))
-    pairs = [adjusted_rand_index(a, b) for a, b in combinations(labelings, 2)]
-    return float(np.mean(pairs))
+    pairs = pair_indices(labelings)
+    return float(pairs[np.triu_indices(n_halves, 1)].mean())
 
 
 def recommend(sweep: Sweep) -> Recommendation:

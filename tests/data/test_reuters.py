@@ -101,7 +101,7 @@ def test_reuters21578_as_published():
 
 
 def write_rcv1(folder, monkeypatch, topics, x):
-    """What scikit-learn keeps of RCV1 once it is downloaded."""
+    """The files that scikit-learn keeps of RCV1 once it is downloaded."""
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(folder))
     names = np.array(["C15", "CCAT", "ECAT", "GCAT", "MCAT"], dtype=object)
     (folder / "RCV1").mkdir(parents=True)

@@ -45,7 +45,7 @@ def on_digits(small, tmp_path, monkeypatch):
 
 
 def views_of(task):
-    """What a network that was not trained makes of the validation samples."""
+    """The validation samples as a network that was not trained gives them back."""
     params = init_params(jax.random.key(0), task.architecture)
     network = model.Model(params, task.architecture)
     return network, autoencoder_run.validation_views(task, network, jax.random.key(1))

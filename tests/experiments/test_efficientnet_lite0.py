@@ -22,7 +22,7 @@ class FloatStorage:
 
 
 class Tensor:
-    """What PyTorch before 1.6 writes of a tensor."""
+    """The record of a tensor that PyTorch before 1.6 writes."""
 
     def __init__(self, key, shape, strides):
         self.key, self.shape, self.strides = key, shape, strides

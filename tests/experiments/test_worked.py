@@ -1,4 +1,4 @@
-"""What all worked problems share: help without jax, commands as typed, one picture."""
+"""The parts that all worked problems share: help without jax, commands, one picture."""
 
 import subprocess
 import sys

@@ -42,7 +42,7 @@ def assert_equal_bits(actual, expected):
 
 @pytest.fixture(scope="module")
 def trained(blobs, architecture):
-    """What `train` gives for parameters that are to move no further."""
+    """The result of `train` for parameters that are to move no further."""
     x, labels = blobs
     params = some_params(architecture, n_clusters=4)
     objective, config = DEC(alpha=2.0), TrainConfig()

@@ -1,4 +1,4 @@
-"""What a model remembers of its data: units and ranges, and files that were forged."""
+"""The units and ranges that a model remembers of its data, and forged files."""
 
 import warnings
 

@@ -60,7 +60,7 @@ def gamma_by_loops(z, log_weights, means, log_variances):
 
 
 def kl_by_loops(gamma, mean, log_variance, log_weights, means, log_variances):
-    """What equation 12 of Jiang et al. (2017) takes off the likelihood of one sample."""
+    """The terms that equation 12 of Jiang et al. (2017) takes off a sample's likelihood."""
     kl = 0.0
     for c in range(K):
         for j in range(E):

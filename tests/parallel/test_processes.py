@@ -40,7 +40,7 @@ VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 @pytest.fixture
 def joined(monkeypatch):
-    """What jax is asked to join; no variables are set."""
+    """The processes that jax is asked to join; no variables are set."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     asked = []

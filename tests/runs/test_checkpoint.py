@@ -51,7 +51,7 @@ def clustering(architecture, seed=0):
     )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def leftovers_of_orbax_end_here():
     yield
     gc.collect()

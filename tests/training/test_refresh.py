@@ -27,7 +27,7 @@ run = partial(tiny_training.run, config=CONFIG)
 
 @pytest.fixture(scope="module")
 def with_far(start):
-    """Of six centroids, two so far away that nobody is near."""
+    """Six centroids, of which two are so far away that nobody is near."""
     params, centroids, labels = start
     far = jnp.full((1, 3), 1e4)
     return params, jnp.concatenate([far, centroids, -far]), labels + 1
