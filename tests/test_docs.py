@@ -15,7 +15,10 @@ DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md
 PAGES = [*DOCS, "CONTRIBUTING.md", "experiments/README.md", "experiments/TRIED.md"]
 COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
 # Pages whose blocks take more than a few seconds.
-SLOW = ("docs/estimator.md", "docs/index.md", "docs/own-network.md", "docs/scale.md")
+SLOW = (
+    *("docs/choosing-k.md", "docs/estimator.md", "docs/index.md"),
+    *("docs/own-network.md", "docs/scale.md"),
+)
 WITH_PYTHON = [
     pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
     for page in PAGES

@@ -71,7 +71,10 @@ def assert_same(found, expected):
         )
 
 
-@pytest.mark.parametrize("recipe", ["dec", "idec", "dcn"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["dec", *(pytest.param(name, marks=pytest.mark.slow) for name in ("idec", "dcn"))],
+)
 def test_methods_find_the_clusters_of_a_run_in_memory(recipe, file):
     expected, found = both(file, recipe=recipe, network=NETWORK, max_intervals=3)
     assert_same(found, expected)
@@ -79,12 +82,14 @@ def test_methods_find_the_clusters_of_a_run_in_memory(recipe, file):
     np.testing.assert_array_equal(found.predict(new), expected.labels[:9])
 
 
+@pytest.mark.slow
 def test_best_finds_the_clusters_of_a_run_in_memory(file):
     expected, found = both(file, recipe="best", network=NETWORK, max_intervals=6)
     assert [one["name"] for one in found.stages][1] == "spectral on z"
     assert_same(found, expected)
 
 
+@pytest.mark.slow
 def test_best_with_a_learner_and_a_sample_of_the_graph(file):
     """The learner learns the labels of a graph of half of the rows, and labels the rest."""
     shape = DataShape(N, 36, (6, 6, 1), n_clusters=3)

@@ -86,7 +86,9 @@ def test_order_of_all_rows_is_that_of_the_plan():
         np.testing.assert_array_equal(order_of(KEY, epoch, 23, 1), rows)
 
 
-@pytest.mark.parametrize("n", [1, 2, 1626, 600_000, 3_000_000])
+@pytest.mark.parametrize(
+    "n", [1, 2, 1626, 600_000, pytest.param(3_000_000, marks=pytest.mark.slow)]
+)
 def test_permutation_is_that_of_jax(n):
     # One, two and three sorts; blocks of random numbers that are full and that are not.
     found = read_ahead.permutation(KEY, n)
