@@ -176,6 +176,7 @@ def test_scaling_has_the_plan_that_the_model_makes():
     assert cost_model.plan() in page
 
 
+@pytest.mark.slow
 def test_the_model_is_compared_with_what_is_measured(narrow):
     found = cost_model.measure(64, rounds=1)
     assert len(found) == 2
@@ -224,6 +225,7 @@ def test_large_measures_each_phase_and_memory(tmp_path, monkeypatch):
     assert all(row["ours"] > 0 for row in found)
 
 
+@pytest.mark.slow
 def test_graph_compares_labels_of_few_nodes_with_those_of_all(blobs):
     x, labels = blobs
     found = list(graph.compare(x, labels, 100, seeds=1, name="blobs"))

@@ -77,6 +77,7 @@ def test_run_writes_a_frame_an_epoch_and_one_film(finished):
         assert sizes == {film.size}
 
 
+@pytest.mark.slow
 def test_frames_differ_as_the_embedding_moves(finished):
     pictures = {(finished.folder / "frames" / name).read_bytes() for name in FRAMES}
     assert len(pictures) == 3

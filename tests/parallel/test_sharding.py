@@ -201,7 +201,10 @@ def start(x):
 
 @pytest.mark.parametrize(
     "objective, n",
-    [(DEC(), 198), (IDEC(), 200), (DCN(), 200)],
+    [
+        (DEC(), 198),
+        *(pytest.param(one, 200, marks=pytest.mark.slow) for one in (IDEC(), DCN())),
+    ],
     ids=["dec, all rows on each device", "idec", "dcn"],
 )
 def test_clustering_over_devices_equals_one_device(

@@ -250,6 +250,7 @@ def test_a_table_in_a_file_keeps_the_ranges_of_its_columns(tmp_path):
         assert found.model.metadata[name] == expected.model.metadata[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title, count", [("pretraining", 1), ("clustering", 4)])
 def test_a_run_of_a_file_resumes_exactly(
     file, small, tmp_path, monkeypatch, title, count

@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_training import CONFIG, KEY, TINY, by_method, run, settings, state_of
+from tiny_training import (
+    CONFIG,
+    KEY,
+    TINY,
+    by_method_one_quick,
+    run,
+    settings,
+    state_of,
+)
 from training_state import assert_states_equal, restored, saved
 
 from dec_jax.clustering.kmeans import k_means
@@ -106,7 +114,7 @@ def _encode_own(params, x):
     return x @ params["w"]
 
 
-@by_method
+@by_method_one_quick
 def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
     state = run(start, x, objective, replace(ADAM, max_intervals=1)).state
     found = reset_clusters(state, x, **settings(objective, ADAM))
@@ -188,7 +196,7 @@ def test_a_refresh_that_resets_never_stops_training(start, x):
     assert new.converged
 
 
-@by_method
+@by_method_one_quick
 def test_a_resumed_run_is_equal_to_the_last_bit(start, x, objective):
     whole = run(start, x, objective, ADAM)
     kept = []
@@ -202,6 +210,7 @@ def test_a_resumed_run_is_equal_to_the_last_bit(start, x, objective):
     assert_states_equal(resumed.state, whole.state)
 
 
+@pytest.mark.slow
 def test_many_seeds_reset_as_single_ones(start, x):
     states = [state_of(start, config=ADAM, key=jax.random.key(seed)) for seed in (0, 1)]
     found = many_seeds.train(many_seeds.stack(states), x, **settings(config=ADAM))
