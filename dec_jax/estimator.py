@@ -27,8 +27,9 @@ from dec_jax.model.inference import samples_for
 from dec_jax.networks.own import Network
 from dec_jax.recipes.adjust import adjust_recipe
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs.fit import choose_recipe, fit
-from dec_jax.runs.k_search import find_n_clusters
+from dec_jax.runs.choices import choose_recipe
+from dec_jax.runs.fit import fit
+from dec_jax.runs.k_search import resolve_n_clusters
 from dec_jax.validation import check_n_clusters
 
 WORST_SCORE = -1.0  # the least value of a silhouette
@@ -45,7 +46,8 @@ class DeepEmbeddedClustering(
     copied and pickled, and then finds the same labels, bit for bit.
 
     Args:
-      n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does.
+      n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does,
+        whatever `random_state` is.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings.
       network: takes the place of the recipe's own network.
       epochs: of pretraining, in place of the recipe's own; a recipe that does not pretrain
@@ -135,7 +137,16 @@ class DeepEmbeddedClustering(
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        k, found = self._number_of_clusters(dataset, int(seed))
+        if not isinstance(self.n_clusters, str):
+            check_n_clusters(self.n_clusters, len(x))
+        k, found = resolve_n_clusters(
+            self.n_clusters,
+            dataset,
+            network=self.network,
+            epochs=self.epochs,
+            precision=self.precision,
+        )
+        k = int(k)
         settings = choose_recipe(
             self.recipe, dataset, k, network=self.network, precision=self.precision
         )
@@ -204,25 +215,6 @@ class DeepEmbeddedClustering(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    def _number_of_clusters(self, dataset: Dataset, seed: int) -> tuple[int, Any]:
-        """Takes the number of clusters, or looks for it; returns the reasons too."""
-        found, k = None, self.n_clusters
-        if isinstance(k, str):
-            if k != "auto":
-                raise ValueError(
-                    f"n_clusters must be an integer of at least 1 or 'auto', got {k!r}."
-                )
-            found = find_n_clusters(
-                dataset,
-                seed=seed,
-                network=self.network,
-                epochs=self.epochs,
-                precision=self.precision,
-            )
-            k = found.n_clusters
-        check_n_clusters(k, len(dataset.x))
-        return int(k), found
 
     def _checked(self, X: Any, *, reset: bool, **options: Any) -> np.ndarray:
         """Checks X by the rules of scikit-learn; bytes stay bytes where they are pixels."""

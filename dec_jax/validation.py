@@ -6,6 +6,7 @@ without it.
 
 import difflib
 import importlib
+import itertools
 import math
 import os
 import unicodedata
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_NAMES = 10_000  # in a folder, among which one like a missing one is looked for
 MOST_REASON = 200  # characters of what another library says
 
 # Packages whose name on PyPI differs from the module that is imported.
@@ -280,3 +282,33 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def near_path(path: str | os.PathLike[str]) -> str:
+    """Ends a sentence on a path that does not exist with one that it resembles, if any does.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     (Path(folder) / "customers.csv").touch()
+      ...     near_path(f"{folder}/custmers.csv").endswith("customers.csv'?")
+      True
+    """
+    given, found = Path(path), Path(Path(path).anchor)
+    for part in given.parts[len(found.parts) :]:
+        if part != ".." and not (found / part).exists():
+            near = difflib.get_close_matches(part, _names_in(found), n=1, cutoff=0.6)
+            if not near:
+                return "."
+            part = near[0]
+        found /= part
+    return f"; did you mean {shown(str(found))!r}?" if found.exists() else "."
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names the files and folders in a folder, the first thousands of them."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
+    except OSError:
+        return []

@@ -29,7 +29,7 @@ from dec_jax.cli.options import (
 )
 from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
-from dec_jax.validation import shown
+from dec_jax.validation import near_path, shown
 
 if TYPE_CHECKING:
     from dec_jax.data.dataset import Dataset
@@ -186,7 +186,9 @@ def checked_out(given: str | None, data: Sequence[str]) -> Path:
     if out.exists():
         raise UsageError(f"--out {out} exists already; name another file.")
     if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
+        raise UsageError(
+            f"--out {out}: the folder {out.parent} does not exist{near_path(out.parent)}"
+        )
     return out
 
 

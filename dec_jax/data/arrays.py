@@ -16,6 +16,7 @@ from dec_jax.data.dataset import (
     input_scale_of,
     integer_labels,
 )
+from dec_jax.validation import near_path
 
 # Rows of bytes are pixels if one is as bright as this, else numbers.
 LEAST_WHITE = 128
@@ -138,7 +139,7 @@ def load_arrays(path: Path, *, standardize: bool = True) -> Dataset:
       ([[0.0, 0.0], [2.0, 2.0]], [0, 1], 1.0)
     """
     if not path.is_file():
-        raise FileNotFoundError(f"The data file {path} does not exist.")
+        raise FileNotFoundError(f"The data file {path} does not exist{near_path(path)}")
     if path.suffix.lower() == ".npz":
         x, labels = read_npz(path)
     else:

@@ -12,10 +12,11 @@ from dec_jax.evaluation.judge import method_space
 from dec_jax.evaluation.n_clusters import Recommendation, recommend, sweep_n_clusters
 from dec_jax.model import Model, transform
 from dec_jax.recipes.names import K_SEARCHES
-from dec_jax.runs.fit import choose_recipe
+from dec_jax.runs.choices import choose_recipe, number_of_clusters
+from dec_jax.runs.streamed import is_streamed
 from dec_jax.training.dipdeck import DipDECKConfig, dipdeck
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.validation import check_choice
+from dec_jax.validation import check_choice, did_you_mean
 
 MOST = 20  # the largest number of clusters that is tried, unless another is asked for
 
@@ -61,11 +62,56 @@ def pretrained_embedding(
     return transform(Model(params, network), dataset)
 
 
+def resolve_n_clusters(
+    wanted: int | str | None, dataset: Dataset, **changes: Any
+) -> tuple[int, Recommendation | None]:
+    """Takes the number of clusters that is wanted, or looks for it.
+
+    `fit`, the estimator and the command all ask here. The search has its own seed, always
+    0, so that the same data have the same number, whatever the seed of the run.
+
+    Args:
+      wanted: k, one of `K_SEARCHES`, or None, which counts the classes.
+      dataset: the samples.
+      **changes: as `find_n_clusters` takes them.
+
+    Returns:
+      k, and the recommendation of the search, or None without one.
+
+    Raises:
+      ValueError: the number is out of its range, or cannot be looked for.
+    """
+    if not isinstance(wanted, str):
+        return number_of_clusters(wanted, dataset), None
+    if wanted not in K_SEARCHES:
+        raise ValueError(
+            f"n_clusters must be an integer of at least 1 or one of {', '.join(K_SEARCHES)}"
+            f", got {wanted!r}{did_you_mean(wanted, K_SEARCHES)}"
+        )
+    if is_streamed(dataset):
+        raise ValueError(
+            f"n_clusters {wanted} needs all samples in memory; give a number, or a larger "
+            "memory."
+        )
+    found = find_n_clusters(dataset, method=wanted, **changes)
+    return number_of_clusters(found.n_clusters, dataset), found
+
+
+def numbers_to_try(n_samples: int, most: int | None = None) -> range:
+    """The numbers of clusters that a search tries: from 2 to `most`, or to 20 at most.
+
+    Example:
+      >>> numbers_to_try(1_000), numbers_to_try(10)
+      (range(2, 21), range(2, 9))
+    """
+    return range(2, (most or min(MOST, n_samples - 2)) + 1)
+
+
 def find_n_clusters(
     dataset: Dataset,
     *,
     method: str = "auto",
-    most: int = MOST,
+    most: int | None = None,
     seed: int = 0,
     **changes: Any,
 ) -> Recommendation:
@@ -76,7 +122,7 @@ def find_n_clusters(
       method: "auto", as the command `dec-jax choose-k` does; "density", by
         `density_clusters` (DDC); or "dip", by `dipdeck`, which pretrains a network on any
         data.
-      most: the largest number that is tried; fewer for few samples.
+      most: the largest number that is tried; None tries 20, or fewer for few samples.
       seed: of the pretraining and of the sweep.
       **changes: "network", "epochs" and "precision" of the pretraining, which images
         have; other data are compared as they are.
@@ -105,7 +151,7 @@ def find_n_clusters(
         space = method_space(z, by_direction=dataset.by_direction)
         k = int(density_clusters(space, seed=seed).max()) + 1
         return _found("peaks of the density on a map by t-SNE (DDC)", k)
-    numbers = range(2, min(most, n - 2) + 1)
+    numbers = numbers_to_try(n, most and min(most, n - 2))
     by_direction = dataset.by_direction
     return recommend(sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction))
 

@@ -17,8 +17,8 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation import metrics
 from dec_jax.evaluation.stage_scores import class_scores
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.experiment import stoppable
-from dec_jax.runs.fit import choose_recipe
 from experiments import compare
 
 # The same for all runs, so that they share what is compiled.

@@ -12,8 +12,9 @@ from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.networks.architecture_json import load_architecture
 from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.runs.callbacks import Callbacks, Stopped
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.experiment import take
-from dec_jax.runs.fit import choose_recipe, fit, place
+from dec_jax.runs.fit import fit, place
 from dec_jax.runs.phases import Phases
 from dec_jax.training import many_seeds
 from dec_jax.training.state import reorder_clusters
