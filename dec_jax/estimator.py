@@ -30,7 +30,7 @@ from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.fit import fit
 from dec_jax.runs.k_search import resolve_n_clusters
-from dec_jax.validation import check_n_clusters
+from dec_jax.validation import check_n_clusters, shortened
 
 WORST_SCORE = -1.0  # the least value of a silhouette
 
@@ -218,6 +218,7 @@ class DeepEmbeddedClustering(
 
     def _checked(self, X: Any, *, reset: bool, **options: Any) -> np.ndarray:
         """Checks X by the rules of scikit-learn; bytes stay bytes where they are pixels."""
+        check_numbers(X)
         table = [np.float64, np.float32]
         dtype = table if self.image_shape is None else "numeric"
         return validate_data(self, X, reset=reset, dtype=dtype, **options)
@@ -241,6 +242,47 @@ class DeepEmbeddedClustering(
         """New rows, in the units that they are given in."""
         check_is_fitted(self)
         return self._dataset(self._checked(X, reset=False), standardize=False)
+
+
+def check_numbers(X: Any) -> None:
+    """Raises ValueError, with the columns and two ways out, for a table with other things.
+
+    Example:
+      >>> check_numbers(np.array([[30, 40], [50, 60]], object))
+    """
+    wrong = []
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+        for place, title in enumerate(X.columns):
+            column = X.iloc[:, place]
+            kind = getattr(column.dtype, "kind", "O")
+            if kind in "mM":
+                wrong.append(f"{str(title)!r} (dates)")
+            elif kind not in "biufc" and not _are_numbers(column):
+                wrong.append(f"{str(title)!r} (texts)")
+    elif getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U") and X.ndim == 2:
+        wrong = [
+            f"{place} (texts)"
+            for place, column in enumerate(X.T)
+            if any(isinstance(value, str) for value in column)
+            and not _are_numbers(column)
+        ]
+    if wrong:
+        one = len(wrong) == 1
+        raise ValueError(
+            f"X must hold numbers alone, got column{'' if one else 's'} "
+            f"{shortened(', '.join(wrong))}; encode {'it' if one else 'them'}, as with "
+            "sklearn.preprocessing.OneHotEncoder, or leave texts, dates and gaps to "
+            "dec_jax.fit(DataFrame, n_clusters) or the command dec-jax cluster."
+        )
+
+
+def _are_numbers(column: Any) -> bool:
+    """Returns True for a column of another type whose values are numbers all the same."""
+    try:
+        np.asarray(column, np.float64)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def in_python(health: Health) -> str:

@@ -297,12 +297,21 @@ def near_path(path: str | os.PathLike[str]) -> str:
     given, found = Path(path), Path(Path(path).anchor)
     for part in given.parts[len(found.parts) :]:
         if part != ".." and not (found / part).exists():
-            near = difflib.get_close_matches(part, _names_in(found), n=1, cutoff=0.6)
-            if not near:
+            near = _nearest_name(part, _names_in(found))
+            if near is None:
                 return "."
-            part = near[0]
+            part = near
         found /= part
     return f"; did you mean {shown(str(found))!r}?" if found.exists() else "."
+
+
+def _nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """Finds the name of a file or folder that resembles another, apart from its ending."""
+    for near in difflib.get_close_matches(name, names, n=3, cutoff=0.6):
+        a, b = (Path(one).stem.lower() for one in (name, near))
+        if difflib.SequenceMatcher(None, a, b).ratio() >= 0.6:
+            return near
+    return None
 
 
 def _names_in(folder: Path) -> list[str]:

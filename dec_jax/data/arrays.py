@@ -68,6 +68,12 @@ def dataset_from_array(
       ((5, 12), (4, 3, 1), True)
     """
     x = np.asarray(x)
+    if x.dtype.kind in "OUS":
+        raise TypeError(
+            f"{source}: x must be numeric, got dtype {x.dtype}; encode text and categories "
+            "first, or give the DataFrame or the file itself, which are read column by "
+            "column (load_table)."
+        )
     # Booleans are numbers here, and 16 bits are too few to divide floats by a scale.
     if x.dtype == np.bool_ or x.dtype.name in ("bfloat16", "float16"):
         x = x.astype(np.float32)

@@ -23,7 +23,13 @@ from dec_jax.data.table_notes import (
     told,
     warnings_of,
 )
-from dec_jax.validation import check_choice, expanded, require, shortened
+from dec_jax.validation import (
+    check_choice,
+    did_you_mean,
+    expanded,
+    require,
+    shortened,
+)
 
 # Headings of labels.csv, which the names of rows cannot have too.
 HEADINGS = ("index", "cluster", "q", "class")
@@ -325,7 +331,8 @@ def read_like(
         if it.title in problems:
             continue
         if it.title not in frame.columns:
-            problems[it.title] = "missing, though the table of training had it"
+            near = did_you_mean(it.title, map(str, frame.columns)).rstrip(".")
+            problems[it.title] = f"missing, though the table of training had it{near}"
             continue
         try:
             cells = cells_of(

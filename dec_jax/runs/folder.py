@@ -88,7 +88,7 @@ def file_of_run(run: Path, name: str) -> Path:
       UsageError: the folder has no such file, or seeds of which none was chosen.
     """
     if not run.exists():
-        raise UsageError(f"There is no run {run}{near_path(run)}")
+        raise UsageError(f"There is no run or model {run}{near_path(run)}")
     if not run.is_dir() or (run / name).is_file():
         return run / name if run.is_dir() else run
     seeds = sorted(run.glob(f"seed-*/{name}"))

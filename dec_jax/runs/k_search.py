@@ -9,7 +9,12 @@ import numpy as np
 from dec_jax.clustering.density_peaks import density_clusters
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import method_space
-from dec_jax.evaluation.n_clusters import Recommendation, recommend, sweep_n_clusters
+from dec_jax.evaluation.n_clusters import (
+    Recommendation,
+    Sweep,
+    recommend,
+    sweep_n_clusters,
+)
 from dec_jax.model import Model, transform
 from dec_jax.recipes.names import K_SEARCHES
 from dec_jax.runs.choices import choose_recipe, number_of_clusters
@@ -18,6 +23,8 @@ from dec_jax.training.dipdeck import DipDECKConfig, dipdeck
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.validation import check_choice, did_you_mean
 
+# Share of the largest support from which another number is worth a try.
+WORTH = 0.8
 MOST = 20  # the largest number of clusters that is tried, unless another is asked for
 
 
@@ -153,7 +160,32 @@ def find_n_clusters(
         return _found("peaks of the density on a map by t-SNE (DDC)", k)
     numbers = numbers_to_try(n, most and min(most, n - 2))
     by_direction = dataset.by_direction
-    return recommend(sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction))
+    return recommended(
+        sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction)
+    )
+
+
+def recommended(sweep: Sweep) -> Recommendation:
+    """Recommends a number, and names others that are worth a try where none is decided.
+
+    These are the two others of most support, if that is nearly the largest; else those next
+    to it.
+    """
+    found = recommend(sweep)
+    if found.decided:
+        return found
+    k, enough = found.n_clusters, WORTH * sweep.support.max()
+    order = np.argsort(-sweep.support, kind="stable")
+    others = [
+        int(sweep.n_clusters[i])
+        for i in order
+        if sweep.n_clusters[i] != k and sweep.support[i] >= enough
+    ][:2]
+    others = sorted(others) or [near for near in (k - 1, k + 1) if near >= 2]
+    named = " and ".join(map(str, others))
+    return found._replace(
+        reasons=(*found.reasons, f"worth a try too: {named} clusters")
+    )
 
 
 def _by_dips(dataset: Dataset, seed: int, **changes: Any) -> int:

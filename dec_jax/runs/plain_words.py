@@ -24,6 +24,8 @@ TITLES = (
     (r"dense Genie, ([\d.]+)", "Genie linkage of dense samples (Gini {0})".format),
     (r"ward linkage", "Ward linkage".format),
 )
+SCORES = ("ACC", "NMI", "ARI")
+AGREEMENT = "how well clusters agree with the known classes, 1 at most"
 # Words of results that need one, as terminal, report and docs/report.md explain them.
 GLOSSARY = {
     "ACC": "share of samples in the cluster of their class, 1 at most",
@@ -64,28 +66,22 @@ def glossary_line(text: str) -> str:
       >>> glossary_line("simple methods agree (mean ARI 0.64)")
       '(ARI: agreement of two labelings, 1 at most and 0 by chance)'
     """
-    used = {
-        word: it for word, it in GLOSSARY.items() if re.search(rf"\b{word}\b", text)
-    }
-    parts = "; ".join(f"{word}: {meaning}" for word, meaning in used.items())
+    parts = "; ".join(glossary_of(text))
     return f"({parts})" if parts else ""
 
 
+def glossary_of(text: str) -> list[str]:
+    """Explains the words of `GLOSSARY` that a text holds, one each."""
+    used = [word for word in GLOSSARY if re.search(rf"\b{word}\b", text)]
+    if set(SCORES) <= set(used):
+        return [f"{', '.join(SCORES)}: {AGREEMENT}"]
+    return [f"{word}: {GLOSSARY[word]}" for word in used]
+
+
 def search_lines(found: Recommendation) -> list[str]:
-    """Tells what a search for the number of clusters found, and what to do with it."""
-    lines = [*found.reasons, glossary_line(" ".join(found.reasons)), found.text]
-    if not found.decided:
-        lines.append(other_numbers_line(found.n_clusters))
-    return [line for line in lines if line]
-
-
-def other_numbers_line(n_clusters: int) -> str:
-    """Advises to try the numbers next to one that the data do not decide."""
-    near = [k for k in (n_clusters - 1, n_clusters + 1) if k >= 2]
-    options = " and ".join(f"-k {k}" for k in near)
-    return (
-        f"next: try {options} as well, and take the clusters that mean something to you"
-    )
+    """Tells what a search for the number of clusters found, and what its words mean."""
+    meanings = [f"  {it}" for it in glossary_of(" ".join(found.reasons))]
+    return [*found.reasons, *meanings, found.text]
 
 
 def next_lines(

@@ -163,7 +163,7 @@ def test_architecture_rejects_a_network_for_other_samples(labeled, tmp_path):
             ("digits", "-k", "three"),
             "must be a whole number or one of auto, density, dip, got 'three'",
         ),
-        (("digits", "--colour", "red"), "unrecognized arguments: --colour red"),
+        (("digits", "--colour", "red"), "there is no option --colour (see dec-jax"),
     ],
 )
 def test_a_mistake_of_typing_is_one_line(arguments, message):

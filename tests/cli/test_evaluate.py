@@ -121,7 +121,7 @@ def test_mistakes_are_one_line(files, monkeypatch, words, message):
     (folder / "empty").mkdir()
     monkeypatch.chdir(folder)
     run = evaluate(*words)
-    assert run.status == 2 and run.err.startswith("error: ")
+    assert (run.status, run.out) == (2, "") and run.err.startswith("error: ")
     assert message in run.err and run.err.count("\n") == 1
 
 
