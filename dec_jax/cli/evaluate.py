@@ -147,7 +147,9 @@ def order_warning(column: str, labels: "LabelFile") -> str:
     )
     if column in labels.others:
         return text
-    return f"{text} A run keeps such a column with dec-jax cluster --id-column {column}."
+    return (
+        f"{text} A run keeps such a column with dec-jax cluster --id-column {column}."
+    )
 
 
 def agreement(

@@ -1,6 +1,8 @@
 """Words that people meet: names of methods, explained scores, what to do next."""
 
 import csv
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from dec_jax.evaluation.judge import choose_labels
 from dec_jax.evaluation.n_clusters import Recommendation
 from dec_jax.evaluation.second_opinion import Numbers, second_opinion
 from dec_jax.runs.plain_words import (
+    GLOSSARY,
     glossary_line,
     labelings_in,
     method_title,
@@ -19,6 +22,7 @@ from dec_jax.runs.plain_words import (
 )
 
 X = 9 * np.eye(3)[np.arange(60) % 3] + np.random.default_rng(0).normal(size=(60, 3))
+NAMES = list(SimpleMethods(X, 3).labels(3))
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +30,16 @@ def choice():
     return choose_labels(X, 3)
 
 
+def test_every_explained_word_is_in_the_glossary_of_the_docs():
+    page = (Path(__file__).parents[2] / "docs/report.md").read_text()
+    words = re.findall(r"^\| ([^|`]+?) \| [^|]+ \|$", page, re.M)
+    assert set(GLOSSARY) <= set(words)
+    methods = {re.sub(r" \(.*| of dense.*", "", it) for it in map(method_title, NAMES)}
+    assert [it for it in methods if it.removesuffix(" linkage") not in page] == []
+
+
 def test_methods_have_the_names_of_the_literature():
-    names = list(SimpleMethods(X, 3).labels(3))
-    titles = [method_title(name) for name in names]
+    titles = [method_title(name) for name in NAMES]
     assert len(set(titles)) == len(titles)
     assert {"k-means", "Ward linkage", "Genie linkage (Gini 0.1)"} <= set(titles)
     # A bare number or abbreviation after a comma tells nothing.
