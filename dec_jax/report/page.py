@@ -31,6 +31,7 @@ from dec_jax.report.scatter import (
 )
 from dec_jax.runs import folder as run_folder
 from dec_jax.runs.plain_words import glossary_line, next_lines
+from dec_jax.runs.settings import Settings
 from dec_jax.validation import require
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def settings(run: RunFiles) -> dict[str, dict[str, str]]:
     command = {
         name.replace("_", " "): str(value)
         for name, value in run.config["command"].items()
-        if value is not None and value is not False
+        if value != getattr(Settings, name, None) or name in ("seed", "seeds")
     }
     versions = {**results["versions"], "commit": results.get("commit") or "unknown"}
     titles = {"total": "all phases", "run": "whole command"}
