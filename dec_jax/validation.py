@@ -280,8 +280,14 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
       >>> did_you_mean("colour", ["color", "size"]), did_you_mean("x", ["color", "size"])
       ("; did you mean 'color'?", '.')
     """
+    near = nearest(value, choices)
+    return "." if near is None else f"; did you mean {near!r}?"
+
+
+def nearest(value: str, choices: Iterable[str]) -> str | None:
+    """Finds the name that an unknown one resembles most, if any does."""
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return near[0] if near else None
 
 
 def near_path(path: str | os.PathLike[str]) -> str:

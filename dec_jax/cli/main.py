@@ -26,7 +26,7 @@ from dec_jax.cli import (
 from dec_jax.data.named import DATASETS
 from dec_jax.runs.compile_cache import keep_programs
 from dec_jax.runs.errors import WRONG_USE, exit_status
-from dec_jax.validation import did_you_mean, shown
+from dec_jax.validation import did_you_mean, nearest, shown
 
 PROGRAM = "dec-jax"
 VERBS = {
@@ -75,7 +75,9 @@ class OneLineParser(argparse.ArgumentParser):
         for argument in itertools.takewhile(lambda it: it != "--", arguments):
             name = argument.partition("=")[0]
             if name[:2] == "--" and not any(it.startswith(name) for it in known):
-                hint = did_you_mean(name, known).rstrip(".")
+                words = (it[2:] for it in known if it[:2] == "--")
+                near = nearest(name[2:], words)
+                hint = "" if near is None else f"; did you mean '--{near}'?"
                 self.error(f"there is no option {name}{hint}")
 
 

@@ -319,7 +319,8 @@ def load_as_in_training(
         if columns is None:
             raise ValueError(
                 f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "
-                "read, so it does not know the columns; give a .npy or .npz file."
+                "read, so it does not know the columns; give "
+                f"{'texts' if text_space else 'a .npy or .npz file'}, as in training."
             )
         check_options(given, path, "a table", load_table)
         return load_table(path or x, columns=columns, **given)
@@ -329,7 +330,8 @@ def load_as_in_training(
     if text_space is None:
         raise ValueError(
             f"{path or 'list of texts'}: the model was not trained on texts that dec_jax "
-            "read, so it does not know their terms."
+            f"read, so it does not know their terms; give {'a table' if columns else 'data'} "
+            "as in training."
         )
     if path is None:
         return dataset_from_texts(x, space=text_space)

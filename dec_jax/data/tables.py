@@ -25,8 +25,8 @@ from dec_jax.data.table_notes import (
 )
 from dec_jax.validation import (
     check_choice,
-    did_you_mean,
     expanded,
+    nearest,
     require,
     shortened,
 )
@@ -331,8 +331,10 @@ def read_like(
         if it.title in problems:
             continue
         if it.title not in frame.columns:
-            near = did_you_mean(it.title, map(str, frame.columns)).rstrip(".")
-            problems[it.title] = f"missing, though the table of training had it{near}"
+            rule = "missing, though the table of training had it"
+            if (near := nearest(it.title, map(str, frame.columns))) is not None:
+                rule += f" (is it {near!r} now?)"
+            problems[it.title] = rule
             continue
         try:
             cells = cells_of(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from dec_jax.data.dataset import Dataset
 from dec_jax.networks.own import Network
 from dec_jax.parallel.hardware import faster_precision
@@ -21,7 +23,11 @@ def number_of_clusters(wanted: int | None, dataset: Dataset) -> int:
     if found is None:
         raise ValueError(
             f"n_clusters must be given for {dataset.name}, which has no labels to count "
-            "classes by; the command `dec-jax choose-k` looks for it."
+            "classes by: a number, or auto, which looks for one."
+        )
+    if isinstance(found, int | np.integer) and found > len(dataset.x):
+        raise ValueError(
+            f"n_clusters must be at most {len(dataset.x)}, the number of samples, got {found}."
         )
     check_n_clusters(found, len(dataset.x))
     return found
