@@ -151,7 +151,7 @@ def embedded_before(
     """Embeds the samples by the autoencoder of an earlier run, if one is named."""
     from dec_jax import model
     from dec_jax.model.file import ModelError
-    from dec_jax.runs.seeds import autoencoder_file
+    from dec_jax.runs.finished import autoencoder_file
 
     path = autoencoder_file(settings["pretrained"], settings["seed"])
     if path is None:

@@ -11,7 +11,7 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.json_files import read_checked
 from dec_jax.runs.settings import Settings
 from dec_jax.runs.streamed import is_streamed
-from dec_jax.validation import shown
+from dec_jax.validation import near_path, shown
 
 CHECKPOINTS = "checkpoints"
 AUTOENCODER = "autoencoder.safetensors"  # after pretraining
@@ -25,6 +25,8 @@ def is_finished(run: Path, settings: Settings, dataset: Dataset) -> bool:
       True if nothing is left to do in its folder, where several processes may be at work
       only as long as something is.
     """
+    if jax.process_count() > 1:
+        return False
     numbers = range(settings.seed, settings.seed + settings.seeds)
     many = len(numbers) > 1
     folders = [run / f"seed-{seed}" if many else run for seed in numbers]
@@ -35,10 +37,9 @@ def is_finished(run: Path, settings: Settings, dataset: Dataset) -> bool:
     files = [*(run / name for name in ["summary.json"] * many)]
     if not is_streamed(dataset):
         files += [folder / "report.html" for folder in folders]
-    ended = all(done) and all(path.is_file() for path in files)
-    if not ended or jax.process_count() > 1:
+    if not (all(done) and all(path.is_file() for path in files)):
         return False
-    look = folders[0] / "report.html"
+    look = folders[0] / ("labels.csv" if is_streamed(dataset) else "report.html")
     print(
         shown(f"{run} is finished; its results lie there: look at {look}, for instance")
     )
@@ -70,3 +71,24 @@ def finished_results(
     if its != (seed, dataset_sha256):
         raise UsageError(f"{done} must be of this run, got that of another; {fix}.")
     return finished
+
+
+def autoencoder_file(path: str | None, seed: int) -> Path | None:
+    """Finds the file that --pretrained means: itself, or that of a seed in a run's folder.
+
+    Raises:
+      UsageError: there is none.
+    """
+    if path is None:
+        return None
+    given = Path(path)
+    if not given.exists():
+        raise UsageError(f"--pretrained {path}: there is no such run{near_path(path)}")
+    tried = [given, given / f"seed-{seed}" / AUTOENCODER, given / AUTOENCODER]
+    for file in tried:
+        if file.is_file():
+            return file
+    raise UsageError(
+        f"--pretrained {path}: no {AUTOENCODER} there for seed {seed}; give that file, "
+        "or the folder of a run that wrote one."
+    )

@@ -167,20 +167,7 @@ class SeedRun:
 
     def load_pretrained(self, path: Path) -> Params:
         """Loads the autoencoder of an earlier run, instead of pretraining one."""
-        found = model.load(path)
-        if found.n_clusters is not None:
-            raise UsageError(
-                f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
-                f"give the {AUTOENCODER} of its run."
-            )
-        wanted = self.recipe.architecture
-        # Parameters have no precision: it is that of their products.
-        same = change_network(wanted, precision=found.architecture.precision)
-        if same != found.architecture:
-            raise UsageError(
-                f"--pretrained {path}: its network is another one than that of recipe "
-                f"{self.config['command']['recipe']}."
-            )
+        found = pretrained_model(path, self.recipe, self.config["command"]["recipe"])
         # The work was done, if not by this run: it counts in the total.
         seconds = found.metadata.get("pretraining_seconds", 0.0)
         self.record.seconds["pretraining"] = seconds
@@ -270,6 +257,28 @@ class SeedRun:
             "figures": [],
             **self.together,
         }
+
+
+def pretrained_model(path: Path, recipe: Recipe, name: str) -> model.Model:
+    """Loads the autoencoder of an earlier run.
+
+    Raises:
+      UsageError: it has clusters, or another network than the recipe of that name.
+      FileNotFoundError, ModelError: there is no such file, or it is damaged.
+    """
+    found = model.load(path)
+    if found.n_clusters is not None:
+        raise UsageError(
+            f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
+            f"give the {AUTOENCODER} of its run."
+        )
+    # Parameters have no precision: it is that of their products.
+    precision = found.architecture.precision
+    if change_network(recipe.architecture, precision=precision) != found.architecture:
+        raise UsageError(
+            f"--pretrained {path}: its network is another one than that of recipe {name}."
+        )
+    return found
 
 
 def stability_entry(result: FitResult) -> list[float | None] | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.choices import choose_recipe, data_shape
 from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
 from dec_jax.runs.estimate import time_line
-from dec_jax.runs.finished import AUTOENCODER, is_finished
+from dec_jax.runs.finished import autoencoder_file, is_finished
 from dec_jax.runs.fit import check_batches, place
 from dec_jax.runs.json_files import write_checked, write_json
 from dec_jax.runs.k_search import resolve_n_clusters
@@ -35,7 +36,7 @@ from dec_jax.runs.lock import only_run_in
 from dec_jax.runs.plain_words import search_lines
 from dec_jax.runs.progress import image_bars
 from dec_jax.runs.relabeled import write_consensus
-from dec_jax.runs.run import SeedRun
+from dec_jax.runs.run import SeedRun, pretrained_model
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
 from dec_jax.runs.streamed import (
@@ -46,7 +47,7 @@ from dec_jax.runs.streamed import (
     streamed_dataset,
 )
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
-from dec_jax.validation import check_choice, near_path, shown
+from dec_jax.validation import check_choice, shown
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
@@ -121,7 +122,7 @@ def _run(
         wanted, reasons = settings.n_clusters, []
         if isinstance(wanted, str):
             check_before_search(settings, options)
-            print("looking for the number of clusters ...", flush=True)
+            print("looking for the number of clusters ...", file=sys.stderr)
         k, found = resolve_n_clusters(
             wanted,
             dataset,
@@ -145,6 +146,11 @@ def _run(
         if mesh is not None:
             check_batches(recipe, len(dataset.x), mesh)
         check_streamed(dataset, recipe, mesh)
+        if resumed is None:
+            # Before a folder is made; each seed loads its own again.
+            for seed in range(settings.seed, settings.seed + settings.seeds):
+                if (file := autoencoder_file(settings.pretrained, seed)) is not None:
+                    pretrained_model(file, recipe, name)
     if settings.vectorized:
         check_vectorized(settings.pretrained, recipe, name, mesh)
         if is_streamed(dataset):
@@ -360,27 +366,6 @@ def _resume_command(out: Path, options: Mapping[str, Any], program: str) -> str:
         if name in options:
             again += [flag(name), str(options[name])]
     return f"{program} {shown(shlex.join(again))}"
-
-
-def autoencoder_file(path: str | None, seed: int) -> Path | None:
-    """Finds the file that --pretrained means: itself, or that of a seed in a run's folder.
-
-    Raises:
-      UsageError: there is none.
-    """
-    if path is None:
-        return None
-    given = Path(path)
-    if not given.exists():
-        raise UsageError(f"--pretrained {path}: there is no such run{near_path(path)}")
-    tried = [given, given / f"seed-{seed}" / AUTOENCODER, given / AUTOENCODER]
-    for file in tried:
-        if file.is_file():
-            return file
-    raise UsageError(
-        f"--pretrained {path}: no {AUTOENCODER} there for seed {seed}; give that file, "
-        "or the folder of a run that wrote one."
-    )
 
 
 def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, Any]:

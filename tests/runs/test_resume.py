@@ -140,7 +140,8 @@ def test_pretrained_rejects_a_model_with_clusters(finished, on_blobs, tmp_path):
     run = cluster(*on_blobs, "--pretrained", model, "--out", tmp_path / "out")
     assert run.status == 2
     message = f"error: --pretrained {model}: must be an autoencoder, got a model with"
-    assert run.err.splitlines()[-1].startswith(message)
+    assert run.err.startswith(message) and run.err.count("\n") == 1
+    assert run.out == "" and not (tmp_path / "out").exists()
 
 
 def test_resume_keeps_the_seed_that_was_finished(
