@@ -313,12 +313,13 @@ def load_like_training(
 def table(labels: np.ndarray, q: np.ndarray) -> str:
     """Tables each cluster's samples, their share of all, and their mean largest q."""
     confidence = q.max(axis=1)
-    lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'mean q':>9}"]
+    lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'sure':>9}"]
     for cluster in range(q.shape[1]):
         members = labels == cluster
         size = int(members.sum())
         mean = f"{confidence[members].mean():9.3f}" if size else f"{'-':>9}"
         lines.append(f"{cluster:>7}{size:>10,}{size / len(labels):>9.1%}{mean}")
+    lines.append("(sure: mean share q of the samples in their cluster, 1 at most)")
     return "\n".join(lines)
 
 

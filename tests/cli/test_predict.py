@@ -74,15 +74,16 @@ def test_model_data_sizes_and_scores_are_printed(corners, points, tmp_path):
     lines = predict(corners, points, "--out", out).out.splitlines()
     assert lines[0] == f"{corners}: 3 clusters, recipe dec, on corners, seed 3"
     assert lines[1] == f"points: 5 samples of 2 values (npz file {points})"
-    assert lines[2].split() == ["cluster", "samples", "share", "mean", "q"]
+    assert lines[2].split() == ["cluster", "samples", "share", "sure"]
     assert [line.split()[:3] for line in lines[3:6]] == [
         ["0", "2", "40.0%"],
         ["1", "1", "20.0%"],
         ["2", "2", "40.0%"],
     ]
     # NMI and ARI of this table by scikit-learn.
-    assert lines[6] == "ACC 0.800, NMI 0.737, ARI 0.375"
-    assert lines[7:] == [f"clusters of all samples: {out}"]
+    assert lines[6].startswith("(sure: mean share q")
+    assert lines[7] == "ACC 0.800, NMI 0.737, ARI 0.375"
+    assert lines[8:] == [f"clusters of all samples: {out}"]
 
 
 def test_data_without_labels_are_not_scored(corners, points, tmp_path):
@@ -94,7 +95,7 @@ def test_data_without_labels_are_not_scored(corners, points, tmp_path):
     assert set(read_csv(out)[0]) == {"index", "cluster", "q"}
 
 
-def test_an_empty_cluster_has_no_mean_q(corners, tmp_path):
+def test_nothing_is_sure_in_an_empty_cluster(corners, tmp_path):
     np.save(tmp_path / "one.npy", CORNERS[:1])
     run = predict(corners, tmp_path / "one.npy", "--out", tmp_path / "mine.csv")
     assert run.out.splitlines()[4].split() == ["1", "0", "0.0%", "-"]
