@@ -221,7 +221,18 @@ def run(options: argparse.Namespace, *, program: str = PROGRAM) -> None:
         try_reports(finished.folder, finished.dataset)
     seconds = time.monotonic() - begin
     add_seconds(finished.folder, seconds)
-    print(f"done in {seconds:.0f} s")
+    print(f"done in {duration(seconds)}")
+
+
+def duration(seconds: float) -> str:
+    """Formats seconds, from two minutes on with minutes.
+
+    Example:
+      >>> duration(74.8), duration(1409)
+      ('75 s', '23 min 29 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes >= 2 else f"{round(seconds)} s"
 
 
 def add_seconds(folder: Path, seconds: float) -> None:
