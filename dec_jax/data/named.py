@@ -131,7 +131,7 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
     folder = expanded(given)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{origin} must name an existing folder, got {given!r}."
+            f"{origin} must name an existing folder, got {given!r}{near_path(folder)}"
         )
     return folder
 

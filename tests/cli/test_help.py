@@ -124,7 +124,7 @@ def test_main_rejects_an_unknown_option_and_verb():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["clutser", "x"], "there is no verb 'clutser'; did you mean 'cluster'?"),
+        (["clusetr", "x"], "there is no verb 'clusetr'; did you mean 'cluster'?"),
         (
             ["data.csv"],
             "no verb 'data.csv'; to find the clusters of it: dec-jax cluster",
@@ -151,6 +151,11 @@ def test_main_rejects_an_unknown_option_and_verb():
             "./phots does not exist; did you mean 'photos'?",
         ),
         (["cluster", "phtos/a.npy", "-k", "2"], "did you mean 'photos/a.npy'?"),
+        (
+            ["cluster", "data.csv", "-k", "2", "--architecture", "smal.json"],
+            "smal.json cannot be read: No such file or directory; did you mean 'small.json'?",
+        ),
+        (["cluster", "usps", "--data-dir", "photo"], "did you mean 'photos'?"),
         (["predict", "photo", "x"], "no run or model photo; did you mean 'photos'?"),
         (["report", "photo"], "got no folder; did you mean 'photos'?"),
         (["cluster", "--resume", "photo"], "no such run; did you mean 'photos'?"),
@@ -170,6 +175,7 @@ def test_main_rejects_a_near_miss_and_names_what_may_be_meant(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.csv").write_text("a,b\n1,2\n3,5\n2,2\n")
+    (tmp_path / "small.json").touch()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.npy").touch()
     printed = program(main, *words)
