@@ -308,7 +308,10 @@ def near_path(path: str | os.PathLike[str]) -> str:
                 return "."
             part = near
         found /= part
-    return f"; did you mean {shown(str(found))!r}?" if found.exists() else "."
+    # What is there, but of another kind, is no slip of typing.
+    if found == given or not found.exists():
+        return "."
+    return f"; did you mean {shown(str(found))!r}?"
 
 
 def _nearest_name(name: str, names: Iterable[str]) -> str | None:
