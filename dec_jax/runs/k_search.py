@@ -95,11 +95,6 @@ def resolve_n_clusters(
             f"n_clusters must be an integer of at least 1 or one of {', '.join(K_SEARCHES)}"
             f", got {wanted!r}{did_you_mean(wanted, K_SEARCHES)}"
         )
-    if is_streamed(dataset):
-        raise ValueError(
-            f"n_clusters {wanted} needs all samples in memory; give a number, or a larger "
-            "memory."
-        )
     found = find_n_clusters(dataset, method=wanted, **changes)
     return number_of_clusters(found.n_clusters, dataset), found
 
@@ -141,13 +136,8 @@ def find_n_clusters(
       ValueError: there are fewer than 4 samples, an unknown method, or one that finds a
         single cluster.
     """
-    check_choice("method", method, K_SEARCHES)
+    check_search(method, dataset)
     n = len(dataset.x)
-    if n < 4:
-        raise ValueError(
-            f"At least 4 samples are needed to look for the number of clusters, got {n}; "
-            "give n_clusters."
-        )
     if method == "dip":
         return _found("dip tests (DipDECK)", _by_dips(dataset, seed, **changes))
     z = dataset.x
@@ -163,6 +153,22 @@ def find_n_clusters(
     return recommended(
         sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction)
     )
+
+
+def check_search(method: str, dataset: Dataset) -> None:
+    """Raises ValueError unless the number of clusters can be looked for in this way."""
+    check_choice("method", method, K_SEARCHES)
+    if is_streamed(dataset):
+        raise ValueError(
+            f"n_clusters {method} needs all samples in memory; give a number, or a larger "
+            "memory."
+        )
+    n = len(dataset.x)
+    if n < 4:
+        raise ValueError(
+            f"At least 4 samples are needed to look for the number of clusters, got {n}; "
+            "give n_clusters."
+        )
 
 
 def recommended(sweep: Sweep) -> Recommendation:

@@ -31,7 +31,7 @@ from dec_jax.runs.estimate import time_line
 from dec_jax.runs.finished import autoencoder_file, is_finished
 from dec_jax.runs.fit import check_batches, place
 from dec_jax.runs.json_files import write_checked, write_json
-from dec_jax.runs.k_search import resolve_n_clusters
+from dec_jax.runs.k_search import check_search, resolve_n_clusters
 from dec_jax.runs.lock import only_run_in
 from dec_jax.runs.plain_words import search_lines
 from dec_jax.runs.progress import image_bars
@@ -121,6 +121,7 @@ def _run(
         network = settings.architecture and load_architecture(settings.architecture)
         wanted, reasons = settings.n_clusters, []
         if isinstance(wanted, str):
+            check_search(wanted, dataset)
             check_before_search(settings, options)
             print("looking for the number of clusters ...", file=sys.stderr)
         k, found = resolve_n_clusters(
