@@ -26,8 +26,9 @@ from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.metrics import clustering_accuracy, normalized_mutual_info
 from dec_jax.parallel.hardware import device_name
 from dec_jax.report.run_files import read_settings
+from dec_jax.runs.choices import choose_recipe, number_of_clusters
 from dec_jax.runs.errors import UsageError, exit_status, mistakes_of_use
-from dec_jax.runs.fit import choose_recipe, number_of_clusters, place
+from dec_jax.runs.fit import place
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.run import AUTOENCODER
 

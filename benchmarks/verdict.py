@@ -30,8 +30,9 @@ from dec_jax.evaluation.judge import choose_labels
 from dec_jax.evaluation.metrics import clustering_accuracy
 from dec_jax.parallel.hardware import device_name
 from dec_jax.recipes.recipe import Recipe
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.errors import exit_status
-from dec_jax.runs.fit import choose_recipe, fit
+from dec_jax.runs.fit import fit
 
 RECIPES = ("auto", "dec", "idec", "dcn", "best")
 OFFSETS = (2, -2)  # from the right number of clusters, for `auto`

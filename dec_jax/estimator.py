@@ -27,9 +27,10 @@ from dec_jax.model.inference import samples_for
 from dec_jax.networks.own import Network
 from dec_jax.recipes.adjust import adjust_recipe
 from dec_jax.recipes.recipe import Recipe
-from dec_jax.runs.fit import choose_recipe, fit
-from dec_jax.runs.k_search import find_n_clusters
-from dec_jax.validation import check_n_clusters
+from dec_jax.runs.choices import choose_recipe
+from dec_jax.runs.fit import fit
+from dec_jax.runs.k_search import resolve_n_clusters
+from dec_jax.validation import check_n_clusters, shortened
 
 WORST_SCORE = -1.0  # the least value of a silhouette
 
@@ -45,7 +46,8 @@ class DeepEmbeddedClustering(
     copied and pickled, and then finds the same labels, bit for bit.
 
     Args:
-      n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does.
+      n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does,
+        whatever `random_state` is.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings.
       network: takes the place of the recipe's own network.
       epochs: of pretraining, in place of the recipe's own; a recipe that does not pretrain
@@ -135,7 +137,16 @@ class DeepEmbeddedClustering(
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        k, found = self._number_of_clusters(dataset, int(seed))
+        if not isinstance(self.n_clusters, str):
+            check_n_clusters(self.n_clusters, len(x))
+        k, found = resolve_n_clusters(
+            self.n_clusters,
+            dataset,
+            network=self.network,
+            epochs=self.epochs,
+            precision=self.precision,
+        )
+        k = int(k)
         settings = choose_recipe(
             self.recipe, dataset, k, network=self.network, precision=self.precision
         )
@@ -205,27 +216,9 @@ class DeepEmbeddedClustering(
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _number_of_clusters(self, dataset: Dataset, seed: int) -> tuple[int, Any]:
-        """Takes the number of clusters, or looks for it; returns the reasons too."""
-        found, k = None, self.n_clusters
-        if isinstance(k, str):
-            if k != "auto":
-                raise ValueError(
-                    f"n_clusters must be an integer of at least 1 or 'auto', got {k!r}."
-                )
-            found = find_n_clusters(
-                dataset,
-                seed=seed,
-                network=self.network,
-                epochs=self.epochs,
-                precision=self.precision,
-            )
-            k = found.n_clusters
-        check_n_clusters(k, len(dataset.x))
-        return int(k), found
-
     def _checked(self, X: Any, *, reset: bool, **options: Any) -> np.ndarray:
         """Checks X by the rules of scikit-learn; bytes stay bytes where they are pixels."""
+        check_numbers(X)
         table = [np.float64, np.float32]
         dtype = table if self.image_shape is None else "numeric"
         return validate_data(self, X, reset=reset, dtype=dtype, **options)
@@ -249,6 +242,47 @@ class DeepEmbeddedClustering(
         """New rows, in the units that they are given in."""
         check_is_fitted(self)
         return self._dataset(self._checked(X, reset=False), standardize=False)
+
+
+def check_numbers(X: Any) -> None:
+    """Raises ValueError, with the columns and two ways out, for a table with other things.
+
+    Example:
+      >>> check_numbers(np.array([[30, 40], [50, 60]], object))
+    """
+    wrong = []
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+        for place, title in enumerate(X.columns):
+            column = X.iloc[:, place]
+            kind = getattr(column.dtype, "kind", "O")
+            if kind in "mM":
+                wrong.append(f"{str(title)!r} (dates)")
+            elif kind not in "biufc" and not _are_numbers(column):
+                wrong.append(f"{str(title)!r} (texts)")
+    elif getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U") and X.ndim == 2:
+        wrong = [
+            f"{place} (texts)"
+            for place, column in enumerate(X.T)
+            if any(isinstance(value, str) for value in column)
+            and not _are_numbers(column)
+        ]
+    if wrong:
+        one = len(wrong) == 1
+        raise ValueError(
+            f"X must hold numbers alone, got column{'' if one else 's'} "
+            f"{shortened(', '.join(wrong))}; encode {'it' if one else 'them'}, as with "
+            "sklearn.preprocessing.OneHotEncoder, or leave texts, dates and gaps to "
+            "dec_jax.fit(DataFrame, n_clusters) or the command dec-jax cluster."
+        )
+
+
+def _are_numbers(column: Any) -> bool:
+    """Returns True for a column of another type whose values are numbers all the same."""
+    try:
+        np.asarray(column, np.float64)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def in_python(health: Health) -> str:

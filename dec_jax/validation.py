@@ -6,6 +6,7 @@ without it.
 
 import difflib
 import importlib
+import itertools
 import math
 import os
 import unicodedata
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_NAMES = 10_000  # in a folder, among which one like a missing one is looked for
 MOST_REASON = 200  # characters of what another library says
 
 # Packages whose name on PyPI differs from the module that is imported.
@@ -278,5 +280,53 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
       >>> did_you_mean("colour", ["color", "size"]), did_you_mean("x", ["color", "size"])
       ("; did you mean 'color'?", '.')
     """
+    near = nearest(value, choices)
+    return "." if near is None else f"; did you mean {near!r}?"
+
+
+def nearest(value: str, choices: Iterable[str]) -> str | None:
+    """Finds the name that an unknown one resembles most, if any does."""
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return near[0] if near else None
+
+
+def near_path(path: str | os.PathLike[str]) -> str:
+    """Ends a sentence on a path that does not exist with one that it resembles, if any does.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     (Path(folder) / "customers.csv").touch()
+      ...     near_path(f"{folder}/custmers.csv").endswith("customers.csv'?")
+      True
+    """
+    given, found = Path(path), Path(Path(path).anchor)
+    for part in given.parts[len(found.parts) :]:
+        if part != ".." and not (found / part).exists():
+            near = _nearest_name(part, _names_in(found))
+            if near is None:
+                return "."
+            part = near
+        found /= part
+    # What is there, but of another kind, is no slip of typing.
+    if found == given or not found.exists():
+        return "."
+    return f"; did you mean {shown(str(found))!r}?"
+
+
+def _nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """Finds the name of a file or folder that resembles another, apart from its ending."""
+    for near in difflib.get_close_matches(name, names, n=3, cutoff=0.6):
+        a, b = (Path(one).stem.lower() for one in (name, near))
+        if difflib.SequenceMatcher(None, a, b).ratio() >= 0.6:
+            return near
+    return None
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names the files and folders in a folder, the first thousands of them."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
+    except OSError:
+        return []

@@ -19,9 +19,10 @@ from dec_jax.evaluation.stage_scores import class_scores
 from dec_jax.plots import PrincipalAxes, latent_scatter, principal_axes
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs.callbacks import Callbacks, Step, Stopped
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.experiment import facts
-from dec_jax.runs.fit import choose_recipe, place
+from dec_jax.runs.fit import place
 from dec_jax.runs.json_files import write_json
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.run import BarsOnly

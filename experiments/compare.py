@@ -34,6 +34,7 @@ from dec_jax.recipes.names import PRECISIONS
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs import summary as report
 from dec_jax.runs.callbacks import Stage
+from dec_jax.runs.choices import choose_recipe, number_of_clusters
 from dec_jax.runs.errors import UsageError, check_least, exit_status, mistakes_of_use
 from dec_jax.runs.experiment import (
     facts,
@@ -43,7 +44,7 @@ from dec_jax.runs.experiment import (
     take,
     take_first,
 )
-from dec_jax.runs.fit import choose_recipe, number_of_clusters, place, run_phases
+from dec_jax.runs.fit import place, run_phases
 from dec_jax.runs.json_files import write_json
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.run import BarsOnly

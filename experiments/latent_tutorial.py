@@ -27,6 +27,7 @@ import dec_jax as dj
 from dec_jax import model, plots
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs.callbacks import Stage, Step
+from dec_jax.runs.choices import number_of_clusters
 from dec_jax.runs.errors import UsageError, check_least, exit_status, mistakes_of_use
 from dec_jax.runs.experiment import (
     facts,
@@ -35,7 +36,7 @@ from dec_jax.runs.experiment import (
     stoppable,
     take_first,
 )
-from dec_jax.runs.fit import fit, number_of_clusters
+from dec_jax.runs.fit import fit
 from dec_jax.runs.json_files import write_json
 from dec_jax.runs.run import BarsOnly
 from dec_jax.runs.signals import Stop

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from pages import ROOT, check_command, commands, links, run_python
+from pages import ROOT, blocks, check_command, commands, links, run_python
 
 import dec_jax
 from experiments import collect_results
@@ -22,7 +22,8 @@ SLOW = (
 WITH_PYTHON = [
     pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
     for page in PAGES
-    if "```python" in (ROOT / page).read_text()
+    # The blocks of docs/export.md are two programs, with a test of their own.
+    if "```python" in (ROOT / page).read_text() and page != "docs/export.md"
 ]
 
 
@@ -37,6 +38,21 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
 )
 def test_command_parses(page, words, monkeypatch):
     check_command(words, monkeypatch)
+
+
+def test_the_second_program_of_the_export_runs_without_this_library(
+    tmp_path, monkeypatch
+):
+    first, second = blocks("docs/export.md", "python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(first, "docs/export.md", "exec"), {"__name__": "first"})
+    # No module of the library can be imported there.
+    script = f"import sys\nsys.modules['dec_jax'] = None\n{second}"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.endswith("(100, 10) (100, 5)\n")
 
 
 def test_check_command_refuses_what_does_not_exist(monkeypatch):

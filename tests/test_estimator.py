@@ -221,7 +221,7 @@ def test_unstable_training_is_told(blobs):
 
 
 def test_fit_rejects_another_word_than_auto(blobs):
-    message = "n_clusters must be an integer of at least 1 or 'auto', got 'many'."
+    message = "n_clusters must be an integer of at least 1 or one of auto, density, dip"
     with pytest.raises(ValueError, match=message):
         short("many").fit(blobs[0])
 
@@ -246,6 +246,20 @@ def test_fit_rejects_a_sparse_matrix(blobs):
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="dense data is required"):
         short().fit(sparse.csr_array(blobs[0]))
+
+
+def test_fit_rejects_texts_and_dates_with_two_ways_out(untyped):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"age": [1.5, 2], "plan": ["a", "b"], "numbers": ["1", "2"]})
+    frame["since"] = pd.to_datetime(["2020-01-01", "2021-01-01"])
+    ways = "; encode them, .* or leave texts, .* dec_jax.fit.DataFrame, n_clusters"
+    message = r"X must hold numbers alone, got columns 'plan' .texts., 'since' .dates."
+    with pytest.raises(ValueError, match=message + ways):
+        short(2).fit(frame)
+    with pytest.raises(ValueError, match=r"got column 1 .texts.; encode it, "):
+        short(2).fit(frame[["age", "plan"]].to_numpy())
+    with pytest.raises(TypeError, match="or give the DataFrame or the file itself"):
+        dec_jax.fit(frame[["age", "plan"]].to_numpy(), 2)
 
 
 def test_fit_rejects_an_image_shape_that_does_not_fit(blobs):

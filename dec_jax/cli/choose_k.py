@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--pretrained", metavar="PATH", type=typed_path, help=what)
     add("--epochs", metavar="N", type=int, help="pretrain for N epochs")
     what = "largest number of clusters (default 20)"
-    add("--most", metavar="K", type=int, default=20, help=what)
+    add("--most", metavar="K", type=int, help=what)
     add("--seed", metavar="S", type=int, default=0, help="default 0")
     what = "of matrix products (default: the one that is faster on this machine)"
     add("--precision", choices=PRECISIONS, help=what)
@@ -73,9 +73,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     from dec_jax.data.load import load_dataset
-    from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
+    from dec_jax.evaluation.n_clusters import sweep_n_clusters
     from dec_jax.runs import experiment
     from dec_jax.runs.json_files import write_json
+    from dec_jax.runs.k_search import numbers_to_try, recommended
+    from dec_jax.runs.plain_words import search_lines
     from dec_jax.runs.progress import bar_of, image_bars
     from dec_jax.runs.seeds import ENCODED
     from dec_jax.runs.signals import Stop
@@ -92,16 +94,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             encoder_cache=Path(settings["out"] or "runs/new").parent / ENCODED,
             progress=progress,
         )
-    if settings["most"] >= len(dataset.x):
+    n = len(dataset.x)
+    if settings["most"] is not None and settings["most"] >= n:
         raise UsageError(
-            f"--most must be below the {len(dataset.x)} samples, got {settings['most']}."
+            f"--most must be below the {n} samples, got {settings['most']}."
         )
+    numbers = numbers_to_try(n, settings["most"])
+    if not numbers:
+        raise UsageError(
+            f"At least 4 samples are needed to look for the number of clusters, got {n}."
+        )
+    z = embedded_before(dataset, settings)
     default = f"runs/{dataset.name}-choose-k"
     config = {"command": settings}
     folder = experiment.open_folder(settings["out"], default, config)
-    experiment.print_head(dataset, f"2 to {settings['most']} clusters", folder)
-    z = embedded(jax.random.key(settings["seed"]), dataset, settings)
-    numbers = range(2, settings["most"] + 1)
+    experiment.print_head(dataset, f"2 to {numbers[-1]} clusters", folder)
+    if z is None:
+        z = embedded(jax.random.key(settings["seed"]), dataset, settings)
     with Stop() as stop, bar_of("numbers k", len(numbers), 0, "k") as bar:
 
         def on_k(_: int) -> bool:
@@ -115,12 +124,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             by_direction=dataset.by_direction,
             on_k=on_k,
         )
-    found = recommend(sweep)
+    found = recommended(sweep)
     if stop.asked:
         print(f"Stopped after k = {sweep.n_clusters[-1]}: of those that were tried,")
     print(table(sweep))
-    print("\n".join(found.reasons))
-    print(found.text)
+    print("\n".join(search_lines(found)))
     classes = dataset.n_classes
     results = {
         "recipe": "choose-k",
@@ -137,23 +145,28 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
-    """Embeds images by the autoencoder of an earlier run, or one pretrained here.
-
-    Other data are compared as they are, unless an autoencoder is given.
-    """
+def embedded_before(
+    dataset: "Dataset", settings: dict[str, Any]
+) -> "np.ndarray | None":
+    """Embeds the samples by the autoencoder of an earlier run, if one is named."""
     from dec_jax import model
     from dec_jax.model.file import ModelError
-    from dec_jax.runs.k_search import pretrained_embedding, pretraining_of
-    from dec_jax.runs.progress import bar_of
-    from dec_jax.runs.seeds import autoencoder_file
+    from dec_jax.runs.finished import autoencoder_file
 
     path = autoencoder_file(settings["pretrained"], settings["seed"])
-    if path is not None:
-        try:
-            return model.transform(model.load(path), dataset)
-        except (ModelError, ValueError) as error:
-            raise UsageError(f"--pretrained {path}: {error}") from error
+    if path is None:
+        return None
+    try:
+        return model.transform(model.load(path), dataset)
+    except (ModelError, ValueError) as error:
+        raise UsageError(f"--pretrained {path}: {error}") from error
+
+
+def embedded(key: Any, dataset: "Dataset", settings: dict[str, Any]) -> "np.ndarray":
+    """Embeds images by an autoencoder that is pretrained here; takes others as they are."""
+    from dec_jax.runs.k_search import pretrained_embedding, pretraining_of
+    from dec_jax.runs.progress import bar_of
+
     if dataset.image_shape is None:
         return dataset.x
     network, config = pretraining_of(

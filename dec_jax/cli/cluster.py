@@ -6,7 +6,11 @@ The folder of a run holds the cluster of each sample (labels.csv), a report to l
 """
 
 import argparse
+import json
 import re
+import time
+from contextlib import suppress
+from pathlib import Path
 
 from dec_jax.cli.options import (
     add_data_options,
@@ -203,7 +207,7 @@ def run(options: argparse.Namespace, *, program: str = PROGRAM) -> None:
     from dec_jax.report.write import try_reports
     from dec_jax.runs import seeds, settings
 
-    given = vars(options)
+    begin, given = time.monotonic(), vars(options)
     if program == PROGRAM and not {"dataset", "resume"} & set(given):
         raise UsageError(
             "DATA must be named: a file, a folder of images, or a data set such as digits, "
@@ -211,5 +215,40 @@ def run(options: argparse.Namespace, *, program: str = PROGRAM) -> None:
         )
     check_programs()
     finished = seeds.run(settings.resolve(given), given, program=program)
-    if finished is not None:
-        try_reports(*finished)
+    if finished is None:
+        return
+    if finished.dataset is not None:
+        try_reports(finished.folder, finished.dataset)
+    seconds = time.monotonic() - begin
+    add_seconds(finished.folder, seconds)
+    print(f"done in {duration(seconds)}")
+
+
+def duration(seconds: float) -> str:
+    """Formats seconds, from two minutes on with minutes.
+
+    Example:
+      >>> duration(74.8), duration(1409)
+      ('75 s', '23 min 29 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes >= 2 else f"{round(seconds)} s"
+
+
+def add_seconds(folder: Path, seconds: float) -> None:
+    """Adds the seconds of the whole command to the numbers of a run.
+
+    They are "run" in "seconds" of results.json, and "run_seconds" in the summary.json of
+    several seeds. The run is done: where they cannot be written, they are left out.
+    """
+    from dec_jax.runs.json_files import read_checked, write_checked, write_json
+
+    path, summary = folder / "results.json", folder / "summary.json"
+    with suppress(OSError, UsageError, ValueError):
+        if path.is_file():
+            results = read_checked(path, "run again")
+            results["seconds"]["run"] = seconds
+            write_checked(path, results)
+        elif summary.is_file():
+            numbers = json.loads(summary.read_text(encoding="utf-8"))
+            write_json(summary, numbers | {"run_seconds": seconds})

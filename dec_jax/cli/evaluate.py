@@ -78,26 +78,34 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--column names a column of --truth, which is not given.")
     check_programs()
     scores: dict[str, Any] = {}
+    # Nothing is printed before all was read and scored: a refusal is one line alone.
+    told: list[str] = []
     with mistakes_of_use("column", "label_column", "data_dir"):
         first = read(options.labels, None, CLUSTERS)
-        print(described("labels", options.labels, first))
+        told.append(described("labels", options.labels, first))
         labelings = {"labels": first.labels}
+        warning = ""
         if options.truth is not None:
             usual = (*CLASSES[:1], *CLUSTERS, *CLASSES[1:])
             second = read(options.truth, options.column, usual)
             matched = match_labels(first, second)
-            print(described("truth", options.truth, second))
-            print(matched_line(matched.by, matched.unused))
-            if matched.unmatched:
-                print(shown(order_warning(matched.unmatched)), file=sys.stderr)
+            told.append(described("truth", options.truth, second))
+            told.append(matched_line(matched.by, matched.unused))
+            # A file of labels alone has no names: its order is all that there is.
+            if matched.unmatched and second.others:
+                warning = shown(order_warning(matched.unmatched, first))
             labelings["truth"] = matched.truth
-            scores |= agreement(matched.truth, first.labels)
-            scores |= tree_purity(Path(options.labels), matched.truth, first.labels)
+            scores |= agreement(matched.truth, first.labels, told)
+            run = Path(options.labels)
+            scores |= tree_purity(run, matched.truth, first.labels, told)
         if options.data is not None:
             x = samples(options, first)
             order = first.order()
             ordered = {name: labels[order] for name, labels in labelings.items()}
-            scores["data"] = internal(x, ordered)
+            scores["data"] = internal(x, ordered, told)
+    if warning:
+        print(warning, file=sys.stderr)
+    print("\n".join(told))
     return scores
 
 
@@ -130,42 +138,47 @@ def matched_line(by: str, unused: int) -> str:
     return shown(f"matched {how}{rest}")
 
 
-def order_warning(column: str) -> str:
+def order_warning(column: str, labels: "LabelFile") -> str:
     """Warns that samples of two files may not belong together."""
+    only = "LABELS" if column in labels.others else "FILE of --truth"
+    text = (
+        f"warning: only {only} has the column {column}, which could name the samples: the "
+        "rows of both must be in one order."
+    )
+    if column in labels.others:
+        return text
     return (
-        f"warning: only one of the two files has the column {column}, which could name the "
-        "samples: their rows must be in one order. A run keeps such a column with "
-        f"dec-jax cluster --id-column {column}."
+        f"{text} A run keeps such a column with dec-jax cluster --id-column {column}."
     )
 
 
-def agreement(truth: "np.ndarray", labels: "np.ndarray") -> dict[str, Any]:
-    """Prints the scores against the truth, and the confusion table."""
+def agreement(
+    truth: "np.ndarray", labels: "np.ndarray", told: list[str]
+) -> dict[str, Any]:
+    """Tells the scores against the truth, and the confusion table."""
     import numpy as np
 
     from dec_jax.evaluation.comparison import compare_labels
     from dec_jax.evaluation.metrics import confusion_table
 
     found = compare_labels(truth, labels)._asdict()
-    print(
-        "\n" + "\n".join(f"{TITLES[name]:<44}{it:9.4f}" for name, it in found.items())
-    )
+    told += ["", *(f"{TITLES[name]:<44}{it:9.4f}" for name, it in found.items())]
     sides = len(np.unique(truth)), len(np.unique(labels))
     if max(sides) > MOST_CELLS:
         text = (
             f"{sides[0]:,} x {sides[1]:,} cells, more than {MOST_CELLS} x {MOST_CELLS}"
         )
-        print(f"\nno confusion table of {text}")
+        told += ["", f"no confusion table of {text}"]
         return found
     table = confusion_table(truth, labels)
-    print("\n" + confusion_text(table.index, table.columns, table.to_numpy()))
+    told += ["", confusion_text(table.index, table.columns, table.to_numpy())]
     return found
 
 
 def tree_purity(
-    path: Path, truth: "np.ndarray", labels: "np.ndarray"
+    path: Path, truth: "np.ndarray", labels: "np.ndarray", told: list[str]
 ) -> dict[str, float]:
-    """Prints the purity of the hierarchy of a run, if LABELS is a run that has one."""
+    """Tells the purity of the hierarchy of a run, if LABELS is a run that has one."""
     if not path.is_dir():
         return {}
     from dec_jax.evaluation.tree_purity import dendrogram_purity
@@ -176,7 +189,8 @@ def tree_purity(
     if not file.is_file():
         return {}
     purity = dendrogram_purity(truth, labels, read_hierarchy(file))
-    print(f"\n{'dendrogram purity (leaves: the purity above)':<44}{purity:9.4f}")
+    title = "dendrogram purity (leaves: the purity above)"
+    told += ["", f"{title:<44}{purity:9.4f}"]
     return {"dendrogram_purity": purity}
 
 
@@ -215,15 +229,17 @@ def samples(options: argparse.Namespace, first: "LabelFile") -> "np.ndarray":
     return dataset.x
 
 
-def internal(x: "np.ndarray", labelings: dict[str, "np.ndarray"]) -> dict[str, Any]:
-    """Prints the scores without classes of each labeling."""
+def internal(
+    x: "np.ndarray", labelings: dict[str, "np.ndarray"], told: list[str]
+) -> dict[str, Any]:
+    """Tells the scores without classes of each labeling."""
     from dec_jax.evaluation.density import internal_scores
 
     found = internal_scores(x, list(labelings.values()))
-    print("\n" + f"{'in the data':<44}" + "".join(f"{it:>12}" for it in labelings))
+    told += ["", f"{'in the data':<44}" + "".join(f"{it:>12}" for it in labelings)]
     for name, title in INTERNAL.items():
         if name == "cvnn" and len(found) == 1:
-            print("CVNN compares labelings: it needs --truth")
+            told.append("CVNN compares labelings: it needs --truth")
             continue
-        print(f"{title:<44}" + "".join(f"{it[name]:12.4f}" for it in found))
+        told.append(f"{title:<44}" + "".join(f"{it[name]:12.4f}" for it in found))
     return dict(zip(labelings, found, strict=True))

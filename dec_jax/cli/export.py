@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dec_jax.cli.options import typed_path
 from dec_jax.runs.errors import UsageError, mistakes_of_use
-from dec_jax.validation import shown
+from dec_jax.validation import near_path, shown
 
 HELP = "write a model as a program that needs no dec_jax"
 STOPPED_LINE = "Stopped; nothing was written."
@@ -40,7 +40,9 @@ def run(options: argparse.Namespace) -> None:
         if out.exists():
             raise UsageError(f"--out {out} exists already; name another file.")
         if not out.parent.is_dir():
-            raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
+            raise UsageError(
+                f"--out {out}: the folder {out.parent} does not exist{near_path(out.parent)}"
+            )
         # Only now, because they load jax.
         from dec_jax import model
         from dec_jax.runs import folder

@@ -29,7 +29,7 @@ from dec_jax.cli.options import (
 )
 from dec_jax.runs.compile_cache import check_programs
 from dec_jax.runs.errors import MISTAKES, UsageError, mistakes_of_use
-from dec_jax.validation import shown
+from dec_jax.validation import near_path, shown
 
 if TYPE_CHECKING:
     from dec_jax.data.dataset import Dataset
@@ -79,7 +79,6 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     loaded = model.load(path)
     if path.name == folder.MODEL:
         check_its_run(path, loaded)
-    print(shown(model_line(path, loaded)))
     found = []
     for name in options.datasets:
         try:
@@ -89,6 +88,10 @@ def _run(options: argparse.Namespace, out: Path) -> None:
                 raise
             raise UsageError(f"{name}: {error}") from error
     write(out, found, options.datasets)
+    # All that can be refused was: until here, nothing is printed.
+    print(shown(model_line(path, loaded)))
+    for one in found:
+        one.tell()
     labels = np.concatenate([one.labels for one in found])
     print(table(labels, np.concatenate([one.q for one in found])))
     classes = [it.dataset.labels for it in found if it.dataset.labels is not None]
@@ -117,32 +120,43 @@ def check_its_run(path: Path, model: "Model") -> None:
 
 
 class Predicted(NamedTuple):
-    """Samples with their soft assignment and their labels."""
+    """Samples with their soft assignment, their labels, and what is told of them."""
 
     dataset: "Dataset"
     q: np.ndarray
     labels: np.ndarray
+    lines: list[str]
+    warnings: list[str]
+
+    def tell(self) -> None:
+        """Prints what the samples are, and where they are unlike those of training."""
+        print("\n".join(map(shown, self.lines)))
+        for line in self.warnings:
+            print(shown(line), file=sys.stderr)
 
 
 def predicted(model: "Model", name: str, options: argparse.Namespace) -> Predicted:
-    """Loads new data and assigns them; a line of warning tells where they are unlike."""
+    """Loads new data and assigns them; lines of warning tell where they are unlike."""
     from dec_jax.model import predict_proba
     from dec_jax.runs.experiment import samples_line
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         dataset = load_like_training(model, name, options)
-        print(shown(samples_line(dataset)))
-        for note in dataset.notes:
-            # The run has decided how images are fitted; no option changes it here.
-            print(f"  {shown(note.partition('; --image-fit')[0])}")
         q = predict_proba(model, dataset)
-    for warning in caught:
-        # The library names the file, as what was typed does.
-        text = str(warning.message).removeprefix(f"{dataset.source}: ")
-        print(shown(f"warning: {name}: {text}"), file=sys.stderr)
+    # The run has decided how images are fitted; no option changes it here.
+    notes = [f"  {note.partition('; --image-fit')[0]}" for note in dataset.notes]
+    # The library names the file, as what was typed does.
+    texts = [
+        str(one.message).removeprefix(f"{dataset.source}: ")
+        for one in caught
+        if issubclass(one.category, UserWarning)
+    ]
+    told = [f"warning: {name}: {text}" for text in texts]
     # The labels of model.predict, without a second pass through the network.
-    return Predicted(dataset, q, q.argmax(axis=1))
+    return Predicted(
+        dataset, q, q.argmax(axis=1), [samples_line(dataset), *notes], told
+    )
 
 
 def write(out: Path, found: Sequence[Predicted], data: Sequence[str]) -> None:
@@ -151,7 +165,8 @@ def write(out: Path, found: Sequence[Predicted], data: Sequence[str]) -> None:
 
     partials = [out.with_name(f"{out.name}.{i}.partial") for i in range(len(found))]
     try:
-        for partial, (dataset, q, labels) in zip(partials, found, strict=True):
+        for partial, one in zip(partials, found, strict=True):
+            dataset, q, labels, *_ = one
             names, title = dataset.names, dataset.names_title
             write_labels(partial, labels, q, dataset.labels, names, title)
         if len(found) > 1:
@@ -186,7 +201,9 @@ def checked_out(given: str | None, data: Sequence[str]) -> Path:
     if out.exists():
         raise UsageError(f"--out {out} exists already; name another file.")
     if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: the folder {out.parent} does not exist.")
+        raise UsageError(
+            f"--out {out}: the folder {out.parent} does not exist{near_path(out.parent)}"
+        )
     return out
 
 
@@ -296,12 +313,13 @@ def load_like_training(
 def table(labels: np.ndarray, q: np.ndarray) -> str:
     """Tables each cluster's samples, their share of all, and their mean largest q."""
     confidence = q.max(axis=1)
-    lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'mean q':>9}"]
+    lines = [f"{'cluster':>7}{'samples':>10}{'share':>9}{'sure':>9}"]
     for cluster in range(q.shape[1]):
         members = labels == cluster
         size = int(members.sum())
         mean = f"{confidence[members].mean():9.3f}" if size else f"{'-':>9}"
         lines.append(f"{cluster:>7}{size:>10,}{size / len(labels):>9.1%}{mean}")
+    lines.append("(sure: mean share q of the samples in their cluster, 1 at most)")
     return "\n".join(lines)
 
 

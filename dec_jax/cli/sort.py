@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from dec_jax.cli.options import typed_path
 from dec_jax.data.image_files import find_files
 from dec_jax.runs.errors import UsageError
-from dec_jax.validation import reason, shown
+from dec_jax.validation import near_path, reason, shown
 
 HELP = "sort images into a folder for each cluster"
 STOPPED_LINE = "Stopped; the same command goes on."
@@ -168,7 +168,7 @@ def source_folder(labels: Path, given: str | None) -> Path:
     if given is not None:
         folder = Path(given)
         if not folder.is_dir():
-            raise UsageError(f"--source {given} is no folder.")
+            raise UsageError(f"--source {given} is no folder{near_path(given)}")
         return folder.resolve()
     from dec_jax.runs.json_files import read_checked
 

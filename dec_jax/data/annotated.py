@@ -10,7 +10,7 @@ import numpy as np
 from dec_jax.data.array_files import MAX_DENSE, UNREADABLE
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
-from dec_jax.validation import check_choice, require
+from dec_jax.validation import check_choice, near_path, require
 
 ANNOTATED_SUFFIX = ".h5ad"
 
@@ -38,7 +38,7 @@ def load_annotated(
       ImportError: anndata is not installed.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"The data file {path} does not exist.")
+        raise FileNotFoundError(f"The data file {path} does not exist{near_path(path)}")
     anndata = require("anndata", extra="anndata", task="reading h5ad files")
     try:
         with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from dec_jax.data.dataset import (
     input_scale_of,
     integer_labels,
 )
+from dec_jax.validation import near_path
 
 # Rows of bytes are pixels if one is as bright as this, else numbers.
 LEAST_WHITE = 128
@@ -67,6 +68,12 @@ def dataset_from_array(
       ((5, 12), (4, 3, 1), True)
     """
     x = np.asarray(x)
+    if x.dtype.kind in "OUS":
+        raise TypeError(
+            f"{source}: x must be numeric, got dtype {x.dtype}; encode text and categories "
+            "first, or give the DataFrame or the file itself, which are read column by "
+            "column (load_table)."
+        )
     # Booleans are numbers here, and 16 bits are too few to divide floats by a scale.
     if x.dtype == np.bool_ or x.dtype.name in ("bfloat16", "float16"):
         x = x.astype(np.float32)
@@ -138,7 +145,7 @@ def load_arrays(path: Path, *, standardize: bool = True) -> Dataset:
       ([[0.0, 0.0], [2.0, 2.0]], [0, 1], 1.0)
     """
     if not path.is_file():
-        raise FileNotFoundError(f"The data file {path} does not exist.")
+        raise FileNotFoundError(f"The data file {path} does not exist{near_path(path)}")
     if path.suffix.lower() == ".npz":
         x, labels = read_npz(path)
     else:

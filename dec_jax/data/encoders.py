@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dec_jax.validation import expanded, one_line, require, shown
+from dec_jax.validation import expanded, near_path, one_line, require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,7 +68,9 @@ def open_encoder(
     if text.lower().endswith(".onnx"):
         path = expanded(text)
         if not path.is_file():
-            raise FileNotFoundError(f"encoder {shown(text)}: there is no such file.")
+            raise FileNotFoundError(
+                f"encoder {shown(text)}: there is no such file{near_path(text)}"
+            )
         text, source = str(path.resolve()), path
     elif re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
         source = module_file(text)

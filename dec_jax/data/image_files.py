@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dec_jax.data.image_labels import CSV_NAMES
-from dec_jax.validation import require, shown
+from dec_jax.validation import near_path, require, shown
 
 # Files with other endings are never opened, and those of `OPTIONAL` are left out where
 # this installation cannot read them.
@@ -46,7 +46,7 @@ def find_files(folder: Path) -> FolderFiles:
     """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"The image folder {shown(str(folder))} does not exist."
+            f"The image folder {shown(str(folder))} does not exist{near_path(folder)}"
         )
     images, passed_over = [], {}
     for parent, folders, files in os.walk(folder, onerror=_raise_error):

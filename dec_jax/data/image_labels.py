@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dec_jax.data.dataset import integer_labels
+from dec_jax.validation import near_path
 
 # Files that are searched if no CSV file is given.
 CSV_NAMES = ("labels.csv", "train.csv")
@@ -43,7 +44,9 @@ def find_labels(folder: Path, names: list[str]) -> tuple[list[str] | None, str |
 def labels_of_csv(path: Path, folder: Path, names: list[str]) -> dict[str, str]:
     """Reads {image: label} from a CSV file; each row must name one of `names`."""
     if not path.is_file():
-        raise FileNotFoundError(f"The labels file {path} does not exist.")
+        raise FileNotFoundError(
+            f"The labels file {path} does not exist{near_path(path)}"
+        )
     columns = label_columns(path)
     if columns is None:
         raise ValueError(

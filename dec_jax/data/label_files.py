@@ -8,7 +8,7 @@ import numpy as np
 
 from dec_jax.data.array_files import read_npy, read_npz
 from dec_jax.data.table_files import TABLE_SUFFIXES, decoded, listed, read_table
-from dec_jax.validation import did_you_mean, expanded, shown
+from dec_jax.validation import did_you_mean, expanded, near_path, shown
 
 SUFFIXES = (*TABLE_SUFFIXES, ".npy", ".npz", ".txt")
 # Columns of labels.csv that number or describe samples, and are no labels.
@@ -99,7 +99,9 @@ def read_labels(
             f"{SUFFIXES[-1]}, got {name}."
         )
     if not path.is_file():
-        raise FileNotFoundError(f"The file of labels {name} does not exist.")
+        raise FileNotFoundError(
+            f"The file of labels {name} does not exist{near_path(path)}"
+        )
     if suffix in TABLE_SUFFIXES:
         return _from_table(path, column, usual)
     if column is not None:

@@ -24,7 +24,7 @@ from dec_jax.data.texts import (
     find_texts,
     load_texts,
 )
-from dec_jax.validation import expanded
+from dec_jax.validation import expanded, near_path
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 # Options of each kind of data, with the values that stand for "not given".
@@ -261,13 +261,18 @@ def own_path(name: str) -> Path | None:
     if path.is_dir() or is_image or path.suffix.lower() in suffixes:
         return path
     if path.suffix or path.is_file():
+        hint = "." if path.exists() else near_path(path)
+        if hint != ".":
+            raise FileNotFoundError(f"The data file {name} does not exist{hint}")
         raise ValueError(
             f"A data file must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got "
             f"{name}; for images, give the folder that holds them."
         )
     # "./mnist" is a path, but Path("./mnist") drops the "./".
     if len(path.parts) > 1 or os.path.basename(name) != name:
-        raise FileNotFoundError(f"The data folder {name} does not exist.")
+        raise FileNotFoundError(
+            f"The data folder {name} does not exist{near_path(path)}"
+        )
     return None
 
 
@@ -314,7 +319,8 @@ def load_as_in_training(
         if columns is None:
             raise ValueError(
                 f"{path or 'DataFrame'}: the model was not trained on a table that dec_jax "
-                "read, so it does not know the columns; give a .npy or .npz file."
+                "read, so it does not know the columns; give "
+                f"{'texts' if text_space else 'a .npy or .npz file'}, as in training."
             )
         check_options(given, path, "a table", load_table)
         return load_table(path or x, columns=columns, **given)
@@ -324,7 +330,8 @@ def load_as_in_training(
     if text_space is None:
         raise ValueError(
             f"{path or 'list of texts'}: the model was not trained on texts that dec_jax "
-            "read, so it does not know their terms."
+            f"read, so it does not know their terms; give {'a table' if columns else 'data'} "
+            "as in training."
         )
     if path is None:
         return dataset_from_texts(x, space=text_space)

@@ -14,7 +14,13 @@ from dec_jax.data.optdigits import load_optdigits
 from dec_jax.data.reuters import load_reuters10k, load_reuters21578
 from dec_jax.data.stl10 import FILES as STL10_FILES
 from dec_jax.data.stl10 import load_stl10
-from dec_jax.validation import check_choice, expanded, require
+from dec_jax.validation import (
+    check_choice,
+    did_you_mean,
+    expanded,
+    near_path,
+    require,
+)
 
 DATASETS = (
     "mnist",
@@ -70,6 +76,9 @@ def load_named(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     try:
         check_choice("dataset", name, DATASETS)
     except ValueError as error:
+        if did_you_mean(name, DATASETS) == "." != (hint := near_path(name)):
+            text = f"There is no data set, file or folder {name}{hint}"
+            raise FileNotFoundError(text) from error
         raise ValueError(f"{error} No folder or file has that name either.") from error
     if name == "digits":
         # digits needs no folder, but a missing data_dir is still the user's mistake.
@@ -122,7 +131,7 @@ def data_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
     folder = expanded(given)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{origin} must name an existing folder, got {given!r}."
+            f"{origin} must name an existing folder, got {given!r}{near_path(folder)}"
         )
     return folder
 

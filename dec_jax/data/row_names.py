@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dec_jax.data.dataset import Dataset
-from dec_jax.validation import expanded, shown
+from dec_jax.validation import expanded, near_path, shown
 
 
 def with_names(dataset: Dataset, path: Path) -> Dataset:
@@ -32,7 +32,9 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
     """
     path = expanded(path)
     if not path.is_file():
-        raise FileNotFoundError(f"names {shown(str(path))}: there is no such file.")
+        raise FileNotFoundError(
+            f"names {shown(str(path))}: there is no such file{near_path(path)}"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

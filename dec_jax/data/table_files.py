@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dec_jax.validation import require
+from dec_jax.validation import near_path, require
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -63,7 +63,7 @@ def read_table(
             f"{TABLE_SUFFIXES[-1]}, got {path}."
         )
     if not path.is_file():
-        raise FileNotFoundError(f"The table {path} does not exist.")
+        raise FileNotFoundError(f"The table {path} does not exist{near_path(path)}")
     # A shell hands on a typed \t as two characters.
     separator = "\t" if separator == "\\t" else separator
     if separator is not None and len(separator) != 1:

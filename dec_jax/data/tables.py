@@ -23,7 +23,13 @@ from dec_jax.data.table_notes import (
     told,
     warnings_of,
 )
-from dec_jax.validation import check_choice, expanded, require, shortened
+from dec_jax.validation import (
+    check_choice,
+    expanded,
+    nearest,
+    require,
+    shortened,
+)
 
 # Headings of labels.csv, which the names of rows cannot have too.
 HEADINGS = ("index", "cluster", "q", "class")
@@ -325,7 +331,10 @@ def read_like(
         if it.title in problems:
             continue
         if it.title not in frame.columns:
-            problems[it.title] = "missing, though the table of training had it"
+            rule = "missing, though the table of training had it"
+            if (near := nearest(it.title, map(str, frame.columns))) is not None:
+                rule += f" (is it {near!r} now?)"
+            problems[it.title] = rule
             continue
         try:
             cells = cells_of(

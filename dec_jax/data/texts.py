@@ -10,7 +10,7 @@ import numpy as np
 from dec_jax.data.dataset import Dataset, integer_labels
 from dec_jax.data.table_files import decoded, is_number
 from dec_jax.data.text_space import TextSpace, embed_texts, fit_text_space
-from dec_jax.validation import expanded
+from dec_jax.validation import expanded, near_path
 
 TEXT_SUFFIX = ".txt"
 NAME_LENGTH = 60  # characters of a document that name it
@@ -115,7 +115,7 @@ def load_texts(
         check_words(path, texts)
         names, labels, source, kind = None, None, f"txt file {path}", "text"
     else:
-        raise FileNotFoundError(f"The text file {path} does not exist.")
+        raise FileNotFoundError(f"The text file {path} does not exist{near_path(path)}")
     return dataset_from_texts(
         texts,
         labels=labels,

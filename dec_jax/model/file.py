@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dec_jax.validation import reason, require
+from dec_jax.validation import near_path, reason, require
 from dec_jax.writing import whole_file
 
 FORMAT = "dec_jax.model"  # the entry of the header that makes a file ours
@@ -78,7 +78,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     safetensors = import_safetensors()
     if not path.exists():
-        raise FileNotFoundError(f"The model file {path} does not exist.")
+        raise FileNotFoundError(
+            f"The model file {path} does not exist{near_path(path)}"
+        )
     if not path.is_file():
         raise ModelError(f"{path} must be a model file, got a folder or device.")
     content = path.read_bytes()

@@ -27,7 +27,7 @@ from dec_jax.model.metadata import (
     outside_training,
     unsure,
 )
-from dec_jax.model.units import check_units, in_units_of_training
+from dec_jax.model.units import check_units, check_width, in_units_of_training
 from dec_jax.networks import autoencoder
 from dec_jax.networks.architecture import Architecture
 from dec_jax.networks.architecture_json import (
@@ -323,7 +323,9 @@ def samples_for(
     hint = ""
     if model.metadata.get("columns") and getattr(x, "columns", None) is None:
         hint = "; give the table itself if these are its numbers as they are"
+    width = model.architecture.input_dim
     if isinstance(x, Dataset):
+        check_width(model.metadata, width, x.x)
         shape, x = x.image_shape or (), in_units_of_training(model.metadata, scale, x)
     else:
         shape = tuple(getattr(x, "shape", ()))[1:]
@@ -335,11 +337,7 @@ def samples_for(
     if getattr(x, "ndim", 2) > 2:
         x = flatten_samples(x, model.architecture)
     check_samples(x)
-    width = model.architecture.input_dim
-    if x.shape[1] != width:
-        raise ValueError(
-            f"x must have {width} columns, as in training, got shape {tuple(x.shape)}."
-        )
+    check_width(model.metadata, width, x)
     check_units(model.metadata, scale, x, known=known)
     if (text := outside_training(model.metadata, x, scale, lines)) is not None:
         _warn(text + hint)

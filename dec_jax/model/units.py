@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from dec_jax.data.dataset import Dataset
+from dec_jax.validation import shortened
 
 # New data may exceed the range of the training data by this factor; beyond it, they are
 # taken to be in other units.
@@ -29,6 +30,27 @@ def in_units_of_training(
         # Bytes that were saved as floats.
         divisor = divisor / scale
     return (dataset.x / divisor).astype(np.float32)
+
+
+def check_width(
+    metadata: Mapping[str, Any], width: int, x: Num[Array | np.ndarray, "n d"]
+) -> None:
+    """Raises ValueError, with what is known of training, unless x has `width` columns."""
+    found = x.shape[1]
+    if found == width:
+        return
+    name = metadata.get("dataset")
+    data = f"the data {name!r} of training" if name else "the data of training"
+    count = abs(found - width)
+    much = f"{count} too {'many' if found > width else 'few'}"
+    if columns := metadata.get("columns"):
+        titles = [column["title"] for column in columns]
+        raise ValueError(
+            f"x must have the {width} columns that {data} became, from "
+            f"{shortened(', '.join(titles))}, got {found}, {much}; give a table with these "
+            "columns."
+        )
+    raise ValueError(f"x must have {width} columns, as {data}, got {found}, {much}.")
 
 
 def check_units(

@@ -60,7 +60,7 @@ from dec_jax.networks.json_fields import (
     write_fields,
 )
 from dec_jax.networks.precision import PRECISIONS
-from dec_jax.validation import check_choice, expanded
+from dec_jax.validation import check_choice, expanded, near_path
 
 MOST_BYTES = 2**24  # of a file
 # Names of activations in files, and in `Architecture`. Of two names the first is written.
@@ -159,7 +159,8 @@ def read_architectures(path: str | os.PathLike[str]) -> tuple[NamedArchitecture,
             text = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
-        raise ValueError(f"{path} cannot be read: {reason}.") from error
+        hint = near_path(path) if isinstance(error, FileNotFoundError) else "."
+        raise ValueError(f"{path} cannot be read: {reason}{hint}") from error
     if len(text) > MOST_BYTES:
         raise ValueError(
             f"{path} must be a JSON file of at most {MOST_BYTES >> 20} MiB, got more; it is "

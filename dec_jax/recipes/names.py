@@ -107,7 +107,7 @@ DESCRIPTIONS: dict[str, Description] = {
         "MNIST-70k: ACC 0.986, the mean of seeds 0-4 (0.986 to 0.986), in bfloat16",
     ),
     "auto": Description(
-        "labels on which simple methods agree, learned; images as by best",
+        "the labels on which many simple methods agree, learned by a network; images as by best",
         "33 small tables: mean ACC 0.904, where k-means has 0.786 (benchmarks.quality); "
         "images: as best",
     ),

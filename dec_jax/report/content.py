@@ -259,6 +259,13 @@ def rules(
 
 def _reworded(text: str) -> str:
     """Writes a tree of scikit-learn in words: "is red" for the 0/1 column of a category."""
+    # Two answers that lead to one cluster are no question.
+    twice = re.compile(
+        r"^((?:\|   )*)\|--- .*\n\1\|   (\|--- class: \d+)\n\1\|--- .*\n\1\|   \2$",
+        re.M,
+    )
+    while twice.search(text):
+        text = twice.sub(r"\1\2", text)
     text = re.sub(r"\x01(.*)\0\d+ <= .*$", r" is not \1", text, flags=re.M)
     text = re.sub(r"\x01(.*)\0\d+ >  .*$", r" is \1", text, flags=re.M)
 

@@ -30,6 +30,8 @@ from dec_jax.report.scatter import (
     view_of_umap,
 )
 from dec_jax.runs import folder as run_folder
+from dec_jax.runs.plain_words import glossary_line, next_lines
+from dec_jax.runs.settings import Settings
 from dec_jax.validation import require
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def page(
         "sure": float(run.q.mean()),
         "recipe": DESCRIPTIONS.get(run.results["recipe"]),
         "health": health_line(run),
+        "next": next_steps(run),
         "confusion": confusion(dataset, run.labels, run.n_clusters),
         "curves": curves(run),
         "dendrogram": dendrogram(run),
@@ -172,6 +175,7 @@ def rendered(content: dict[str, Any], points: Points) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"plain": plain, "sentence": sentence}
+    environment.filters["explained"] = glossary_line
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         **content,
@@ -207,6 +211,15 @@ def health_line(run: RunFiles) -> str:
     found = run.results["health"]
     names = ("smallest", "largest", "evenness", "max_q")
     return verdict(found["warnings"], **{name: found[name] for name in names})
+
+
+def next_steps(run: RunFiles) -> list[str]:
+    """Tells what to do where the clusters cannot be trusted, a sentence each."""
+    if run.results["opinion"] is None:
+        return []
+    path = run.folder / "alternatives.csv"
+    lines = next_lines(run.results["opinion"], run.n_clusters, path)
+    return [sentence(line.removeprefix("next: ")) for line in lines]
 
 
 def confusion(
@@ -295,10 +308,14 @@ def settings(run: RunFiles) -> dict[str, dict[str, str]]:
     command = {
         name.replace("_", " "): str(value)
         for name, value in run.config["command"].items()
-        if value is not None and value is not False
+        if value != getattr(Settings, name, None) or name in ("seed", "seeds")
     }
     versions = {**results["versions"], "commit": results.get("commit") or "unknown"}
-    seconds = {name: f"{value:,.1f}" for name, value in results["seconds"].items()}
+    titles = {"total": "all phases", "run": "whole command"}
+    seconds = {
+        titles.get(name, name): f"{value:,.1f}"
+        for name, value in results["seconds"].items()
+    }
     return {
         "Settings": {**command, "computed on": results["device"]},
         "Versions": {name: str(value) for name, value in versions.items()},

@@ -13,7 +13,9 @@ from dec_jax.evaluation.typical import typical_ranks
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.hierarchy_file import HIERARCHY, read_hierarchy
 from dec_jax.runs.json_files import read_checked
+from dec_jax.runs.plain_words import labelings_in
 from dec_jax.runs.settings import Settings, settings_of
+from dec_jax.validation import near_path
 
 RESULTS = "results.json"
 AGAIN = "run dec-jax cluster again in a new folder"  # what mends a damaged file
@@ -75,7 +77,9 @@ def seed_folders(folder: Path) -> list[Path]:
       UsageError: there is none.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} must be the folder of a run, got no folder.")
+        raise UsageError(
+            f"{folder} must be the folder of a run, got no folder{near_path(folder)}"
+        )
     if (folder / RESULTS).is_file():
         return [folder]
     seeds = [path.parent for path in folder.glob(f"seed-*/{RESULTS}")]
@@ -170,8 +174,7 @@ def _alternatives(path: Path, n: int) -> tuple[OtherLabels, ...]:
         raise _damaged(path)
     return tuple(
         OtherLabels(name, index, _column(rows, name, path))
-        for name in rows[0]
-        if name != "index"
+        for name in labelings_in(path)
     )
 
 

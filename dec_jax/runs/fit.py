@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,15 +20,15 @@ from dec_jax.data.text_space import text_space_from_json
 from dec_jax.data.texts import dataset_from_texts
 from dec_jax.evaluation.health import Health, health
 from dec_jax.evaluation.judge import Choice
+from dec_jax.evaluation.n_clusters import Recommendation
 from dec_jax.evaluation.second_opinion import SecondOpinion
 from dec_jax.networks.own import Network
 from dec_jax.objectives import AEC, DCN, DEN, ACeDeC
-from dec_jax.parallel.hardware import faster_precision
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
-from dec_jax.recipes.adjust import adjust_recipe
-from dec_jax.recipes.dense import make_recipe
-from dec_jax.recipes.recipe import DataShape, Recipe, default_recipe
+from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs.callbacks import Callbacks, Record
+from dec_jax.runs.choices import choose_recipe
+from dec_jax.runs.k_search import resolve_n_clusters
 from dec_jax.runs.phase_start import Start
 from dec_jax.runs.phases import Phases
 from dec_jax.runs.streamed import check_streamed, phases_of, streamed_dataset
@@ -36,7 +36,7 @@ from dec_jax.streaming import Source
 from dec_jax.streaming.dataset import SourceRows
 from dec_jax.training.layerwise import StageState, pretraining_stages
 from dec_jax.training.state import History, TrainResult
-from dec_jax.validation import check_n_clusters, check_seed
+from dec_jax.validation import check_seed
 
 Samples = (
     Dataset
@@ -74,6 +74,7 @@ class FitResult:
       recipe: the settings.
       model: what `dec_jax.model.save` writes, and `predict` uses.
       start: what clustering started from: its state, z and labels.
+      recommendation: of the search for the number of clusters, if there was one.
     """
 
     labels: Int[np.ndarray, " n"]
@@ -92,6 +93,7 @@ class FitResult:
     recipe: Recipe
     model: models.Model
     start: Start
+    recommendation: Recommendation | None = None
 
     def __repr__(self) -> str:
         sizes = np.bincount(self.labels, minlength=len(self.centroids))
@@ -117,7 +119,7 @@ class FitResult:
 
 def fit(
     x: Samples,
-    n_clusters: int | None = None,
+    n_clusters: int | str | None = None,
     *,
     recipe: str | Recipe | None = None,
     network: Network | None = None,
@@ -144,8 +146,8 @@ def fit(
         `dec_jax.streaming`, whose rows are read as they are needed. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
         their columns' mean variance.
-      n_clusters: k, at least 1, which is warned of; None counts the classes of a data set
-        that has labels.
+      n_clusters: k, at least 1, which is warned of; "auto", "density" or "dip" looks for it
+        (see `find_n_clusters`); None counts the classes of a data set that has labels.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`
         for images and `auto` for everything else.
       network: takes the place of the recipe's own network.
@@ -186,9 +188,12 @@ def fit(
       (3,)
     """
     check_seed(seed)
-    streamed = streamed_dataset(x, n_clusters, memory, standardize=standardize)
+    k_if_given = None if isinstance(n_clusters, str) else n_clusters
+    streamed = streamed_dataset(x, k_if_given, memory, standardize=standardize)
     dataset = streamed or as_dataset(x, standardize=standardize)
-    k = number_of_clusters(n_clusters, dataset)
+    k, found = resolve_n_clusters(
+        n_clusters, dataset, network=network, epochs=epochs, precision=precision
+    )
     if k == 1:
         text = "n_clusters=1 puts all samples into one cluster; give 2 or more."
         warnings.warn(text, stacklevel=2)
@@ -208,7 +213,7 @@ def fit(
     phases = phases_of(dataset)(
         dataset, place(dataset.x, mesh), settings, k, seed, callbacks
     )
-    return run_phases(phases, baseline=baseline)
+    return replace(run_phases(phases, baseline=baseline), recommendation=found)
 
 
 def run_phases(
@@ -298,69 +303,6 @@ def as_dataset(x: Samples, *, standardize: bool = True) -> Dataset:
     if isinstance(x, list) and isinstance(next(iter(x), None), str):
         return dataset_from_texts(x)
     return dataset_from_array(x, standardize=standardize)
-
-
-def number_of_clusters(wanted: int | None, dataset: Dataset) -> int:
-    """Counts the classes where no number of clusters is given.
-
-    Raises:
-      ValueError: there are no classes, or more clusters than samples.
-    """
-    found = dataset.n_classes if wanted is None else wanted
-    if found is None:
-        raise ValueError(
-            f"n_clusters must be given for {dataset.name}, which has no labels to count "
-            "classes by; the command `dec-jax choose-k` looks for it."
-        )
-    check_n_clusters(found, len(dataset.x))
-    return found
-
-
-def choose_recipe(
-    recipe: str | Recipe | None,
-    dataset: Dataset,
-    n_clusters: int,
-    *,
-    network: Network | None = None,
-    n_samples: int | None = None,
-    precision: str | None = None,
-    **changes: Any,
-) -> Recipe:
-    """Makes the settings of a run from a recipe's name and the data.
-
-    Args:
-      recipe: a name, settings, or None for the default of such data.
-      dataset: the samples.
-      n_clusters: k.
-      network: takes the place of the recipe's own.
-      n_samples: of training, if not all of the data set's.
-      precision: None takes the one that these devices are faster in.
-      **changes: as `adjust_recipe` takes them.
-    """
-    if not isinstance(recipe, Recipe):
-        shape = data_shape(dataset, n_clusters, n_samples)
-        recipe = make_recipe(recipe or default_recipe(shape), shape, network)
-        precision = precision or faster_precision()
-    elif network is not None:
-        raise ValueError(
-            "network cannot be given together with a recipe's settings; put it into "
-            "their `architecture`."
-        )
-    return adjust_recipe(recipe, precision=precision, **changes)
-
-
-def data_shape(
-    dataset: Dataset, n_clusters: int, n_samples: int | None = None
-) -> DataShape:
-    """Describes the data to a recipe."""
-    return DataShape(
-        n_samples=n_samples or len(dataset.x),
-        input_dim=dataset.x.shape[1],
-        image_shape=dataset.image_shape,
-        input_scale=dataset.input_scale,
-        n_clusters=n_clusters,
-        name=dataset.name,
-    )
 
 
 def place(x: Any, mesh: Mesh | None) -> Any:

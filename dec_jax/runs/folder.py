@@ -21,7 +21,7 @@ from dec_jax.runs.callbacks import Record
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import FitResult
 from dec_jax.runs.streamed import is_streamed
-from dec_jax.validation import one_line
+from dec_jax.validation import near_path, one_line
 from dec_jax.writing import whole_file
 
 if TYPE_CHECKING:
@@ -46,15 +46,9 @@ def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
     """
     folder, number = out, 1
     try:
-        while folder.exists() and any(
-            folder.iterdir() if folder.is_dir() else [folder]
-        ):
-            if explicit:
-                other = f", or resume the run in it by --resume {out}"
-                raise UsageError(
-                    f"--out {out} is not an empty folder; take another"
-                    f"{other if resumable else ''}."
-                )
+        if explicit:
+            check_empty(out, resumable=resumable)
+        while holds_something(folder):
             number += 1
             folder = out.with_name(f"{out.name}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +60,18 @@ def prepare(out: Path, *, explicit: bool, resumable: bool = False) -> Path:
             f"--out {folder} cannot be written to: {error.strerror}."
         ) from error
     return folder
+
+
+def check_empty(out: Path, *, resumable: bool = False) -> None:
+    """Raises UsageError if the folder that the user named holds something already."""
+    if holds_something(out):
+        other = f", or resume the run in it by --resume {out}" * resumable
+        raise UsageError(f"--out {out} is not an empty folder; take another{other}.")
+
+
+def holds_something(folder: Path) -> bool:
+    """Returns True for a folder that is not empty, and for a file."""
+    return folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder])
 
 
 def file_of_run(run: Path, name: str) -> Path:
@@ -81,6 +87,8 @@ def file_of_run(run: Path, name: str) -> Path:
     Raises:
       UsageError: the folder has no such file, or seeds of which none was chosen.
     """
+    if not run.exists():
+        raise UsageError(f"There is no run or model {run}{near_path(run)}")
     if not run.is_dir() or (run / name).is_file():
         return run / name if run.is_dir() else run
     seeds = sorted(run.glob(f"seed-*/{name}"))
@@ -157,13 +165,21 @@ def write_labels(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_alternatives(path: Path, choice: Choice, own: np.ndarray) -> None:
+def write_alternatives(
+    path: Path,
+    choice: Choice,
+    own: np.ndarray,
+    names: Sequence[str] | None = None,
+    names_title: str = "file",
+) -> None:
     """Writes the best labelings of simple methods that differ from the run and each other.
 
     Args:
       path: the file; one line for each sample that the methods saw.
       choice: of `choose_labels`.
       own: [n] the labels of the run.
+      names: of all samples, or None.
+      names_title: what the names are.
     """
     kept: dict[str, np.ndarray] = {}
     seen = own[choice.rows]
@@ -173,16 +189,19 @@ def write_alternatives(path: Path, choice: Choice, own: np.ndarray) -> None:
             kept[name] = labels
         if len(kept) == MOST_ALTERNATIVES:
             break
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    rows = choice.rows.tolist()
+    # The first columns are those of labels.csv.
+    columns: dict[str, Sequence[Any]] = {"index": rows}
+    if names is not None:
+        columns[names_title] = [names[row] for row in rows]
+    columns |= {name: labels.tolist() for name, labels in kept.items()}
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
-        writer.writerow(["index", *kept])
-        writer.writerows(
-            zip(
-                choice.rows.tolist(),
-                *map(np.ndarray.tolist, kept.values()),
-                strict=True,
-            )
-        )
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def write_tables(
@@ -213,7 +232,8 @@ def write_tables(
     )
     if result.opinion is not None and result.alternatives is not None:
         path = folder / "alternatives.csv"
-        write_alternatives(path, result.alternatives, result.labels)
+        names = (dataset.names, dataset.names_title)
+        write_alternatives(path, result.alternatives, result.labels, *names)
     write_history(folder / "history.csv", record.pretraining_loss, record.history)
     if dataset.labels is not None:
         text = classification_report(dataset.labels, result.labels)

@@ -9,14 +9,22 @@ import numpy as np
 from dec_jax.clustering.density_peaks import density_clusters
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import method_space
-from dec_jax.evaluation.n_clusters import Recommendation, recommend, sweep_n_clusters
+from dec_jax.evaluation.n_clusters import (
+    Recommendation,
+    Sweep,
+    recommend,
+    sweep_n_clusters,
+)
 from dec_jax.model import Model, transform
 from dec_jax.recipes.names import K_SEARCHES
-from dec_jax.runs.fit import choose_recipe
+from dec_jax.runs.choices import choose_recipe, number_of_clusters
+from dec_jax.runs.streamed import is_streamed
 from dec_jax.training.dipdeck import DipDECKConfig, dipdeck
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.validation import check_choice
+from dec_jax.validation import check_choice, did_you_mean
 
+# Share of the largest support from which another number is worth a try.
+WORTH = 0.8
 MOST = 20  # the largest number of clusters that is tried, unless another is asked for
 
 
@@ -61,11 +69,51 @@ def pretrained_embedding(
     return transform(Model(params, network), dataset)
 
 
+def resolve_n_clusters(
+    wanted: int | str | None, dataset: Dataset, **changes: Any
+) -> tuple[int, Recommendation | None]:
+    """Takes the number of clusters that is wanted, or looks for it.
+
+    `fit`, the estimator and the command all ask here. The search has its own seed, always
+    0, so that the same data have the same number, whatever the seed of the run.
+
+    Args:
+      wanted: k, one of `K_SEARCHES`, or None, which counts the classes.
+      dataset: the samples.
+      **changes: as `find_n_clusters` takes them.
+
+    Returns:
+      k, and the recommendation of the search, or None without one.
+
+    Raises:
+      ValueError: the number is out of its range, or cannot be looked for.
+    """
+    if not isinstance(wanted, str):
+        return number_of_clusters(wanted, dataset), None
+    if wanted not in K_SEARCHES:
+        raise ValueError(
+            f"n_clusters must be an integer of at least 1 or one of {', '.join(K_SEARCHES)}"
+            f", got {wanted!r}{did_you_mean(wanted, K_SEARCHES)}"
+        )
+    found = find_n_clusters(dataset, method=wanted, **changes)
+    return number_of_clusters(found.n_clusters, dataset), found
+
+
+def numbers_to_try(n_samples: int, most: int | None = None) -> range:
+    """The numbers of clusters that a search tries: from 2 to `most`, or to 20 at most.
+
+    Example:
+      >>> numbers_to_try(1_000), numbers_to_try(10)
+      (range(2, 21), range(2, 9))
+    """
+    return range(2, (most or min(MOST, n_samples - 2)) + 1)
+
+
 def find_n_clusters(
     dataset: Dataset,
     *,
     method: str = "auto",
-    most: int = MOST,
+    most: int | None = None,
     seed: int = 0,
     **changes: Any,
 ) -> Recommendation:
@@ -76,7 +124,7 @@ def find_n_clusters(
       method: "auto", as the command `dec-jax choose-k` does; "density", by
         `density_clusters` (DDC); or "dip", by `dipdeck`, which pretrains a network on any
         data.
-      most: the largest number that is tried; fewer for few samples.
+      most: the largest number that is tried; None tries 20, or fewer for few samples.
       seed: of the pretraining and of the sweep.
       **changes: "network", "epochs" and "precision" of the pretraining, which images
         have; other data are compared as they are.
@@ -88,13 +136,8 @@ def find_n_clusters(
       ValueError: there are fewer than 4 samples, an unknown method, or one that finds a
         single cluster.
     """
-    check_choice("method", method, K_SEARCHES)
+    check_search(method, dataset)
     n = len(dataset.x)
-    if n < 4:
-        raise ValueError(
-            f"At least 4 samples are needed to look for the number of clusters, got {n}; "
-            "give n_clusters."
-        )
     if method == "dip":
         return _found("dip tests (DipDECK)", _by_dips(dataset, seed, **changes))
     z = dataset.x
@@ -105,9 +148,50 @@ def find_n_clusters(
         space = method_space(z, by_direction=dataset.by_direction)
         k = int(density_clusters(space, seed=seed).max()) + 1
         return _found("peaks of the density on a map by t-SNE (DDC)", k)
-    numbers = range(2, min(most, n - 2) + 1)
+    numbers = numbers_to_try(n, most and min(most, n - 2))
     by_direction = dataset.by_direction
-    return recommend(sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction))
+    return recommended(
+        sweep_n_clusters(z, numbers, seed=seed, by_direction=by_direction)
+    )
+
+
+def check_search(method: str, dataset: Dataset) -> None:
+    """Raises ValueError unless the number of clusters can be looked for in this way."""
+    check_choice("method", method, K_SEARCHES)
+    if is_streamed(dataset):
+        raise ValueError(
+            f"n_clusters {method} needs all samples in memory; give a number, or a larger "
+            "memory."
+        )
+    n = len(dataset.x)
+    if n < 4:
+        raise ValueError(
+            f"At least 4 samples are needed to look for the number of clusters, got {n}; "
+            "give n_clusters."
+        )
+
+
+def recommended(sweep: Sweep) -> Recommendation:
+    """Recommends a number, and names others that are worth a try where none is decided.
+
+    These are the two others of most support, if that is nearly the largest; else those next
+    to it.
+    """
+    found = recommend(sweep)
+    if found.decided:
+        return found
+    k, enough = found.n_clusters, WORTH * sweep.support.max()
+    order = np.argsort(-sweep.support, kind="stable")
+    others = [
+        int(sweep.n_clusters[i])
+        for i in order
+        if sweep.n_clusters[i] != k and sweep.support[i] >= enough
+    ][:2]
+    others = sorted(others) or [near for near in (k - 1, k + 1) if near >= 2]
+    named = " and ".join(map(str, others))
+    return found._replace(
+        reasons=(*found.reasons, f"worth a try too: {named} clusters")
+    )
 
 
 def _by_dips(dataset: Dataset, seed: int, **changes: Any) -> int:

@@ -21,6 +21,7 @@ from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
 from dec_jax.runs.callbacks import Callbacks, Phase, PhaseEvents, Record, Stage, Step
+from dec_jax.runs.plain_words import with_titles
 from dec_jax.streaming import Source
 from dec_jax.training.layerwise import pretraining_stages
 from dec_jax.training.state import AnyArray, TrainState, init_state
@@ -189,15 +190,18 @@ class StartPhase(PhaseEvents):
                 labels = umap_mixture(alone, k, seed=seed)
             else:
                 self.choice = self._choose_labels(alone, seed)
-                labels, name = self.choice.labels, self.choice.judgment.names[0]
+                labels = self.choice.labels
+                name = f"start: {self.choice.judgment.names[0]}"
             step()
         return name, jnp.asarray(from_first(labels))
 
     def _choose_labels(self, samples: np.ndarray, seed: int) -> Choice:
         """Asks the simple methods."""
         by_direction = self.dataset.by_direction
-        return choose_labels(
-            samples, self.n_clusters, seed=seed, by_direction=by_direction
+        return with_titles(
+            choose_labels(
+                samples, self.n_clusters, seed=seed, by_direction=by_direction
+            )
         )
 
     def _stage(

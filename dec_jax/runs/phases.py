@@ -18,6 +18,7 @@ from dec_jax.runs.callbacks import Phase, Step
 from dec_jax.runs.phase_start import Start, StartPhase
 from dec_jax.training.cluster import train
 from dec_jax.training.layerwise import StageState, init_stage, pretrain_layerwise
+from dec_jax.training.loop import STOPPED
 from dec_jax.training.pretrain import PretrainHistory
 from dec_jax.training.state import History, TrainResult, TrainState, reorder_clusters
 
@@ -25,6 +26,7 @@ from dec_jax.training.state import History, TrainResult, TrainState, reorder_clu
 # restarts where the samples have fewer values than this together, else fewer, at least 3.
 BASELINE_VALUES = 150_000_000
 FEWEST_FOR_OPINION = 30  # samples
+NOT_FINITE = "Clustering failed: q is no longer finite; lower the learning rate."
 SMALL = 200_000  # values of x up to which the comparison is left to scikit-learn
 
 
@@ -144,10 +146,10 @@ class Phases(StartPhase):
         with self._phase(Phase("clustering", "interval", config.max_intervals, done)):
             result = self._train(start.state, on_interval)
         self._count("clustering")
-        if result.stop_reason.startswith("stopped"):
+        if result.stop_reason == STOPPED:
             self._leave_if_stopped()
         if not np.isfinite(result.q).all():
-            raise FloatingPointError(f"Clustering failed: {result.stop_reason}.")
+            raise FloatingPointError(NOT_FINITE)
         return result
 
     def _train(self, state: TrainState, on_interval: Any) -> TrainResult:

@@ -32,9 +32,10 @@ from dec_jax.runs import (
 )
 from dec_jax.runs.callbacks import Callbacks, Phase, Record, Step
 from dec_jax.runs.errors import UsageError
+from dec_jax.runs.finished import AUTOENCODER, CHECKPOINTS, RESULTS, finished_results
 from dec_jax.runs.fit import FitResult, run_phases
 from dec_jax.runs.health_watch import HealthWatch, health_entry
-from dec_jax.runs.json_files import read_checked, write_checked
+from dec_jax.runs.json_files import write_checked
 from dec_jax.runs.phase_start import Start
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.seed_choice import seed_scores
@@ -44,9 +45,6 @@ from dec_jax.streaming import Source
 from dec_jax.validation import expanded, shown
 
 SAVE_SECONDS = 20  # between two checkpoints; what a killed run may have to do again
-CHECKPOINTS = "checkpoints"
-AUTOENCODER = "autoencoder.safetensors"  # after pretraining
-RESULTS = "results.json"
 
 
 class BarsOnly(Callbacks):
@@ -164,36 +162,12 @@ class SeedRun:
 
     def finished_before(self) -> dict[str, Any] | None:
         """Reads the results of an earlier run that came to its end."""
-        done = self.folder / RESULTS
-        # The checkpoints go last: with them there, figures may be missing.
-        whole = done.exists() and not (self.folder / CHECKPOINTS).exists()
-        fix = "remove it, and resume the run, which then starts from its beginning"
-        found = read_checked(done, fix) if whole else None
-        finished = json.loads(text_from_first(json.dumps(found)))
-        if finished is None:
-            return None
-        its = (finished.get("seed"), finished.get("dataset_sha256"))
-        if its != (self.seed, self.dataset.sha256):
-            raise UsageError(f"{done} must be of this run, got that of another; {fix}.")
-        print(shown(f"finished before: {done}"))
-        return finished
+        found = finished_results(self.folder, self.seed, self.dataset.sha256)
+        return json.loads(text_from_first(json.dumps(found)))
 
     def load_pretrained(self, path: Path) -> Params:
         """Loads the autoencoder of an earlier run, instead of pretraining one."""
-        found = model.load(path)
-        if found.n_clusters is not None:
-            raise UsageError(
-                f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
-                f"give the {AUTOENCODER} of its run."
-            )
-        wanted = self.recipe.architecture
-        # Parameters have no precision: it is that of their products.
-        same = change_network(wanted, precision=found.architecture.precision)
-        if same != found.architecture:
-            raise UsageError(
-                f"--pretrained {path}: its network is another one than that of recipe "
-                f"{self.config['command']['recipe']}."
-            )
+        found = pretrained_model(path, self.recipe, self.config["command"]["recipe"])
         # The work was done, if not by this run: it counts in the total.
         seconds = found.metadata.get("pretraining_seconds", 0.0)
         self.record.seconds["pretraining"] = seconds
@@ -283,6 +257,28 @@ class SeedRun:
             "figures": [],
             **self.together,
         }
+
+
+def pretrained_model(path: Path, recipe: Recipe, name: str) -> model.Model:
+    """Loads the autoencoder of an earlier run.
+
+    Raises:
+      UsageError: it has clusters, or another network than the recipe of that name.
+      FileNotFoundError, ModelError: there is no such file, or it is damaged.
+    """
+    found = model.load(path)
+    if found.n_clusters is not None:
+        raise UsageError(
+            f"--pretrained {path}: must be an autoencoder, got a model with clusters; "
+            f"give the {AUTOENCODER} of its run."
+        )
+    # Parameters have no precision: it is that of their products.
+    precision = found.architecture.precision
+    if change_network(recipe.architecture, precision=precision) != found.architecture:
+        raise UsageError(
+            f"--pretrained {path}: its network is another one than that of recipe {name}."
+        )
+    return found
 
 
 def stability_entry(result: FitResult) -> list[float | None] | None:

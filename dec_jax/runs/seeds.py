@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset, load_default_dataset
 from dec_jax.model.file import ModelError
 from dec_jax.networks.architecture_json import architecture_to_json, load_architecture
+from dec_jax.recipes.names import RECIPES
 from dec_jax.recipes.recipe import Recipe, default_recipe
 from dec_jax.runs import (
     checkpoint,
@@ -23,21 +25,18 @@ from dec_jax.runs import (
     summary,
 )
 from dec_jax.runs.callbacks import Stopped
+from dec_jax.runs.choices import choose_recipe, data_shape
 from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
 from dec_jax.runs.estimate import time_line
-from dec_jax.runs.fit import (
-    check_batches,
-    choose_recipe,
-    data_shape,
-    number_of_clusters,
-    place,
-)
+from dec_jax.runs.finished import autoencoder_file, is_finished
+from dec_jax.runs.fit import check_batches, place
 from dec_jax.runs.json_files import write_checked, write_json
-from dec_jax.runs.k_search import find_n_clusters
+from dec_jax.runs.k_search import check_search, resolve_n_clusters
 from dec_jax.runs.lock import only_run_in
+from dec_jax.runs.plain_words import search_lines
 from dec_jax.runs.progress import image_bars
 from dec_jax.runs.relabeled import write_consensus
-from dec_jax.runs.run import AUTOENCODER, SeedRun
+from dec_jax.runs.run import SeedRun, pretrained_model
 from dec_jax.runs.settings import Settings, read_config
 from dec_jax.runs.signals import Stop
 from dec_jax.runs.streamed import (
@@ -48,7 +47,7 @@ from dec_jax.runs.streamed import (
     streamed_dataset,
 )
 from dec_jax.runs.vectorized import VectorizedRun, check_vectorized
-from dec_jax.validation import shown
+from dec_jax.validation import check_choice, shown
 
 # Settings that the library's messages name, and that are options here.
 NAMES = (
@@ -61,10 +60,16 @@ ENCODED = "encoded"  # the folder of an encoder's vectors, beside those of runs
 
 
 class Finished(NamedTuple):
-    """A run that came to its end: its folder, and what it clustered."""
+    """A run that came to its end.
+
+    Attributes:
+      folder: of the run.
+      dataset: what it clustered; None where not all samples were in memory, so that there
+        can be no report.
+    """
 
     folder: Path
-    dataset: Dataset
+    dataset: Dataset | None
 
 
 def run(
@@ -80,7 +85,7 @@ def run(
 
     Returns:
       The folder and the data; None in a process of several that is not the first, which
-      leaves no folder, and for samples that were not all in memory, which have no report.
+      leaves no folder, and for a resumed run that had come to its end.
 
     Raises:
       UsageError: a mistake in what was asked for.
@@ -113,28 +118,26 @@ def _run(
             dataset, note = load_default_dataset(options.get("data_dir"))
         else:
             settings, dataset = load_or_stream(settings, options)
+        network = settings.architecture and load_architecture(settings.architecture)
         wanted, reasons = settings.n_clusters, []
-        if isinstance(wanted, str) and is_streamed(dataset):
-            raise UsageError(
-                "-k auto needs all samples in memory; give a number, or a larger --memory."
-            )
         if isinstance(wanted, str):
-            print("looking for the number of clusters ...", flush=True)
-            chosen = find_n_clusters(
-                dataset,
-                method=wanted,
-                seed=settings.seed,
-                epochs=settings.epochs,
-                precision=settings.precision,
-            )
-            wanted, reasons = chosen.n_clusters, [*chosen.reasons, chosen.text]
-        k = number_of_clusters(wanted, dataset)
+            check_search(wanted, dataset)
+            check_before_search(settings, options)
+            print("looking for the number of clusters ...", file=sys.stderr)
+        k, found = resolve_n_clusters(
+            wanted,
+            dataset,
+            network=network or None,
+            epochs=settings.epochs,
+            precision=settings.precision,
+        )
+        if found is not None:
+            wanted, reasons = k, search_lines(found)
         if k < 2:
             raise UsageError(
                 f"-k must be at least 2, got {k}, the number of classes; one cluster would "
                 "hold all samples."
             )
-        network = settings.architecture and load_architecture(settings.architecture)
         name = settings.recipe or default_recipe(data_shape(dataset, k))
         recipe = choose_recipe(
             name, dataset, k, network=network or None, **settings.changes
@@ -144,6 +147,11 @@ def _run(
         if mesh is not None:
             check_batches(recipe, len(dataset.x), mesh)
         check_streamed(dataset, recipe, mesh)
+        if resumed is None:
+            # Before a folder is made; each seed loads its own again.
+            for seed in range(settings.seed, settings.seed + settings.seeds):
+                if (file := autoencoder_file(settings.pretrained, seed)) is not None:
+                    pretrained_model(file, recipe, name)
     if settings.vectorized:
         check_vectorized(settings.pretrained, recipe, name, mesh)
         if is_streamed(dataset):
@@ -163,6 +171,8 @@ def _run(
     config = {"command": settings.as_json(), "note": note, **identity}
     if resumed is not None:
         _check_same_run(resumed, identity)
+        if is_finished(resumed, settings, dataset):
+            return None
     if note:
         print(note)
     if here.scratch is not None:
@@ -231,8 +241,16 @@ def _run(
             _sum_up(results, out)
     if is_streamed(dataset):
         print("no report.html, which needs all samples in memory")
-        return None
+        return Finished(out, None)
     return Finished(out, dataset)
+
+
+def check_before_search(settings: Settings, options: Mapping[str, Any]) -> None:
+    """Raises for mistakes that would otherwise be told after a search of a minute."""
+    if settings.recipe is not None:
+        check_choice("recipe", settings.recipe, RECIPES)
+    if "out" in options:
+        folder.check_empty(Path(options["out"]), resumable=True)
 
 
 def graph_line(rows: int) -> str:
@@ -295,8 +313,12 @@ def load_data(settings: Settings, options: Mapping[str, Any]) -> Dataset:
 def _alone(one: SeedRun) -> dict[str, Any]:
     """Runs one seed on its own, and prints its table."""
     print(f"\nseed {one.seed}")
+    before = one.finished_before()
+    if before is not None:
+        print(shown(f"finished before, in {one.folder}"))
+        return before
     results = one.run()
-    print(summary.table(results))
+    print(summary.table(results, one.folder))
     return results
 
 
@@ -345,25 +367,6 @@ def _resume_command(out: Path, options: Mapping[str, Any], program: str) -> str:
         if name in options:
             again += [flag(name), str(options[name])]
     return f"{program} {shown(shlex.join(again))}"
-
-
-def autoencoder_file(path: str | None, seed: int) -> Path | None:
-    """Finds the file that --pretrained means: itself, or that of a seed in a run's folder.
-
-    Raises:
-      UsageError: there is none.
-    """
-    if path is None:
-        return None
-    given = Path(path)
-    tried = [given, given / f"seed-{seed}" / AUTOENCODER, given / AUTOENCODER]
-    for file in tried:
-        if file.is_file():
-            return file
-    raise UsageError(
-        f"--pretrained {path}: no {AUTOENCODER} there for seed {seed}; give that file, "
-        "or the folder of a run that wrote one."
-    )
 
 
 def _identity(recipe: Recipe, dataset: Dataset, n_clusters: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from dec_jax.recipes.names import K_SEARCHES
 from dec_jax.runs.errors import UsageError, check_least, flag
 from dec_jax.runs.json_files import read_checked
+from dec_jax.validation import near_path
 
 # Options of a table or an array file that `load_dataset` takes by the same name.
 TABLE_OPTIONS = (
@@ -175,6 +176,8 @@ def read_config(folder: Path) -> dict[str, Any]:
       UsageError: there is none, or it is damaged.
     """
     path = folder / "config.json"
+    if not folder.exists():
+        raise UsageError(f"--resume {folder}: there is no such run{near_path(folder)}")
     if not path.exists():
         raise UsageError(
             f"--resume {folder}: there is no config.json in it, so it is not the folder "

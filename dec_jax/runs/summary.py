@@ -1,42 +1,55 @@
 """The lines that a run ends with, and the numbers of several seeds together."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dec_jax.evaluation.health import verdict
+from dec_jax.runs.plain_words import glossary_line, next_lines
+from dec_jax.validation import shown
 
 SCORES = ("acc", "nmi", "ari")
 # Options that make a recipe another one: its results are kept apart.
 CHANGES = ("start", "graph_rows", "normalize", "reseed_below")
 
 
-def table(results: dict[str, Any]) -> str:
-    """The stages of one seed."""
+def table(results: dict[str, Any], run: Path = Path()) -> str:
+    """The stages of one seed, how its training ended, and what to do next.
+
+    Args:
+      results: the content of results.json.
+      run: the folder of the seed.
+    """
     labeled = "acc" in results["stages"][0]
     names = SCORES if labeled else ("smallest", "largest", "evenness", "silhouette")
-    lines = [" " * 18 + "".join(f"{name:>13}" for name in (*names, "seconds"))]
-    if labeled:
-        lines = [
-            " " * 18 + "".join(f"{n:>8}" for n in ("ACC", "NMI", "ARI", "seconds"))
-        ]
+    titles = [name.upper() if labeled else name for name in names]
+    wide = max(18, *(len(stage["name"]) + 1 for stage in results["stages"]))
+    cell = 8 if labeled else 12
+    lines = [" " * wide + "".join(f"{title:>{cell}}" for title in (*titles, "seconds"))]
     for stage in results["stages"]:
-        cells = [_number(stage[name], 8 if labeled else 13) for name in names]
-        seconds = f"{stage['seconds']:{8 if labeled else 13}.1f}"
-        lines.append(f"{stage['name']:<18}" + "".join(cells) + seconds)
-    seconds = results["seconds"]
-    pretraining = seconds.get("pretraining", 0)
+        cells = [_number(stage[name], cell) for name in names]
+        seconds = f"{stage['seconds']:{cell}.1f}"
+        lines.append(f"{stage['name']:<{wide}}" + "".join(cells) + seconds)
+    lines.append(glossary_line(" ".join(titles)))
+    pretraining = results["seconds"].get("pretraining", 0)
     took = f"pretraining took {pretraining:.0f} s" if pretraining else "no pretraining"
-    lines.append(
-        f"{took}, all phases {seconds['total']:.0f} s; ended because "
-        f"{results['stop_reason']}"
-    )
+    lines.append(f"{took}; {results['stop_reason']}")
     # Runs of other experiments, and older ones, do not say.
     if "health" in results:
         lines.append(_health(results["health"]))
-    if results.get("opinion"):
-        lines.append(f"second opinion: {results['opinion']['text']}")
-    return "\n".join(lines)
+    if opinion := results.get("opinion"):
+        lines.append(f"second opinion: {opinion['text']}")
+        explained = glossary_line(opinion["text"])
+        lines += [explained] * (bool(explained) and explained not in lines)
+        lines += next_lines(opinion, results["n_clusters"], run / "alternatives.csv")
+    return shown_lines(lines)
+
+
+def shown_lines(lines: Sequence[str]) -> str:
+    """Joins lines, on which no name of a user's file may command a terminal."""
+    return "\n".join(map(shown, lines))
 
 
 def _health(found: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import result_of
 from dec_jax.runs.health_watch import HealthWatch
 from dec_jax.runs.phase_start import Start
+from dec_jax.runs.phases import NOT_FINITE
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.run import (
     CHECKPOINTS,
@@ -36,8 +37,10 @@ from dec_jax.runs.run import (
 )
 from dec_jax.runs.signals import Stop
 from dec_jax.training import many_seeds
+from dec_jax.training.loop import STOPPED
 from dec_jax.training.pretrain import PretrainConfig, PretrainHistory, PretrainState
 from dec_jax.training.state import History, TrainResult, TrainState
+from dec_jax.validation import shown
 
 
 def check_vectorized(
@@ -104,7 +107,7 @@ class VectorizedRun:
         for run in self.runs:
             if (found := run.finished_before()) is not None:
                 results[run.seed] = found
-                print(summary.table(found))
+                print(shown(f"seed {run.seed}: finished before, in {run.folder}"))
         return results
 
     def _work(self) -> dict[int, dict[str, Any]]:
@@ -247,7 +250,7 @@ class VectorizedRun:
                 on_interval=on_interval,
             )
         self._count("clustering")
-        if any(result.stop_reason.startswith("stopped") for result in results):
+        if any(result.stop_reason == STOPPED for result in results):
             self._leave_if_asked()
         return results
 
@@ -259,14 +262,13 @@ class VectorizedRun:
         for place, (run, result) in enumerate(zip(self.at_work, results, strict=True)):
             self._leave_if_asked()
             if not np.isfinite(result.q).all():
-                reason = f"Clustering failed: {result.stop_reason}."
-                self.failed[str(run.seed)] = reason
+                self.failed[str(run.seed)] = NOT_FINITE
                 continue
             run.together = {"vectorized": len(self.at_work)}
             print(f"\nseed {run.seed}")
             found = result_of(run.phases, many_seeds.take(starts, place), result)
             finished[run.seed] = run.finish(found)
-            print(summary.table(finished[run.seed]))
+            print(summary.table(finished[run.seed], run.folder))
         return finished
 
     def _losses(self, run: SeedRun) -> list[float]:

@@ -21,6 +21,7 @@ from dec_jax.validation import (
     check_choice,
     check_samples,
     expanded,
+    near_path,
     one_line,
     require,
     shown,
@@ -97,7 +98,9 @@ class NpySource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         path = expanded(path)
         if not path.is_file():
-            raise FileNotFoundError(f"The data file {path} does not exist.")
+            raise FileNotFoundError(
+                f"The data file {path} does not exist{near_path(path)}"
+            )
         self.name = str(path)
         with path.open("rb") as file:
             full_shape, dtype = read_header(file, path)
@@ -186,7 +189,9 @@ class ArrayRecordSource:
         files = [expanded(path) for path in given]
         for path in files:
             if not path.is_file():
-                raise FileNotFoundError(f"The data file {path} does not exist.")
+                raise FileNotFoundError(
+                    f"The data file {path} does not exist{near_path(path)}"
+                )
         self.name = ", ".join(map(str, files[:1])) + (" ..." if files[1:] else "")
         self._decode = decode or partial(np.frombuffer, dtype=np.dtype(dtype))
         try:

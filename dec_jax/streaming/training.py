@@ -234,7 +234,7 @@ def train(
       >>> state = init_state(key, params, *start, config=config)
       >>> result = train(state, x, architecture=net, config=config)
       >>> result.labels.shape, result.stop_reason
-      ((20,), 'max_intervals = 3 reached')
+      ((20,), 'training ended as planned, after 3 intervals')
     """
     source = source_of(source)
     check_clustering(source, len(state.labels), architecture, objective, config)

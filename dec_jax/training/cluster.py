@@ -269,7 +269,7 @@ def train(
       >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
       >>> result = train(state, x, architecture=net, config=config)
       >>> result.labels.shape, result.stop_reason
-      ((20,), 'max_intervals = 3 reached')
+      ((20,), 'training ended as planned, after 3 intervals')
     """
     check_positive_int("intervals_per_call", intervals_per_call)
     check_training(x, len(state.labels), architecture, objective)

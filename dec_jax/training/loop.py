@@ -19,6 +19,8 @@ from dec_jax.training.state import (
 )
 from dec_jax.validation import check_magnitude, check_samples
 
+STOPPED = "training was stopped by its caller"
+
 
 def check_pretraining(
     x: AnyArray | None,
@@ -62,21 +64,32 @@ def check_training(
 
 
 def stop_reason(state: TrainState, config: TrainConfig) -> str:
-    """Says why training has ended; an empty string if it has not."""
+    """Tells in a clause why training has ended; an empty string if it has not."""
     # NaN gives every sample the same label, which would look like convergence.
     if not math.isfinite(float(jnp.sum(state.params["centroids"]))):
-        return "the centroids are no longer finite; lower the learning rate"
+        return "training failed: the centroids are no longer finite; lower the learning rate"
     if bool(state.converged) and config.patience and int(state.settled) > 0:
-        return f"no label changed at {int(state.settled)} refreshes in a row"
+        return (
+            "training ended once labels had settled: none changed at "
+            f"{int(state.settled)} refreshes in a row"
+        )
+    changed = f"{float(state.label_change):.4%} of labels changed between two refreshes"
     if bool(state.converged):
         return (
-            f"{float(state.label_change):.4%} of labels changed between two refreshes, "
-            f"below the tolerance of {config.tolerance:.4%}"
+            f"training ended once labels had settled: {changed}, below the tolerance of "
+            f"{config.tolerance:.4%}"
         )
-    intervals = int(state.step) // config.update_interval
-    if intervals >= config.max_intervals:
-        return f"max_intervals = {config.max_intervals} reached"
-    return ""
+    done = int(state.step) // config.update_interval
+    if done < config.max_intervals:
+        return ""
+    intervals = f"{config.max_intervals} interval{'s' * (config.max_intervals > 1)}"
+    if config.tolerance == 0:
+        return f"training ended as planned, after {intervals}"
+    # Of the last refresh, before the steps of the last interval.
+    return (
+        f"training ended at its limit of {intervals}, before labels had settled: "
+        f"{changed}, the tolerance is {config.tolerance:.4%}"
+    )
 
 
 def kept_rows(rows: History, left: int) -> History:
@@ -106,7 +119,7 @@ def result_of(
         centroids=np.asarray(state.params["centroids"]),
         history=join_history(rows, n_clusters=q.shape[1]),
         n_steps=int(state.step),
-        stop_reason=reason or "stopped by the caller",
+        stop_reason=reason or STOPPED,
     )
 
 

@@ -362,6 +362,7 @@ def _stop_reasons(states: TrainState, config: TrainConfig) -> list[str]:
             "params": {"centroids": states.params["centroids"]},
             "converged": states.converged,
             "label_change": states.label_change,
+            "settled": states.settled,
             "step": states.step,
         }
     )

@@ -48,13 +48,13 @@ def test_finds_the_number_of_clusters_of_a_table(table, tmp_path):
         (["--most", "1"], "--most must be at least 2, got 1."),
         (["--most", "1797"], "--most must be below the 1797 samples, got 1797."),
         (["--seed", str(2**63)], "--seed must be from 0 to 2^32 - 1, got 9223"),
-        (["--pretrained", "none"], "--pretrained none: no autoencoder.safetensors"),
+        (["--pretrained", "none"], "--pretrained none: there is no such run."),
     ],
 )
 def test_rejects_a_mistake_in_one_line(arguments, message, tmp_path):
     run = program(main, "choose-k", "digits", *arguments, "--out", tmp_path / "out")
     assert run.status == 2
-    assert run.err.startswith(f"error: {message}")
+    assert run.err.startswith(f"error: {message}") and run.out == ""
     assert run.err.count("\n") == 1
 
 
@@ -64,7 +64,8 @@ def test_images_have_the_options_of_cluster(tmp_path):
         (("--image-fit", "pad"), "--image-fit pad) needs the size"),
         (("--image-size", "8x"), "such as 32 or 48x64"),
         (("--encoder", "resnet"), "--encoder must be a file that ends in .onnx"),
-        (("--image-size", "8x6"), "--most must be below the 1 samples"),
+        (("--image-size", "8x6"), "At least 4 samples are needed to look for"),
+        (("--image-size", "8x6", "--most", 2), "--most must be below the 1 samples"),
     ):
         run = program(
             main, "choose-k", tmp_path / "photos", *options, "--out", tmp_path / "out"

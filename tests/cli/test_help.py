@@ -115,10 +115,73 @@ def test_help_of_cluster_lists_recipes_and_data_sets():
 def test_main_rejects_an_unknown_option_and_verb():
     printed = program(main, "cluster", "--epoch-count", 3)
     assert printed.status == 2
-    assert "unrecognized arguments: --epoch-count" in printed.err
+    assert "there is no option --epoch-count (see dec-jax cluster --help" in printed.err
     printed = program(main, "clusters")
     assert printed.status == 2
-    assert "invalid choice: 'clusters'" in printed.err
+    assert "there is no verb 'clusters'; did you mean 'cluster'?" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clusetr", "x"], "there is no verb 'clusetr'; did you mean 'cluster'?"),
+        (
+            ["data.csv"],
+            "no verb 'data.csv'; to find the clusters of it: dec-jax cluster",
+        ),
+        (["walk"], "there is no verb 'walk'; the verbs are cluster, predict, cut, "),
+        (["cluster", "x", "--recpie", "best"], "--recpie; did you mean '--recipe'?"),
+        (
+            ["sort", "x", "--inot=y"],
+            "there is no option --inot; did you mean '--into'?",
+        ),
+        (
+            ["cluster", "x", "--precision", "flaot32"],
+            "argument --precision: must be one of float32, bfloat16, got 'flaot32'; did you "
+            "mean 'float32'?",
+        ),
+        (
+            ["cluster", "dta.csv", "-k", "2"],
+            "table dta.csv does not exist; did you mean",
+        ),
+        (["cluster", "data.cvs", "-k", "2"], "did you mean 'data.csv'?"),
+        (["cluster", "fotos", "-k", "2"], "folder fotos; did you mean 'photos'?"),
+        (
+            ["cluster", "./phots", "-k", "2"],
+            "./phots does not exist; did you mean 'photos'?",
+        ),
+        (["cluster", "phtos/a.npy", "-k", "2"], "did you mean 'photos/a.npy'?"),
+        (
+            ["cluster", "data.csv", "-k", "2", "--architecture", "smal.json"],
+            "smal.json cannot be read: No such file or directory; did you mean 'small.json'?",
+        ),
+        (["cluster", "usps", "--data-dir", "photo"], "did you mean 'photos'?"),
+        (["predict", "photo", "x"], "no run or model photo; did you mean 'photos'?"),
+        (["report", "photo"], "got no folder; did you mean 'photos'?"),
+        (["cluster", "--resume", "photo"], "no such run; did you mean 'photos'?"),
+        (
+            ["cluster", "data.csv", "-k", "2", "--recipe", "atuo"],
+            "did you mean 'auto'?",
+        ),
+        (
+            ["cluster", "data.csv", "-k", "auto", "--recipe", "atuo"],
+            "did you mean 'auto'?",
+        ),
+    ],
+    ids=lambda it: " ".join(it) if isinstance(it, list) else "",
+)
+def test_main_rejects_a_near_miss_and_names_what_may_be_meant(
+    words, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,5\n2,2\n")
+    (tmp_path / "small.json").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.npy").touch()
+    printed = program(main, *words)
+    assert (printed.status, printed.out) == (2, "")
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    assert message in printed.err
 
 
 def test_recipes_lists_each_on_a_line():

@@ -90,11 +90,14 @@ def test_new_rows_are_matched_by_name_and_told_where_they_are_new(shop, tmp_path
 
 def test_new_rows_without_a_column_are_refused(shop, tmp_path):
     folder, _ = shop
-    (tmp_path / "new.csv").write_text("spend,size\n$5,S\n")
+    (tmp_path / "new.csv").write_text("spend,Visits,size\n$5,3,S\n")
     out = tmp_path / "o.csv"
     run = program(main, "predict", folder / "run", tmp_path / "new.csv", "--out", out)
     assert run.status == 2
-    assert "column 'visits': missing, though the table of training had it" in run.err
+    words = (
+        "column 'visits': missing, though the table of training had it (is it 'Visits'"
+    )
+    assert words in run.err and run.out == ""
     assert not out.exists()
 
 

@@ -74,15 +74,16 @@ def test_model_data_sizes_and_scores_are_printed(corners, points, tmp_path):
     lines = predict(corners, points, "--out", out).out.splitlines()
     assert lines[0] == f"{corners}: 3 clusters, recipe dec, on corners, seed 3"
     assert lines[1] == f"points: 5 samples of 2 values (npz file {points})"
-    assert lines[2].split() == ["cluster", "samples", "share", "mean", "q"]
+    assert lines[2].split() == ["cluster", "samples", "share", "sure"]
     assert [line.split()[:3] for line in lines[3:6]] == [
         ["0", "2", "40.0%"],
         ["1", "1", "20.0%"],
         ["2", "2", "40.0%"],
     ]
     # NMI and ARI of this table by scikit-learn.
-    assert lines[6] == "ACC 0.800, NMI 0.737, ARI 0.375"
-    assert lines[7:] == [f"clusters of all samples: {out}"]
+    assert lines[6].startswith("(sure: mean share q")
+    assert lines[7] == "ACC 0.800, NMI 0.737, ARI 0.375"
+    assert lines[8:] == [f"clusters of all samples: {out}"]
 
 
 def test_data_without_labels_are_not_scored(corners, points, tmp_path):
@@ -94,7 +95,7 @@ def test_data_without_labels_are_not_scored(corners, points, tmp_path):
     assert set(read_csv(out)[0]) == {"index", "cluster", "q"}
 
 
-def test_an_empty_cluster_has_no_mean_q(corners, tmp_path):
+def test_nothing_is_sure_in_an_empty_cluster(corners, tmp_path):
     np.save(tmp_path / "one.npy", CORNERS[:1])
     run = predict(corners, tmp_path / "one.npy", "--out", tmp_path / "mine.csv")
     assert run.out.splitlines()[4].split() == ["1", "0", "0.0%", "-"]
@@ -238,7 +239,10 @@ def test_a_low_q_is_told(tmp_path):
     np.save(tmp_path / "middle.npy", np.tile(CORNERS.mean(axis=0), (10, 1)))
     out = tmp_path / "mine.csv"
     run = predict(path, tmp_path / "middle.npy", "--out", out)
-    assert "the mean largest q is 0.52, where training had 0.95: these" in run.err
+    assert (
+        "sure of their cluster by 0.52 of 1 (mean q), where those of training were by 0.95"
+        in run.err
+    )
 
 
 # Mistakes: one line, status 2, nothing written.
@@ -248,6 +252,8 @@ def assert_rejected(run, message, *, out):
     assert run.status == 2
     assert run.err.startswith(f"error: {message}"), run.err
     assert run.err.count("\n") == 1
+    # What is refused is refused before anything is told of the data.
+    assert run.out == ""
     assert not out.exists()
 
 
@@ -258,7 +264,7 @@ def out(tmp_path):
 
 def test_predict_rejects_a_missing_model(tmp_path, points, out):
     run = predict(tmp_path / "none", points, "--out", out)
-    assert_rejected(run, f"The model file {tmp_path / 'none'} does not exist.", out=out)
+    assert_rejected(run, f"There is no run or model {tmp_path / 'none'}.", out=out)
 
 
 def test_predict_rejects_a_damaged_model(corners, points, out):
@@ -277,7 +283,6 @@ def test_predict_rejects_a_model_that_was_only_pretrained(corners, points, out):
     }
     model.save(corners, params, architecture=model.load(corners).architecture)
     run = predict(corners, points, "--out", out)
-    assert run.out.startswith(f"{corners}: no clusters\n")
     assert_rejected(run, "The model has no centroids", out=out)
 
 
@@ -300,14 +305,17 @@ def test_predict_rejects_a_forged_model(tmp_path, points, out):
 def test_predict_rejects_one_file_of_many_and_names_it(corners, points, tmp_path, out):
     np.save(tmp_path / "wide.npy", np.zeros((4, 3), np.float32))
     run = predict(corners, points, tmp_path / "wide.npy", "--out", out)
-    message = f"{tmp_path / 'wide.npy'}: x must have 2 columns, as in training"
+    message = f"{tmp_path / 'wide.npy'}: x must have 2 columns, as the data "
     assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_data_of_another_width(corners, tmp_path, out):
     np.save(tmp_path / "wide.npy", np.zeros((4, 3), np.float32))
     run = predict(corners, tmp_path / "wide.npy", "--out", out)
-    assert_rejected(run, "x must have 2 columns, as in training", out=out)
+    message = (
+        "x must have 2 columns, as the data 'corners' of training, got 3, 1 too many."
+    )
+    assert_rejected(run, message, out=out)
 
 
 def test_predict_rejects_an_unknown_data_set(corners, out):

@@ -195,7 +195,7 @@ def test_sort_rejects_labels_without_end(tmp_path, into):
 
 
 def test_sort_rejects_a_run_that_is_not_there(tmp_path, into):
-    message = f"{tmp_path / 'none'} cannot be read: "
+    message = f"There is no run or model {tmp_path / 'none'}."
     assert_rejected(sort(tmp_path / "none", "--into", into), message, into)
 
 

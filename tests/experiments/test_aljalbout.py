@@ -16,8 +16,8 @@ from dec_jax.data import load as data
 from dec_jax.evaluation import metrics
 from dec_jax.plots import embedding as plots
 from dec_jax.runs import phase_start
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.errors import UsageError
-from dec_jax.runs.fit import choose_recipe
 from experiments import aljalbout
 from experiments import aljalbout_stages as stages
 

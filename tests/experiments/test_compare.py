@@ -17,8 +17,8 @@ from dec_jax.data.dataset import Dataset
 from dec_jax.data.load import load_dataset
 from dec_jax.evaluation import metrics
 from dec_jax.evaluation.stage_scores import class_scores
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.experiment import stoppable
-from dec_jax.runs.fit import choose_recipe
 from experiments import compare
 
 # The same for all runs, so that they share what is compiled.
@@ -301,7 +301,7 @@ MISTAKES = {
     "seeds": (["--seeds", "0"], "--seeds must be at least 1, got 0."),
     "epochs": (["--epochs", "-1"], "--epochs must be at least 1, got -1."),
     "limit": (["--limit", "1798"], "--limit must be at most 1,797, the samples"),
-    "few": (["--limit", "9"], "Cannot place 9 centroids on 6 samples"),
+    "few": (["--limit", "9"], " must be at most 6, the number of samples, got 9"),
     "data_dir": (["--data-dir", "nowhere"], "must name an existing folder"),
     "folder": (["--data", "nowhere"], "The data folder nowhere/ does not exist."),
 }

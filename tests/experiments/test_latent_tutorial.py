@@ -189,7 +189,10 @@ MISTAKES = {
     "epochs": (["--epochs", "0"], "--epochs must be at least 1, got 0."),
     "batch": (["--batch-size", "0"], "--batch-size must be at least 1, got 0."),
     "limit": (["--limit", "1798"], "--limit must be at most 1,797, the samples"),
-    "clusters": (["--n-clusters", "1798"], "Cannot place 1798 centroids"),
+    "clusters": (
+        ["--n-clusters", "1798"],
+        " must be at most 1797, the number of samples",
+    ),
 }
 
 

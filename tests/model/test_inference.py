@@ -8,7 +8,7 @@ from assignments import soft_assignment_by_loops
 from small_models import CONVOLUTIONAL, HALF_NORMALIZED, TINY, some_params, without
 
 from dec_jax import model
-from dec_jax.data.dataset import Dataset, image_dataset
+from dec_jax.data.dataset import Column, Dataset, columns_to_json, image_dataset
 from dec_jax.networks import autoencoder
 from dec_jax.networks.architecture import dense_architecture
 
@@ -179,9 +179,25 @@ FUNCTIONS = [model.predict, model.predict_proba, model.transform, model.reconstr
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_new_data_rejects_another_width(function):
     with pytest.raises(
-        ValueError, match=r"2 columns, as in training, got shape \(7, 3"
+        ValueError,
+        match="must have 2 columns, as the data of training, got 3, 1 too many",
     ):
         function(bytes_model(), np.zeros((7, 3), np.float32))
+
+
+def test_new_data_rejects_another_width_whatever_is_known_of_training():
+    scaled = divided_by([80.0, 5.0])
+    wide = Dataset("w", np.ones((3, 4)), None, None, "w", 1.0, deviation=(1, 2, 3, 4))
+    with pytest.raises(ValueError, match="must have 2 columns, .*, got 4, 2 too many"):
+        model.predict(scaled, wide)
+    columns = columns_to_json((Column("age"), Column("income")))
+    known = {"columns": columns, "dataset": "customers"}
+    of_table = replace(bytes_model(), metadata=known)
+    message = (
+        "that the data 'customers' of training became, from age, income, got 1, 1 too"
+    )
+    with pytest.raises(ValueError, match=message):
+        model.predict(of_table, np.ones((3, 1), np.float32))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

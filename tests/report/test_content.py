@@ -112,6 +112,20 @@ def test_rules_name_columns_in_their_units(columns):
     ]
 
 
+def test_a_question_whose_answers_lead_to_one_cluster_is_left_out():
+    # The two groups of cluster 0 beside each other differ in their shares of cluster 1.
+    values = np.repeat([1.0, 2.0, 9.0], [20, 20, 20])
+    labels = np.repeat([0, 1, 0, 1, 1], [20, 6, 14, 19, 1])
+    text = rules([ReadableColumn("size", values)], labels).text
+    lines = [line.removeprefix("|--- ") for line in text.splitlines()]
+    assert lines == [
+        "size <= 5.5",
+        "|   |--- cluster 0",
+        "size >  5.5",
+        "|   |--- cluster 1",
+    ]
+
+
 def test_rules_name_categories():
     color = ReadableColumn("class: 1", np.array([0, 0, 1]), ("a = b", "c <= 0.5"))
     text = rules([color], np.array([4, 4, 7])).text

@@ -75,7 +75,7 @@ def of_table(tmp_path_factory):
 def test_page_tells_what_was_clustered_and_how(of_images):
     found = read(of_images)
     assert "60 gray images of 5 x 6 pixels in 4 clusters" in found.words
-    assert "Several answers. Ward." in found.words
+    assert "Several answers. Ward. Try -k 3 and -k 5, or -k auto." in found.words
     assert "Stable. Clusters of 5 to 9 samples" in found.words
     assert "accuracy 0.900 , NMI 0.800" in found.words
     assert found.headings[0] == "Clusters of stripes"

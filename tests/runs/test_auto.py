@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from programs import blob_table, cluster, read_csv, read_json
@@ -42,8 +44,13 @@ def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures, with_opinio
     x, _ = blob_table()
     np.save(tmp_path / "blobs.npy", x)
     out = tmp_path / "out"
-    run = cluster(tmp_path / "blobs.npy", "-k", 3, "--max-intervals", 4, "--out", out)
+    (tmp_path / "names.txt").write_text("".join(f"row {i}\n" for i in range(90)))
+    options = ("-k", 3, "--max-intervals", 4, "--names", tmp_path / "names.txt")
+    run = cluster(tmp_path / "blobs.npy", *options, "--out", out)
     assert run.status == 0, run.err
+    assert "no pretraining; training ended as planned, after 4 intervals\n" in run.out
+    assert re.search(r"\nstart: \S.* +30 +30 +1\.000", run.out)
+    assert re.search(r"\ndone in [0-9]+ s\n$", run.out)
     assert "second opinion: confident: " in run.out
     results = read_json(out / "results.json")
     assert results["recipe"] == "auto"
@@ -52,7 +59,10 @@ def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures, with_opinio
     assert results["stability"] == [1, 1, 1]
     rows = read_csv(out / "alternatives.csv")
     # A method that finds the run's own clusters is no alternative.
-    assert len(rows) == 90 and list(rows[0]) == ["index"]
+    assert len(rows) == 90 and list(rows[0]) == ["index", "name"]
+    labels = read_csv(out / "labels.csv")
+    assert [row["name"] for row in rows] == [row["name"] for row in labels]
+    assert results["seconds"]["run"] >= results["seconds"]["total"]
 
 
 def test_auto_is_best_for_images():

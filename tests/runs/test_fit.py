@@ -12,8 +12,9 @@ from dec_jax.evaluation.metrics import adjusted_rand_index
 from dec_jax.networks.architecture_json import load_architecture
 from dec_jax.recipes.dense import DataShape, make_recipe
 from dec_jax.runs.callbacks import Callbacks, Stopped
+from dec_jax.runs.choices import choose_recipe
 from dec_jax.runs.experiment import take
-from dec_jax.runs.fit import choose_recipe, fit, place
+from dec_jax.runs.fit import fit, place
 from dec_jax.runs.phases import Phases
 from dec_jax.training import many_seeds
 from dec_jax.training.state import reorder_clusters
@@ -268,7 +269,10 @@ TABLE = blob_table()[0]
 MISTAKES = {
     "clusters": ({}, "n_clusters must be given for array, which has no labels"),
     "none": ({"n_clusters": 0}, "n_clusters"),
-    "many": ({"n_clusters": 91}, "Cannot place 91 centroids on 90 samples"),
+    "many": (
+        {"n_clusters": 91},
+        "n_clusters must be at most 90, the number of samples",
+    ),
     "recipe": ({"recipe": "dec-kera"}, "did you mean 'dec-keras'"),
     "epochs": ({"recipe": "dec", "epochs": 0}, "epochs must be at least 1, got 0"),
     "intervals": ({"max_intervals": 0}, "max_intervals must be at least 1, got 0"),

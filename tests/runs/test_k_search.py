@@ -1,11 +1,17 @@
 """Ways to look for the number of clusters, as `-k` names them."""
 
+import warnings
+
 import numpy as np
 import pytest
-from programs import cluster, read_json
+from programs import assert_refused, cluster, read_csv, read_json
+from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
 
+import dec_jax
 from dec_jax.cli.cluster import number_or_auto
 from dec_jax.data.arrays import dataset_from_array
+from dec_jax.evaluation.n_clusters import Sweep
 from dec_jax.networks.architecture import dense_architecture
 from dec_jax.runs import k_search
 from dec_jax.training.dipdeck import DipDECKResult
@@ -40,6 +46,56 @@ def test_dip_starts_from_few_clusters_of_few_samples(table, monkeypatch):
     )
     assert found.n_clusters == 5 and "dip tests (DipDECK): 5" in found.reasons[0]
     assert (given["config"].n_clusters, given["shape"]) == (30, (120, 6))
+
+
+def test_fit_estimator_and_command_find_one_number(tmp_path, no_figures, monkeypatch):
+    # With its own seed each, the search finds 3 clusters of the wines or 2.
+    monkeypatch.setattr(k_search, "MOST", 4)
+    x = load_wine().data
+    np.save(tmp_path / "wine.npy", x)
+    short = {"max_intervals": 2, "baseline": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = dec_jax.fit(x, "auto", seed=7, **short)
+        estimator = dec_jax.DeepEmbeddedClustering("auto", random_state=7, **short)
+        estimator.fit(x)
+    run = cluster(
+        *(tmp_path / "wine.npy", "-k", "auto", "--max-intervals", 2, "--seed", 7),
+        *("--out", tmp_path / "out"),
+    )
+    assert run.status == 0, run.err
+    k = read_json(tmp_path / "out/results.json")["n_clusters"]
+    assert k == len(found.centroids) == len(estimator.cluster_centers_)
+    assert estimator.recommendation_ == found.recommendation
+    lines = [f"  {reason}\n" for reason in found.recommendation.reasons]
+    assert "".join(lines) in run.out
+    np.testing.assert_array_equal(estimator.labels_, found.labels)
+    labels = [int(row["cluster"]) for row in read_csv(tmp_path / "out/labels.csv")]
+    np.testing.assert_array_equal(labels, found.labels)
+
+
+@pytest.mark.parametrize(
+    ("support", "words"),
+    [
+        ([0.2, 0.37, 0.1, 0.36], "worth a try too: 5 clusters"),
+        ([0.1, 0.37, 0.1, 0.1], "worth a try too: 2 and 4 clusters"),
+    ],
+)
+def test_undecided_numbers_name_others_that_are_worth_a_try(support, words):
+    flat = np.full(4, 0.1)
+    scores = (flat, np.array(support), flat, flat)
+    sweep = Sweep(np.arange(2, 6), *scores, np.ones(8), 1.0)
+    found = k_search.recommended(sweep)
+    assert (found.n_clusters, found.decided) == (3, False)
+    assert found.reasons[-1] == words
+
+
+def test_mistakes_are_told_before_the_search(table, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    np.save(tmp_path / "table.npy", table)
+    run = cluster(tmp_path / "table.npy", "-k", "auto", "--out", tmp_path / "mine")
+    assert_refused(run, "is not an empty folder; take another")
+    assert run.out == ""
 
 
 def test_find_n_clusters_rejects_a_single_cluster_and_unknown_ways(table, monkeypatch):

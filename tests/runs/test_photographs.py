@@ -156,9 +156,9 @@ def test_names_of_rows_stand_in_the_labels(unlabeled, small, tmp_path):
         (("--image-size", "0"), "pixels from 1 to 1024, such as 32 or 48x64 (height x"),
         (("--image-size", "32x"), "got '32x'"),
         (("--image-size", "8x8x3"), "got '8x8x3'"),
-        (("--image-fit", "fill"), "invalid choice: 'fill'"),
+        (("--image-fit", "fill"), "must be one of crop, pad, stretch, got 'fill'"),
         (("--image-fit", "pad"), "--image-fit pad) needs the size to bring images to"),
-        (("--features", "sift"), "invalid choice: 'sift'"),
+        (("--features", "sift"), "must be one of hog, got 'sift'"),
         (
             ("--encoder", "resnet"),
             "--encoder must be a file that ends in .onnx, or module",

@@ -140,7 +140,8 @@ def test_pretrained_rejects_a_model_with_clusters(finished, on_blobs, tmp_path):
     run = cluster(*on_blobs, "--pretrained", model, "--out", tmp_path / "out")
     assert run.status == 2
     message = f"error: --pretrained {model}: must be an autoencoder, got a model with"
-    assert run.err.splitlines()[-1].startswith(message)
+    assert run.err.startswith(message) and run.err.count("\n") == 1
+    assert run.out == "" and not (tmp_path / "out").exists()
 
 
 def test_resume_keeps_the_seed_that_was_finished(
@@ -154,7 +155,7 @@ def test_resume_keeps_the_seed_that_was_finished(
     first = (out / "seed-3/results.json").read_bytes()
     resumed = cluster("--resume", out)
     assert resumed.status == 0
-    assert f"finished before: {out / 'seed-3/results.json'}" in resumed.out
+    assert f"\nseed 3\nfinished before, in {out / 'seed-3'}\n" in resumed.out
     assert (out / "seed-3/results.json").read_bytes() == first
     for seed in (3, 4):
         labels = (out / f"seed-{seed}/labels.csv").read_bytes()
@@ -163,11 +164,14 @@ def test_resume_keeps_the_seed_that_was_finished(
     assert summary["seeds"] == [3, 4]
 
 
-def test_resume_of_a_finished_run_says_so(digits):
+def test_resume_of_a_finished_run_tells_in_two_lines_what_can_follow(digits):
+    (digits.folder / "report.html").touch()  # no run in tests writes one
     before = {path: path.stat().st_mtime_ns for path in digits.folder.iterdir()}
     run = cluster("--resume", digits.folder)
     assert run.status == 0
-    assert f"finished before: {digits.folder / 'results.json'}" in run.out
+    where, on = run.out.splitlines()
+    assert where.startswith(f"{digits.folder} is finished; its results lie there")
+    assert f"dec-jax report {digits.folder} writes" in on and "--pretrained" in on
     assert before == {path: path.stat().st_mtime_ns for path in digits.folder.iterdir()}
 
 
@@ -175,7 +179,7 @@ def test_resume_of_one_seed_of_several_says_that_it_is_finished(finished, tmp_pa
     shutil.copytree(finished.inner, tmp_path / "seed-3")
     run = cluster("--resume", tmp_path / "seed-3")
     assert run.status == 0
-    assert "finished before" in run.out
+    assert "finished before, in " in run.out
     assert run.out.count("\nseed ") == 1
 
 

@@ -171,8 +171,9 @@ def test_run_prints_a_table_of_the_stages(finished):
     assert re.match("k-means on the data +1.000   1.000   1.000", lines[header + 1])
     assert lines[header + 2].startswith("k-means on z ")
     assert lines[header + 3].startswith("dec ")
-    assert "; ended because " in lines[header + 4]
-    assert "clusters of " in lines[header + 5]
+    assert lines[header + 4].startswith("(ACC, NMI, ARI: how well clusters agree with ")
+    assert "; training ended " in lines[header + 5]
+    assert "clusters of " in lines[header + 6]
 
 
 def test_run_shows_a_bar_for_each_phase(finished):

@@ -194,7 +194,7 @@ def test_resume_keeps_the_seed_that_was_finished(
     first = (out / "seed-3/results.json").read_bytes()
     resumed = cluster("--resume", out)
     assert resumed.status == 0, resumed.err
-    assert f"finished before: {out / 'seed-3/results.json'}" in resumed.out
+    assert f"seed 3: finished before, in {out / 'seed-3'}\n" in resumed.out
     assert "\nseeds 4 at once\n" in resumed.out
     assert (out / "seed-3/results.json").read_bytes() == first
     assert results_of(out, 4)["vectorized"] == 1
@@ -206,10 +206,18 @@ def test_resume_of_a_finished_run_says_so(at_once, tmp_path):
     shutil.copytree(at_once.folder, tmp_path / "out")
     run = cluster("--resume", tmp_path / "out")
     assert run.status == 0
-    assert run.out.count("finished before: ") == len(SEEDS)
+    assert run.out.count("finished before, in ") == len(SEEDS)
     alone = cluster("--resume", tmp_path / "out/seed-3")
     assert alone.status == 0
-    assert alone.out.count("finished before: ") == 1
+    assert alone.out.count("finished before, in ") == 1
+    # With the reports, that no run in tests writes, nothing is left to do.
+    for seed in SEEDS:
+        (tmp_path / f"out/seed-{seed}/report.html").touch()
+    whole = cluster("--resume", tmp_path / "out")
+    assert whole.out.startswith(
+        f"{tmp_path / 'out'} is finished; its results lie there"
+    )
+    assert whole.out.count("\n") == 2
 
 
 def test_resume_runs_a_seed_again_whose_results_are_gone(no_figures, at_once, tmp_path):

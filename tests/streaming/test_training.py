@@ -23,6 +23,7 @@ from dec_jax.streaming import passes, training
 from dec_jax.training import state as train_state
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.cluster import train
+from dec_jax.training.loop import STOPPED
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 
@@ -239,7 +240,7 @@ def test_a_converged_state_takes_no_step(source, start):
 def test_train_stops_for_its_caller_and_leaves_the_state(source, start):
     state = streaming.init_state(KEY, *start, config=CONFIG)
     found = run(start, source, state=state, on_interval=lambda *_: True)
-    assert found.stop_reason == "stopped by the caller" and found.n_steps == 5
+    assert found.stop_reason == STOPPED and found.n_steps == 5
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(start))
 

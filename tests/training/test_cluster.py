@@ -224,5 +224,5 @@ def test_on_interval_sees_the_new_rows(start, x):
 
 def test_training_stops_at_max_intervals(whole):
     _, result, _ = whole
-    assert result.stop_reason == "max_intervals = 4 reached"
+    assert result.stop_reason == "training ended as planned, after 4 intervals"
     assert len(result.history.loss) == 4

@@ -10,12 +10,13 @@ from training_state import assert_states_equal
 
 from dec_jax.objectives import IDEC
 from dec_jax.training.cluster import train
+from dec_jax.training.loop import STOPPED
 from dec_jax.training.optimizer import Optimizer
 
 
 def test_training_stops_where_the_caller_says(start, x):
     result = run(start, x, on_interval=lambda state, _: int(state.step) == 10)
-    assert result.stop_reason == "stopped by the caller"
+    assert result.stop_reason == STOPPED
     assert result.n_steps == 10
 
 
@@ -25,7 +26,8 @@ STEADY = replace(CONFIG, tolerance=0.1, optimizer=Optimizer("sgd", 1e-5))
 def test_training_stops_once_labels_stop_changing(start, x):
     result = run(start, x, config=STEADY)
     assert result.stop_reason == (
-        "0.0000% of labels changed between two refreshes, below the tolerance of 10.0000%"
+        "training ended once labels had settled: 0.0000% of labels changed between two "
+        "refreshes, below the tolerance of 10.0000%"
     )
     np.testing.assert_array_equal(result.history.converged, [False, True])
     assert np.isnan(result.history.loss[1])
@@ -40,7 +42,14 @@ def test_the_first_refresh_never_stops_training(start, x):
 
 def test_no_tolerance_never_stops_training(start, x):
     result = run(start, x, config=replace(STEADY, tolerance=0.0))
-    assert result.stop_reason == "max_intervals = 4 reached"
+    assert result.stop_reason == "training ended as planned, after 4 intervals"
+
+
+def test_a_limit_that_comes_before_convergence_is_told(start, x):
+    config = replace(CONFIG, tolerance=1e-9, max_intervals=1)
+    assert run(start, x, config=config).stop_reason.startswith(
+        "training ended at its limit of 1 interval, before labels had settled: "
+    )
 
 
 def test_a_converged_state_is_not_trained_on(start, x):
@@ -74,4 +83,4 @@ def test_training_stops_where_parameters_are_no_longer_finite(
 ):
     config = replace(CONFIG, tolerance=0.5, optimizer=Optimizer("sgd", 1e30))
     result = run(start, x, IDEC(), config, intervals_per_call=intervals_per_call)
-    assert result.stop_reason.startswith("the centroids are no longer finite; lower")
+    assert result.stop_reason.startswith("training failed: the centroids are no")

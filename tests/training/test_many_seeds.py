@@ -19,6 +19,7 @@ from dec_jax.objectives.vade import VaDE
 from dec_jax.parallel import sharding
 from dec_jax.training import many_seeds
 from dec_jax.training.cluster import train
+from dec_jax.training.loop import STOPPED
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 from dec_jax.training.state import init_state
@@ -296,7 +297,7 @@ def test_train_keeps_what_is_not_finite_to_its_seed(states, x, at_once):
     broken = states[1].params | {"centroids": jnp.full((4, 3), jnp.nan)}
     three = [states[0], states[1]._replace(params=broken), states[2]]
     found = many_seeds.train(many_seeds.stack(three), x, at_once=at_once, **settings())
-    assert found[1].stop_reason.startswith("the centroids are no longer finite")
+    assert found[1].stop_reason.startswith("training failed: the centroids are")
     assert len(found[1].history.loss) == 0
     for seed in (0, 2):
         assert_same_bits(found[seed], whole[seed])
@@ -314,7 +315,7 @@ def test_train_goes_on_where_it_stopped(states, x, at_once):
         return len(kept) == 2
 
     first = many_seeds.train(stacked, x, on_interval=stop_at_two, **options)
-    assert {result.stop_reason for result in first} == {"stopped by the caller"}
+    assert {result.stop_reason for result in first} == {STOPPED}
     rest = many_seeds.train(restored(kept[1]), x, **options)
     for before, after, unbroken in zip(first, rest, whole, strict=True):
         chex.assert_trees_all_equal(saved(after.state), saved(unbroken.state))

@@ -34,7 +34,9 @@ def test_training_stops_once_no_label_changed_at_refreshes_in_a_row(
     # The first refresh finds the labels of the start; the next two change none.
     np.testing.assert_array_equal(result.history.label_change, 0)
     assert len(result.history.loss) == 3 and result.n_steps == 4
-    assert result.stop_reason == "no label changed at 2 refreshes in a row"
+    assert result.stop_reason == (
+        "training ended once labels had settled: none changed at 2 refreshes in a row"
+    )
 
 
 def test_without_patience_a_tolerance_of_0_never_stops(start, x, architecture):
