@@ -54,6 +54,8 @@ class DeepEmbeddedClustering(
         on such data ignores it.
       max_intervals: the most intervals of clustering, in place of the recipe's own.
       batch_size: samples in a step, in place of the recipe's own.
+      learning_rate: of clustering, in place of the recipe's own; the rates of pretraining
+        change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that these
         devices are faster in.
       standardize: False leaves the numbers as they are; otherwise they are divided by the
@@ -98,6 +100,7 @@ class DeepEmbeddedClustering(
         epochs: int | None = None,
         max_intervals: int | None = None,
         batch_size: int | None = None,
+        learning_rate: float | None = None,
         precision: str | None = None,
         standardize: bool = True,
         image_shape: Sequence[int] | None = None,
@@ -110,6 +113,7 @@ class DeepEmbeddedClustering(
         self.epochs = epochs
         self.max_intervals = max_intervals
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.precision = precision
         self.standardize = standardize
         self.image_shape = image_shape
@@ -155,6 +159,7 @@ class DeepEmbeddedClustering(
             epochs=None if settings.pretrain is None else self.epochs,
             max_intervals=self.max_intervals,
             batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
         )
         result = fit(
             dataset, k, recipe=settings, seed=int(seed), baseline=self.baseline

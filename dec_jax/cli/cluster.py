@@ -108,6 +108,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     change("--batch-size", metavar="N", type=int, help="samples in a step")
     change(
+        "--learning-rate",
+        metavar="RATE",
+        type=float,
+        help="of clustering; the rates of pretraining change by the same factor",
+    )
+    change(
         "--precision",
         choices=PRECISIONS,
         help="of matrix products (default: the one that is faster on this machine)",

@@ -165,7 +165,7 @@ def health(
     label_change = float(history.label_change[-1])
     if not _is_finite(history) or not np.isfinite(max_q):
         # NaN puts all samples in cluster 0, so sizes and labels mean nothing.
-        text = "the loss or q is no longer finite: lower the learning rate"
+        text = "the loss or q is no longer finite: lower the learning rate (--learning-rate)"
         found = [HealthWarning("not finite", text)]
     else:
         found = [*_died(start, last), *_runaway(start, last)]
@@ -204,7 +204,10 @@ def _died(
         )
     if not parts:
         return []
-    advice = "lower the learning rate, use fewer clusters, or reseed (--reseed-below)"
+    advice = (
+        "lower the learning rate (--learning-rate), use fewer clusters, or reseed "
+        "(--reseed-below)"
+    )
     return [HealthWarning("died", f"{', '.join(parts)}: {advice}")]
 
 
@@ -218,7 +221,7 @@ def _runaway(
         return []
     text = (
         f"cluster {last.argmax()} holds {share:.0%} of the samples, and the largest held "
-        f"{start:.0%} at first: lower the learning rate"
+        f"{start:.0%} at first: lower the learning rate (--learning-rate)"
     )
     return [HealthWarning("runaway", text)]
 
@@ -229,7 +232,7 @@ def _flat(max_q: float, n_clusters: int) -> list[HealthWarning]:
         return []
     text = (
         f"mean max q is {max_q:.3f}, near the {1 / n_clusters:.3f} of a uniform q: lower "
-        "the learning rate, or pretrain for longer (--epochs)"
+        "the learning rate (--learning-rate), or pretrain for longer (--epochs)"
     )
     return [HealthWarning("flat", text)]
 
@@ -248,7 +251,7 @@ def _blurred(
     advice = (
         f"stop training at interval {surest} (--max-intervals {surest})"
         if surest
-        else "lower the learning rate"
+        else "lower the learning rate (--learning-rate)"
     )
     text = f"{fall}: {advice}"
     return [HealthWarning("blurred", text)]

@@ -1,11 +1,13 @@
 """Changes a few settings of a recipe, as the options of a run do."""
 
 import dataclasses
+import math
 from typing import Any
 
 from dec_jax.networks.own import change_network
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.training.layerwise import LayerwiseConfig
+from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 
 
@@ -15,6 +17,7 @@ def adjust_recipe(
     epochs: int | None = None,
     max_intervals: int | None = None,
     batch_size: int | None = None,
+    learning_rate: float | None = None,
     precision: str | None = None,
     start: str | None = None,
     graph_rows: int | None = None,
@@ -28,6 +31,7 @@ def adjust_recipe(
       epochs: of pretraining, of each of its stages.
       max_intervals: the most intervals of clustering.
       batch_size: samples in a step of both phases.
+      learning_rate: of clustering; the rates of pretraining change by the same factor.
       precision: "float32" or "bfloat16", of matrix products.
       start: "k-means", "spectral" or "umap", the labels of z that clustering starts from.
       graph_rows: largest number of rows in the graph of the start "spectral".
@@ -45,6 +49,8 @@ def adjust_recipe(
       >>> recipe = make_recipe("dec", DataShape(n_samples=1000, input_dim=20))
       >>> adjust_recipe(recipe, epochs=3).pretrain.epochs
       3
+      >>> adjust_recipe(recipe, learning_rate=0.005).train.optimizer.learning_rate
+      0.005
     """
     frozen = recipe.train.frozen_target_intervals
     if max_intervals and frozen and frozen == recipe.train.max_intervals - 1:
@@ -65,18 +71,25 @@ def adjust_recipe(
         network["normalize"] = True
     architecture = change_network(recipe.architecture, **network)
     learner = recipe.learner and change_network(recipe.learner, **network)
+    optimizer = recipe.train.optimizer
+    factor = _factor(learning_rate, optimizer)
+    optimizer = _with_rate(optimizer, factor)
+    if learning_rate is not None:
+        # Exactly as given, whatever the factor was rounded to.
+        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
     pretrain = {"epochs": epochs, "batch_size": batch_size}
     clustering = {
         "max_intervals": max_intervals,
         "frozen_target_intervals": frozen,
         "batch_size": batch_size,
         "reseed_below": reseed_below,
+        "optimizer": optimizer,
     }
     return dataclasses.replace(
         recipe,
         architecture=architecture,
         learner=learner,
-        pretrain=_pretraining(recipe.pretrain, _given(pretrain)),
+        pretrain=_pretraining(recipe.pretrain, _given(pretrain), factor),
         train=dataclasses.replace(recipe.train, **_given(clustering)),
         start=start or recipe.start,
         graph_rows=recipe.graph_rows if graph_rows is None else graph_rows,
@@ -84,18 +97,41 @@ def adjust_recipe(
 
 
 def _pretraining(
-    config: PretrainConfig | LayerwiseConfig | None, changes: dict[str, Any]
+    config: PretrainConfig | LayerwiseConfig | None,
+    changes: dict[str, Any],
+    factor: float,
 ) -> PretrainConfig | LayerwiseConfig | None:
     """Replaces settings; layer-wise pretraining has them in every stage."""
     if config is None:
         return None
     if isinstance(config, PretrainConfig):
-        return dataclasses.replace(config, **changes)
-    return dataclasses.replace(
-        config,
-        layer=dataclasses.replace(config.layer, **changes),
-        finetune=dataclasses.replace(config.finetune, **changes),
+        optimizer = _with_rate(config.optimizer, factor)
+        return dataclasses.replace(config, **changes, optimizer=optimizer)
+    layer, finetune = (
+        _pretraining(one, changes, factor) for one in (config.layer, config.finetune)
     )
+    assert isinstance(layer, PretrainConfig) and isinstance(finetune, PretrainConfig)
+    return dataclasses.replace(config, layer=layer, finetune=finetune)
+
+
+def _factor(learning_rate: float | None, optimizer: Optimizer) -> float:
+    """The factor of all rates that gives clustering this one."""
+    if learning_rate is None:
+        return 1.0
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(
+            f"learning_rate must be finite and above 0, got {learning_rate}."
+        )
+    return learning_rate / optimizer.learning_rate
+
+
+def _with_rate(optimizer: Optimizer, factor: float) -> Optimizer:
+    """Multiplies the rates of an optimizer."""
+    rates = {
+        name: factor * getattr(optimizer, name)
+        for name in ("learning_rate", "least_rate")
+    }
+    return dataclasses.replace(optimizer, **rates)
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def fit(
     epochs: int | None = None,
     max_intervals: int | None = None,
     batch_size: int | None = None,
+    learning_rate: float | None = None,
     precision: str | None = None,
     standardize: bool = True,
     baseline: bool = True,
@@ -155,6 +156,8 @@ def fit(
       epochs: of pretraining, in place of the recipe's own.
       max_intervals: the most intervals of clustering, in place of the recipe's own.
       batch_size: samples in a step, in place of the recipe's own.
+      learning_rate: of clustering, in place of the recipe's own; the rates of pretraining
+        change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that
         these devices are faster in.
       standardize: False leaves the numbers of an array as they are.
@@ -205,6 +208,7 @@ def fit(
         epochs=epochs,
         max_intervals=max_intervals,
         batch_size=batch_size,
+        learning_rate=learning_rate,
         precision=precision,
     )
     if mesh is not None:

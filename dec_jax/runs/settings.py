@@ -31,7 +31,7 @@ class Settings:
       seeds: how many seeds.
       seed: the first one.
       vectorized: all seeds in one program.
-      epochs, max_intervals, batch_size, precision, start, graph_rows, normalize,
+      epochs, max_intervals, batch_size, learning_rate, precision, start, graph_rows, normalize,
         reseed_below: as `adjust_recipe` takes them; a precision of None is the faster one
         here.
       architecture: a name or a JSON file, in place of the recipe's network.
@@ -54,6 +54,7 @@ class Settings:
     epochs: int | None = None
     max_intervals: int | None = None
     batch_size: int | None = None
+    learning_rate: float | None = None
     architecture: str | None = None
     precision: str | None = None
     pretrained: str | None = None
@@ -109,6 +110,7 @@ class Settings:
             "epochs",
             "max_intervals",
             "batch_size",
+            "learning_rate",
             "precision",
             "start",
             "graph_rows",

@@ -149,7 +149,7 @@ def test_sizes_are_judged_against_the_start(sizes, expected):
 def test_a_warning_names_clusters_and_says_what_to_do():
     (died,) = health(history_of([[10] * 8, [40, 40] + [0] * 6])).warnings
     assert died.text == (
-        "6 clusters (2, 3, 4, 5, 6 ...) are empty: lower the learning rate, use fewer "
+        "6 clusters (2, 3, 4, 5, 6 ...) are empty: lower the learning rate (--learning-rate), use fewer "
         "clusters, or reseed (--reseed-below)"
     )
     found = health(history_of([[100] * 4, [9, 291, 50, 50]])).warnings
@@ -206,7 +206,7 @@ def test_a_warning_of_blur_says_when_q_was_surest_and_looks_at_the_final_q():
     from_the_start = history_of([[1, 1]] * 2, max_q=np.float32([0.9, 0.8]))
     (blurred,) = health(from_the_start).warnings
     assert blurred.text == (
-        "mean max q fell from 0.900 at interval 0 to 0.800: lower the learning rate"
+        "mean max q fell from 0.900 at interval 0 to 0.800: lower the learning rate (--learning-rate)"
     )
     # A cluster that died says more.
     died = history_of([[50, 50, 50], [75, 75, 0]], max_q=np.float32([0.9, 0.8]))
@@ -271,8 +271,8 @@ def test_health_rejects_q_of_other_samples():
 def test_verdict_of_a_stable_training_has_its_numbers():
     text = verdict([], smallest=5412, largest=8001, evenness=0.984, max_q=0.931)
     assert text == (
-        "training was stable: clusters of 5,412 to 8,001 samples, evenness 0.98, mean "
-        "largest q 0.93"
+        "training was stable: clusters of 5,412 to 8,001 samples (evenness 0.98 of 1), "
+        "samples sure of their cluster by 0.93 of 1 (mean q)"
     )
 
 

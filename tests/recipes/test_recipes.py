@@ -304,3 +304,27 @@ def test_recipe_rejects_a_graph_of_no_rows():
     assert recipe.graph_rows == 100_000
     with pytest.raises(ValueError, match="graph_rows must be at least 1, got 0"):
         replace(recipe, graph_rows=0)
+
+
+@pytest.mark.parametrize("name", ["dec", "dec-paper"])
+def test_a_learning_rate_changes_both_phases_by_one_factor(name):
+    recipe = make_recipe(name, DataShape(5_000, 784))
+    slower = adjust_recipe(recipe, learning_rate=0.003)
+    assert slower.train.optimizer.learning_rate == 0.003
+    phases = [
+        [one.pretrain.layer, one.pretrain.finetune]
+        if name == "dec-paper"
+        else [one.pretrain]
+        for one in (recipe, slower)
+    ]
+    for before, after in zip(*phases, strict=True):
+        rate = 0.3 * before.optimizer.learning_rate
+        assert after.optimizer.learning_rate == pytest.approx(rate)
+    assert adjust_recipe(recipe) == recipe
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_adjust_recipe_rejects_a_learning_rate(rate):
+    recipe = make_recipe("dec", DataShape(5_000, 784))
+    with pytest.raises(ValueError, match="learning_rate must be finite and above 0"):
+        adjust_recipe(recipe, learning_rate=rate)
