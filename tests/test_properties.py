@@ -135,7 +135,7 @@ def test_fit_labels_every_sample_or_rejects_the_array_in_one_line(x):
     np.testing.assert_array_equal(x, before)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(tables(30, 3), st.integers(2, 6))
 def test_simple_methods_label_every_sample(x, n_clusters):
     with warnings.catch_warnings():
@@ -148,7 +148,7 @@ def test_simple_methods_label_every_sample(x, n_clusters):
     np.testing.assert_array_equal(samples, before)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     of_numpy.arrays(
         np.float32,

@@ -27,6 +27,7 @@ def alone(monkeypatch):
     monkeypatch.setattr(end_to_end, "clustpy", lambda settings: None)
 
 
+@pytest.mark.slow
 def test_a_run_has_the_seconds_of_each_phase_and_finds_the_patterns():
     run = end_to_end.ours(TINY, "float32")
     assert set(run.seconds) == set(PHASES) and min(run.seconds.values()) > 0

@@ -1,12 +1,26 @@
 """The digits that the program of Aljalbout et al. is given; no program may ask a question."""
 
 import builtins
+from pathlib import Path
 
 import numpy as np
 import pytest
 from aljalbout_runs import N_SAMPLES, network_file
 
 from dec_jax.data import load as data
+
+
+# Fixtures that are whole runs of the two programs whose options have quick tests.
+RUNS = {"finished", "kld", "both"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Puts the tests of whole runs into the slow tier."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and RUNS & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")

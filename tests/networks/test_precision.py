@@ -123,6 +123,7 @@ def test_convolutions_of_other_devices_round_what_they_multiply():
     np.testing.assert_allclose(found, expected, rtol=2**-8, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_labels_agree_with_those_of_float32():
     """From the same start, 99 % of the labels; what differs is at the edges."""
     digits = load_dataset("digits")
