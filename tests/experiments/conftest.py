@@ -9,7 +9,6 @@ from aljalbout_runs import N_SAMPLES, network_file
 
 from dec_jax.data import load as data
 
-
 # Fixtures that are whole runs of the two programs whose options have quick tests.
 RUNS = {"finished", "kld", "both"}
 
