@@ -125,7 +125,7 @@ def place_of(out: Path, since: int) -> str:
     def is_fresh(path: Path) -> bool:
         try:
             return path.stat().st_mtime_ns >= since
-        except FileNotFoundError:
+        except OSError:
             return False
 
     saves = sorted(filter(is_fresh, (out / CHECKPOINTS).glob("*")))

@@ -21,6 +21,7 @@ def test_the_place_of_a_kill_is_told_by_fresh_files(tmp_path):
     saves = tmp_path / "checkpoints"
     wanted = [
         ("config.json", "before it wrote anything"),
+        ("checkpoints/.reserved", "inside a save"),
         ("checkpoints/pretrain0-000000001/arrays", "inside a save"),
         ("checkpoints/pretrain0-000000001/manifest.json", "in pretraining"),
         ("autoencoder.safetensors", "between pretraining and clustering"),
@@ -36,6 +37,7 @@ def test_the_place_of_a_kill_is_told_by_fresh_files(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
         assert soak.place_of(tmp_path, 0) == place
+        (saves / ".reserved").unlink(missing_ok=True)
     later = (tmp_path / "results.json").stat().st_mtime_ns + 1
     assert soak.place_of(tmp_path, later) == "before it wrote anything"
     shutil.rmtree(saves)
