@@ -133,8 +133,8 @@ def run(options: argparse.Namespace) -> None:
                         f"{row['arrays equal']} of {row['arrays']} arrays equal",
                         flush=True,
                     )
-    if options.save:
-        save_rows(options.save, rows)
+                    if options.save:
+                        save_rows(options.save, rows)
 
 
 def main(arguments: list[str]) -> int:
@@ -144,7 +144,9 @@ def main(arguments: list[str]) -> int:
         "--option", metavar="WORD", action="append", default=[], help="of the command"
     )
     options = out.parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    return exit_status(
+        lambda: run(options), "Stopped; --save kept the runs that ended."
+    )
 
 
 if __name__ == "__main__":
