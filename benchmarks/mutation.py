@@ -44,7 +44,10 @@ TESTS = {
     ],
     "clustering/kmeans": ["clustering/test_kmeans"],
     "evaluation/metrics": ["evaluation/test_metrics", "evaluation/test_matching"],
-    "training/refresh": ["training/test_refresh", "training/test_targets"],
+    "training/refresh": [
+        *("training/test_refresh", "training/test_patience", "training/test_targets"),
+        "training/test_soft_reset",
+    ],
     "training/cluster": [
         *("training/test_cluster_step", "training/test_cluster_stopping"),
         *("training/test_cluster", "training/test_cluster_inputs"),
