@@ -48,6 +48,8 @@ class Way(NamedTuple):
 WAYS = (
     Way("again"),
     Way("on one core", cores=CORES[:1]),
+    # XLA shares out products by the number of cores, which this variable replaces.
+    Way("on one core, NPROC that of all", {"NPROC": str(len(CORES))}, CORES[:1]),
     Way("one thread for each library", ONE_THREAD),
     Way("beside other work", busy=True),
     # glibc fills what is allocated and what is freed with this byte.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.mutation                         # 50 faults in each module
     python -m benchmarks.mutation --modules kmeans --limit 1000
-    python -m benchmarks.mutation --save mutation --again # only those that survived before
+    python -m benchmarks.mutation --save mutation-cpu --again # only those that survived before
 
 Puts one small fault at a time into a module: a comparison, an operator, a number or a
 condition changed, a keyword left out, a function swapped for its opposite, two results
