@@ -48,6 +48,8 @@ class Way(NamedTuple):
 WAYS = (
     Way("again"),
     Way("on one core", cores=CORES[:1]),
+    # XLA shares out products by the number of cores, which this variable replaces.
+    Way("on one core, NPROC that of all", {"NPROC": str(len(CORES))}, CORES[:1]),
     Way("one thread for each library", ONE_THREAD),
     Way("beside other work", busy=True),
     # glibc fills what is allocated and what is freed with this byte.
@@ -133,8 +135,8 @@ def run(options: argparse.Namespace) -> None:
                         f"{row['arrays equal']} of {row['arrays']} arrays equal",
                         flush=True,
                     )
-    if options.save:
-        save_rows(options.save, rows)
+                    if options.save:
+                        save_rows(options.save, rows)
 
 
 def main(arguments: list[str]) -> int:
@@ -144,7 +146,9 @@ def main(arguments: list[str]) -> int:
         "--option", metavar="WORD", action="append", default=[], help="of the command"
     )
     options = out.parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    return exit_status(
+        lambda: run(options), "Stopped; --save kept the runs that ended."
+    )
 
 
 if __name__ == "__main__":

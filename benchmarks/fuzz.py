@@ -301,6 +301,15 @@ def batch(
     return counts, turn + 1
 
 
+def rows_of(counts: dict[str, Counter[str]]) -> list[dict[str, Any]]:
+    """Makes a row of outcomes for each kind, and one for all of them."""
+    total = sum(counts.values(), Counter[str]())
+    return [
+        {"kind": kind, **{name: found[name] for name in OUTCOMES}}
+        for kind, found in [*counts.items(), ("all", total)]
+    ]
+
+
 def run(options: argparse.Namespace) -> None:
     """Measures, prints and saves."""
     check_least(vars(options), minutes=1, seed=0)
@@ -315,14 +324,11 @@ def run(options: argparse.Namespace) -> None:
         for kind in options.kinds:
             found, turns[kind] = batch(kind, options.seed, turns[kind])
             counts[kind] += found
-    total = sum(counts.values(), Counter[str]())
-    rows: list[dict[str, Any]] = []
+        if options.save:
+            save_rows(options.save, rows_of(counts))
     print(f"{'kind':<14}" + "".join(f"{name:>10}" for name in OUTCOMES))
-    for kind, found in [*counts.items(), ("all", total)]:
-        print(f"{kind:<14}" + "".join(f"{found[name]:>10}" for name in OUTCOMES))
-        rows.append({"kind": kind, **{name: found[name] for name in OUTCOMES}})
-    if options.save:
-        save_rows(options.save, rows)
+    for row in rows_of(counts):
+        print(f"{row['kind']:<14}" + "".join(f"{row[name]:>10}" for name in OUTCOMES))
 
 
 def main(arguments: list[str]) -> int:
@@ -337,7 +343,7 @@ def main(arguments: list[str]) -> int:
     out.add_argument("--turns", type=int, nargs=2, help=argparse.SUPPRESS)
     out.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = out.parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    return exit_status(lambda: run(options), "Stopped; --save kept whole rounds.")
 
 
 KINDS = (

@@ -22,9 +22,11 @@ from hypothesis.extra.numpy import arrays
 
 from dec_jax.clustering.assignment import (
     confidence,
+    equidistant_centroids,
     hard_assignment,
     label_change,
     log_soft_assignment,
+    log_softmax_assignment,
     soft_assignment,
     squared_distances,
     target_distribution,
@@ -331,3 +333,17 @@ def test_target_is_sharper_than_a_balanced_q(row):
     p = jitted_p(q)
     assert (p.max(axis=1) >= q.max(axis=1) - 1e-5).all()
     assert (p.min(axis=1) <= q.min(axis=1) + 1e-5).all()
+
+
+def test_softmax_assignment_takes_distances_as_they_are_unless_told():
+    weights = np.exp(-squared_distances_by_loops(Z, CENTROIDS))
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    q = np.exp(log_softmax_assignment(Z, CENTROIDS))
+    np.testing.assert_allclose(q, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_sample_on_an_equidistant_centroid_has_the_q_that_is_claimed():
+    centroids = equidistant_centroids(10)
+    q = soft_assignment(centroids, centroids)
+    # Nine others at a squared distance of 32.
+    np.testing.assert_allclose(np.diagonal(q), 1 / (1 + 9 / 33), rtol=1e-5)

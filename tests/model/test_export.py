@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.export
@@ -19,6 +20,9 @@ from dec_jax.networks.architecture import dense_architecture
 from dec_jax.networks.precision import PRECISIONS
 
 RNG = np.random.default_rng(0)
+# jaxlib 0.10 compiles a program that was loaded in another way: its last bits differ.
+OLD = tuple(map(int, jax.__version__.split(".")[:2])) < (0, 12)
+assert_equal = partial(np.testing.assert_allclose, rtol=1e-5 * OLD, atol=1e-6 * OLD)
 
 # Runs a program as a user without dec_jax does.
 WITHOUT_LIBRARY = """
@@ -42,8 +46,8 @@ def assert_same(a_model, raw, dataset):
     """The program of the raw numbers gives what the model gives of the data set."""
     labels, q, z = program_of(a_model).call(raw)
     np.testing.assert_array_equal(labels, model.predict(a_model, dataset))
-    np.testing.assert_array_equal(q, model.predict_proba(a_model, dataset))
-    np.testing.assert_array_equal(z, model.transform(a_model, dataset))
+    assert_equal(q, model.predict_proba(a_model, dataset))
+    assert_equal(z, model.transform(a_model, dataset))
     assert labels.dtype == np.int32 and q.dtype == z.dtype == np.float32
 
 
@@ -123,8 +127,9 @@ def test_program_of_a_fit_runs_without_the_library(blobs, architecture, tmp_path
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_array_equal(out["labels"], result.labels)
-        np.testing.assert_array_equal(out["q"], result.predict_proba(blobs[0]))
-        np.testing.assert_array_equal(out["z"], result.transform(blobs[0]))
+        # The four devices of the tests' process may add products in another order.
+        for name, own in (("q", result.predict_proba), ("z", result.transform)):
+            np.testing.assert_allclose(out[name], own(blobs[0]), rtol=1e-5, atol=1e-6)
 
 
 def test_program_is_for_all_platforms():
