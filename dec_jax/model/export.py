@@ -31,9 +31,10 @@ def export_program(model: Model) -> bytes:
     """Writes a model as a StableHLO program for CPUs, CUDA GPUs and TPUs.
 
     `jax.export.deserialize` loads it without this library. Its `call` takes the samples
-    [n, ...] for any n and returns labels [n] int32, q [n, k] and z [n, e]. On the same CPU they
-    equal those of `predict`, `predict_proba` and `transform` bit for bit. Images are [n, h, w, c], in the type of training. Rows of a
-    table are its columns as they are in the file, float32, with NaN where a value is missing.
+    [n, ...] for any n and returns labels [n] int32, q [n, k] and z [n, e]. They are those of
+    `predict`, `predict_proba` and `transform`, up to rounding: another number of threads
+    adds in another order. Images are [n, h, w, c], in the type of training. Rows of a table
+    are its columns as they are in the file, float32, with NaN where a value is missing.
     The checks of `predict` are not in the program.
 
     Args:

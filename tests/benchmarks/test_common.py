@@ -13,16 +13,8 @@ from dec_jax.runs.errors import UsageError
 # Those that measure no speed have no table of this kind.
 OTHERS = (
     *("common", "tables", "quality", "verdict", "number_of_clusters", "imbalance"),
-    *(
-        "damage",
-        "soak",
-        "fuzz",
-        "determinism",
-        "mutation",
-        "consensus",
-        "resets",
-        "dip_table",
-    ),
+    *("damage", "soak", "fuzz", "determinism", "mutation", "consensus", "resets"),
+    *("dip_table", "methods"),
 )
 NAMES = [
     path.stem

@@ -174,7 +174,7 @@ def test_main_rejects_a_near_miss_and_names_what_may_be_meant(
     words, message, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,5\n2,2\n")
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,5\n2,2\n4,1\n")
     (tmp_path / "small.json").touch()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.npy").touch()

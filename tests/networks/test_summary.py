@@ -129,4 +129,4 @@ def test_experiment_answers_an_unknown_option(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["architectures", "--color"])
     assert stopped.value.code == 2
-    assert "unrecognized arguments: --color" in capsys.readouterr().err
+    assert "there is no option --color" in capsys.readouterr().err
