@@ -181,14 +181,20 @@ def run(options: argparse.Namespace) -> None:
         for name in options.methods:
             rows.append(measure(dataset, name, work, options.seeds))
             print(markdown(rows[-1:]).splitlines()[-1], flush=True)
-    if options.save:
-        facts = save_rows(options.save, rows)
-        if options.save == SAVED:
-            counts = f"{work.epochs} and {work.clustering_epochs} epochs"
-            text = f"On {facts['device']}, {counts}:\n\n{markdown(rows)}"
-            page = PAGE.read_text()
-            head, tail = page.split(BEGIN)[0], page.split(END)[1]
-            PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+            # A run that is stopped leaves the rows that it has.
+            if options.save:
+                save(options.save, rows, work)
+
+
+def save(name: str, rows: list[dict[str, Any]], work: Work) -> None:
+    """Writes the rows to benchmarks/results, and the table into its page."""
+    facts = save_rows(name, rows)
+    if name == SAVED:
+        counts = f"{work.epochs} and {work.clustering_epochs} epochs"
+        text = f"On {facts['device']}, {counts}:\n\n{markdown(rows)}"
+        page = PAGE.read_text()
+        head, tail = page.split(BEGIN)[0], page.split(END)[1]
+        PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
 
 
 def main(arguments: list[str]) -> int:
@@ -204,7 +210,7 @@ def main(arguments: list[str]) -> int:
     ):
         out.add_argument(option, type=int, default=default, help=what)
     options = out.parse_args(arguments)
-    return exit_status(lambda: run(options), "Stopped; nothing was saved.")
+    return exit_status(lambda: run(options), "Stopped.")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class SecondOpinion(NamedTuple):
       conductance: of the run's labels in the neighbor graph, in [0, 1].
       doubt: 0 for labels that simple methods support most, with a number of clusters that
         they support most; the verdict is "confident" up to 0.25.
+      other_number: the number of clusters that the text names as another answer, or None.
     """
 
     verdict: str
@@ -87,6 +88,7 @@ class SecondOpinion(NamedTuple):
     best_support: float
     conductance: float
     doubt: float
+    other_number: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The entry "opinion" of results.json."""
@@ -211,7 +213,9 @@ def second_opinion(
             f"methods agree (mean ARI {agreement:.2f}){weak_clusters(labels, judgment)}"
         )
         return SecondOpinion(CONFIDENT, text, *found, doubt)
+    other = None
     if another:
+        other = parts
         reason = f"the graph of neighbors falls into {parts} parts rather than {k}"
     elif not unsupported and of_labels >= max(of_number, of_all):
         reason = (
@@ -219,7 +223,7 @@ def second_opinion(
             f"more (support {best:.2f}, of this one {own:.2f})"
         )
     elif not unsupported and of_number >= of_all:
-        supports = numbers.support
+        other, supports = rival, numbers.support
         reason = (
             f"simple methods agree more on {rival} clusters (support "
             f"{supports[rival]:.2f}) than on {k} ({supports.get(k, 0):.2f})"
@@ -227,7 +231,7 @@ def second_opinion(
     else:
         reason = f"simple methods hardly agree (mean ARI {agreement:.2f})"
     return SecondOpinion(
-        SEVERAL, f"several answers are possible: {reason}", *found, doubt
+        SEVERAL, f"several answers are possible: {reason}", *found, doubt, other
     )
 
 

@@ -106,11 +106,7 @@ def next_lines(
         lines.append(
             f"next: look at {alternatives}, which holds other answers: {', '.join(others)}"
         )
-    number = re.search(
-        r"agree more on (\d+) clusters|into (\d+) parts", opinion["text"]
-    )
-    if number is not None:
-        k = next(filter(None, number.groups()))
+    if k := opinion.get("other_number"):
         lines.append(f"next: try -k {k} in a new run, and compare the two reports")
     else:
         lines.append(

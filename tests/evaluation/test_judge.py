@@ -177,6 +177,7 @@ def test_another_number_of_parts_is_told():
     found = second_opinion(labels, judgment, space, Numbers({}, parts))
     assert found.verdict == "several answers" and found.doubt > DOUBTFUL
     assert found.text.endswith("falls into 6 parts rather than 3")
+    assert found.other_number == 6
     # One more or less may be a matter of taste.
     near = choose_labels(x, 5)
     told = second_opinion(near.labels, near.judgment, near.space, Numbers({}, 6))
@@ -193,6 +194,7 @@ def test_a_number_near_k_on_which_methods_agree_more_is_told():
     found = opinion_on(choice.labels, choice)
     assert found.verdict == "several answers" and found.doubt > DOUBTFUL
     assert "simple methods agree more on 4 clusters (support 1.00)" in found.text
+    assert found.other_number == 4
     assert found.doubt == pytest.approx(1 - np.sqrt(numbers.support[3]), abs=1e-6)
 
 
