@@ -134,7 +134,7 @@ class Mutant(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What stays if other lines of the module change."""
+        """The parts that stay if other lines of the module change."""
         return self.module, self.line, self.old, self.new
 
 
@@ -144,8 +144,7 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Compare(left, [op], comparators) if type(op) in COMPARISONS:
             yield ast.Compare(left, [COMPARISONS[type(op)]()], comparators)
         case ast.Compare(left, [first, second], comparators):
-            for ops in ([COMPARISONS[type(first)](), second],):
-                yield ast.Compare(left, ops, comparators)
+            yield ast.Compare(left, [COMPARISONS[type(first)](), second], comparators)
             yield ast.Compare(left, [first, COMPARISONS[type(second)]()], comparators)
         case ast.BinOp(left, op, right) if type(op) in OPERATORS:
             yield ast.BinOp(left, OPERATORS[type(op)](), right)

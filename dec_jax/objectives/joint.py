@@ -17,6 +17,17 @@ class AutoencoderObjective(CentroidObjective):
     `clustering`. Its loss is the reconstruction of the encoder's input, with weight 1, plus
     `weight` times the clustering loss. It overrides `trained` if gradients do not update
     the centroids.
+
+    Attributes:
+      clustering_weight: factor of the clustering loss, finite and at least 0.
+
+    Raises:
+      ValueError: the weight is out of range.
+
+    Example:
+      >>> from dec_jax import DCN, IDEC
+      >>> IDEC(clustering_weight=0.2).weight, DCN(clustering_weight=0.2).weight
+      (0.2, 0.1)
     """
 
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "centroids")
@@ -39,13 +50,20 @@ class AutoencoderObjective(CentroidObjective):
         *,
         axis_name: str | None = None,
     ) -> tuple[Float[Array, ""], Params]:
-        """The clustering loss of a batch, and new values that no gradient updates.
+        """Computes the clustering loss of a batch, and values that no gradient updates.
 
         Args:
-          params: all parameters, with "centroids".
-          z: embeddings of `batch.x`.
+          params: all parameters, with "centroids" [k, d].
+          z: embeddings of `batch.x`, [b, d].
           batch: the minibatch.
           axis_name: mapped axis over which the batch is spread.
+
+        Returns:
+          The loss, a weighted mean over the batch, and the new values of parameters, {} if
+          there are none.
+
+        Raises:
+          NotImplementedError: the subclass does not define it.
         """
         raise NotImplementedError(f"{type(self).__name__} must define clustering.")
 
