@@ -34,9 +34,9 @@ from dec_jax.runs.json_files import write_json
 
 FOUR = {
     "k-means": "k-means",
-    "mixture": "mixture, full",
-    "Ward": "ward linkage",
-    "cut": "normalized cut, 10 neighbors",
+    "mixture": "Gaussian mixture (full variance)",
+    "Ward": "Ward linkage",
+    "cut": "normalized cut (graph of 10 neighbors)",
 }
 TABLES = "quality-cpu"  # the saved results of the tables, which the page shows
 PAGE = Path(__file__).parents[1] / "docs" / "which-recipe.md"

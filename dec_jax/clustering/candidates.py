@@ -26,8 +26,9 @@ N_SPECTRA = 6  # numbers of eigenvectors that a cut tries
 DENSE = 600  # samples up to which all eigenvectors are computed at once
 NEIGHBORS = (5, 10, 20)  # of the graphs whose normalized cuts are candidates
 GINI, DENSE_GINI = (0.1, 0.3, 0.5, 0.7, 1.0), (0.3, 0.5)  # thresholds of Genie
-COVARIANCES = ("full", "diag", "tied", "spherical")
-LINKAGES = ("ward", "average", "complete")
+# Of mixtures, as scikit-learn and as people call them.
+COVARIANCES = {"full": "full", "diag": "diagonal", "tied": "shared", "spherical": "one"}
+LINKAGES = {"ward": "Ward", "average": "average", "complete": "complete"}
 
 
 class SimpleMethods:
@@ -58,9 +59,15 @@ class SimpleMethods:
         self.x, self.seed, self.thorough = x, seed, thorough
         near, dense = spanning_tree(x), spanning_tree(x, core=8)
         self.trees: dict[str, SpanningTree] = {
-            **{f"{name} linkage": linkage_tree(x, name) for name in LINKAGES},
-            **{f"Genie, {gini}": genie_tree(near, gini) for gini in GINI},
-            **{f"dense Genie, {gini}": genie_tree(dense, gini) for gini in DENSE_GINI},
+            **{
+                f"{title} linkage": linkage_tree(x, name)
+                for name, title in LINKAGES.items()
+            },
+            **{f"Genie linkage (Gini {it})": genie_tree(near, it) for it in GINI},
+            **{
+                f"Genie linkage of dense samples (Gini {it})": genie_tree(dense, it)
+                for it in DENSE_GINI
+            },
         }
         self.spectra = {}
         for neighbors in NEIGHBORS if thorough else NEIGHBORS[1:2]:
@@ -104,7 +111,7 @@ class SimpleMethods:
                 KMeans(k, n_init=starts, random_state=seed).fit_predict, x
             )
         }
-        for kind in COVARIANCES:
+        for kind, title in COVARIANCES.items():
             mixture = GaussianMixture(
                 k,
                 covariance_type=kind,
@@ -112,10 +119,12 @@ class SimpleMethods:
                 reg_covar=1e-4,
                 random_state=seed,
             )
-            methods[f"mixture, {kind}"] = partial(mixture.fit_predict, x)
+            methods[f"Gaussian mixture ({title} variance)"] = partial(
+                mixture.fit_predict, x
+            )
         for neighbors, (graph, vectors) in self.spectra.items():
             used = vectors[:, : 2 * k] if self.thorough else vectors[:, :k]
-            methods[f"normalized cut, {neighbors} neighbors"] = partial(
+            methods[f"normalized cut (graph of {neighbors} neighbors)"] = partial(
                 _cut, graph, used, k, seed
             )
         for name, tree in self.trees.items():

@@ -94,7 +94,7 @@ def verdict(
 
     Example:
       >>> verdict([], smallest=5412, largest=8001, evenness=0.984, max_q=0.931)
-      'training was stable: clusters of 5,412 to 8,001 samples (evenness 0.98 of 1), samples sure of their cluster by 0.93 of 1 (mean q)'
+      'training was stable: clusters of 5,412 to 8,001 samples (evenness 0.98 of 1), mean q of the own cluster 0.93 of 1'
       >>> verdict(["cluster 1 is empty"], smallest=0, largest=9, evenness=0, max_q=1)
       'training was unstable: cluster 1 is empty'
     """
@@ -103,7 +103,7 @@ def verdict(
     sizes = f"{smallest:,} to {largest:,}" if smallest < largest else f"{largest:,}"
     return (
         f"training was stable: clusters of {sizes} samples (evenness "
-        f"{evenness:.2f} of 1), samples sure of their cluster by {max_q:.2f} of 1 (mean q)"
+        f"{evenness:.2f} of 1), mean q of the own cluster {max_q:.2f} of 1"
     )
 
 

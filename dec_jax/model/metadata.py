@@ -268,7 +268,7 @@ def unsure(metadata: Mapping[str, Any], q: Float[np.ndarray, "n k"]) -> str | No
     if found - 1 / k >= (trained - 1 / k) / 2:
         return None
     return (
-        f"samples are sure of their cluster by {found:.2f} of 1 (mean q), where those of "
-        f"training were by {trained:.2f}: they are unlike those of training, and their "
-        "clusters mean little"
+        f"the mean q of the own cluster is {found:.2f} of 1, and was {trained:.2f} in "
+        "training: these samples are unlike those of training, and their clusters mean "
+        "little"
     )

@@ -21,7 +21,6 @@ from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
 from dec_jax.recipes.recipe import Recipe, clustering_start
 from dec_jax.runs.callbacks import Callbacks, Phase, PhaseEvents, Record, Stage, Step
-from dec_jax.runs.plain_words import with_titles
 from dec_jax.streaming import Source
 from dec_jax.training.layerwise import pretraining_stages
 from dec_jax.training.state import AnyArray, TrainState, init_state
@@ -198,10 +197,8 @@ class StartPhase(PhaseEvents):
     def _choose_labels(self, samples: np.ndarray, seed: int) -> Choice:
         """Asks the simple methods."""
         by_direction = self.dataset.by_direction
-        return with_titles(
-            choose_labels(
-                samples, self.n_clusters, seed=seed, by_direction=by_direction
-            )
+        return choose_labels(
+            samples, self.n_clusters, seed=seed, by_direction=by_direction
         )
 
     def _stage(

@@ -6,24 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.n_clusters import Recommendation
 
-# The names of `clustering.candidates`, and those of the literature with a plain addition.
-COVARIANCES = {"full": "full", "diag": "diagonal", "tied": "shared", "spherical": "one"}
-TITLES = (
-    (
-        r"mixture, (\w+)",
-        lambda kind: f"Gaussian mixture ({COVARIANCES[kind]} variance)",
-    ),
-    (
-        r"normalized cut, (\d+) neighbors",
-        "normalized cut (graph of {0} neighbors)".format,
-    ),
-    (r"Genie, ([\d.]+)", "Genie linkage (Gini {0})".format),
-    (r"dense Genie, ([\d.]+)", "Genie linkage of dense samples (Gini {0})".format),
-    (r"ward linkage", "Ward linkage".format),
-)
 SCORES = ("ACC", "NMI", "ARI")
 AGREEMENT = "how well clusters agree with the known classes, 1 at most"
 # Words of results that need one, as terminal, report and docs/report.md explain them.
@@ -38,25 +22,6 @@ GLOSSARY = {
     "support": "how much simple methods agree on an answer, 1 at most",
     "least sure": "clusters that simple methods find least, with the share found",
 }
-
-
-def method_title(name: str) -> str:
-    """Names a simple method as people meet it.
-
-    Example:
-      >>> method_title("Genie, 0.1"), method_title("k-means")
-      ('Genie linkage (Gini 0.1)', 'k-means')
-    """
-    for pattern, title in TITLES:
-        if found := re.fullmatch(pattern, name):
-            return title(*found.groups())
-    return name
-
-
-def with_titles(choice: Choice) -> Choice:
-    """Names the methods of a choice by their titles."""
-    names = tuple(map(method_title, choice.judgment.names))
-    return choice._replace(judgment=choice.judgment._replace(names=names))
 
 
 def glossary_line(text: str) -> str:

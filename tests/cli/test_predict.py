@@ -240,7 +240,7 @@ def test_a_low_q_is_told(tmp_path):
     out = tmp_path / "mine.csv"
     run = predict(path, tmp_path / "middle.npy", "--out", out)
     assert (
-        "sure of their cluster by 0.52 of 1 (mean q), where those of training were by 0.95"
+        "mean q of the own cluster is 0.52 of 1, and was 0.95 in training"
         in run.err
     )
 

@@ -34,7 +34,7 @@ def test_normalized_cuts_find_rings_that_k_means_cuts():
     found = candidate_labels(x, 2)
     assert adjusted_rand_index(classes, found["k-means"]) < 0.1
     for neighbors in (5, 10, 20):
-        cut = found[f"normalized cut, {neighbors} neighbors"]
+        cut = found[f"normalized cut (graph of {neighbors} neighbors)"]
         assert adjusted_rand_index(classes, cut) == 1
 
 

@@ -272,7 +272,7 @@ def test_verdict_of_a_stable_training_has_its_numbers():
     text = verdict([], smallest=5412, largest=8001, evenness=0.984, max_q=0.931)
     assert text == (
         "training was stable: clusters of 5,412 to 8,001 samples (evenness 0.98 of 1), "
-        "samples sure of their cluster by 0.93 of 1 (mean q)"
+        "mean q of the own cluster 0.93 of 1"
     )
 
 

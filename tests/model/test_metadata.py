@@ -91,9 +91,8 @@ def test_a_q_that_is_far_less_sure_is_told():
     assert unsure({"mean_q": 0.9}, even[:9]) is None
     assert unsure({}, even) is None
     assert unsure({"mean_q": 0.9}, even) == (
-        "samples are sure of their cluster by 0.50 of 1 (mean q), where those of training "
-        "were by 0.90: they are unlike those "
-        "of training, and their clusters mean little"
+        "the mean q of the own cluster is 0.50 of 1, and was 0.90 in training: these "
+        "samples are unlike those of training, and their clusters mean little"
     )
 
 
@@ -114,7 +113,7 @@ def test_prediction_warns_where_data_are_unlike_those_of_training(params):
     with pytest.warns(model.UnlikeTraining, match="1 of 1 rows has values far outside"):
         model.predict(found, np.array([[1680.0, 0]]))
     between = np.tile(X[:2].mean(axis=0), (20, 1))
-    with pytest.warns(model.UnlikeTraining, match="sure of their cluster by 0.50 of 1"):
+    with pytest.warns(model.UnlikeTraining, match="own cluster is 0.50 of 1"):
         model.predict(found, between)
 
 

@@ -15,10 +15,8 @@ from dec_jax.runs.plain_words import (
     GLOSSARY,
     glossary_line,
     labelings_in,
-    method_title,
     next_lines,
     search_lines,
-    with_titles,
 )
 
 X = 9 * np.eye(3)[np.arange(60) % 3] + np.random.default_rng(0).normal(size=(60, 3))
@@ -34,16 +32,14 @@ def test_every_explained_word_is_in_the_glossary_of_the_docs():
     page = (Path(__file__).parents[2] / "docs/report.md").read_text()
     words = re.findall(r"^\| ([^|`]+?) \| [^|]+ \|$", page, re.M)
     assert set(GLOSSARY) <= set(words)
-    methods = {re.sub(r" \(.*| of dense.*", "", it) for it in map(method_title, NAMES)}
+    methods = {re.sub(r" \(.*| of dense.*", "", it) for it in NAMES}
     assert [it for it in methods if it.removesuffix(" linkage") not in page] == []
 
 
 def test_methods_have_the_names_of_the_literature():
-    titles = [method_title(name) for name in NAMES]
-    assert len(set(titles)) == len(titles)
-    assert {"k-means", "Ward linkage", "Genie linkage (Gini 0.1)"} <= set(titles)
+    assert {"k-means", "Ward linkage", "Genie linkage (Gini 0.1)"} <= set(NAMES)
     # A bare number or abbreviation after a comma tells nothing.
-    assert [title for title in titles if "," in title or "diag " in title] == []
+    assert [name for name in NAMES if "," in name or "diag " in name] == []
 
 
 @pytest.mark.parametrize(
@@ -54,8 +50,7 @@ def test_methods_have_the_names_of_the_literature():
 def test_another_number_of_clusters_is_named_as_the_next_to_try(
     choice, numbers, k, tmp_path
 ):
-    titled = with_titles(choice)
-    found = second_opinion(titled.labels, titled.judgment, titled.space, numbers)
+    found = second_opinion(choice.labels, choice.judgment, choice.space, numbers)
     assert found.verdict == "several answers"
     (line,) = next_lines(found.as_json(), 3, tmp_path / "alternatives.csv")
     assert line == f"next: try -k {k} in a new run, and compare the two reports"
@@ -63,8 +58,7 @@ def test_another_number_of_clusters_is_named_as_the_next_to_try(
 
 def test_other_labelings_are_named_with_their_file(choice, tmp_path):
     halves = np.arange(60) // 20
-    titled = with_titles(choice)
-    found = second_opinion(halves, titled.judgment, titled.space)
+    found = second_opinion(halves, choice.judgment, choice.space)
     assert found.verdict == "several answers"
     (tmp_path / "labels.csv").write_text("index,id,cluster,q\n")
     path = tmp_path / "alternatives.csv"

@@ -23,7 +23,7 @@ def results(warnings):
         (
             [],
             "training was stable: clusters of 5,412 to 8,001 samples (evenness 0.98 of 1), "
-            "samples sure of their cluster by 0.93 of 1 (mean q)",
+            "mean q of the own cluster 0.93 of 1",
         ),
         (["one: a", "two: b"], "training was unstable: one: a; two: b"),
     ],
