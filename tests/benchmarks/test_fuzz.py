@@ -23,8 +23,9 @@ def test_valid_file_is_read_and_a_changed_one_read_or_refused(kind, tmp_path):
     path = folder_of(tmp_path, kind)
     assert fuzz.outcome(kind, path) == ("read", "")
     for turn in range(25):
-        rng = np.random.default_rng([7, turn])
-        path.write_bytes(fuzz.mutated(rng, SEEDS[kind][1]))
+        rng, as_json = np.random.default_rng([7, turn]), kind in fuzz.JSON and turn % 2
+        changed = fuzz.mutated_json if as_json else fuzz.mutated
+        path.write_bytes(changed(rng, SEEDS[kind][1]))
         found, text = fuzz.outcome(kind, path)
         assert found in ("read", "refused"), text
 
