@@ -14,6 +14,7 @@ finite.
 
 import argparse
 import copy
+import faulthandler
 import json
 import os
 import resource
@@ -182,8 +183,11 @@ def work(kind: str, seed: int, turns: range, folder: Path) -> None:
         path.write_bytes(changed(rng, content))
         print(f"{turn} ", end="", flush=True)
         signal.alarm(SECONDS)
+        # A loop inside a C library hears no signal: this ends the process.
+        faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
         found, text = outcome(kind, path)
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         print(f"{found} {text[:200]}".encode("ascii", "replace").decode(), flush=True)
 
 
