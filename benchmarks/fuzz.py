@@ -4,7 +4,7 @@
     python -m benchmarks.fuzz --kinds npz csv --minutes 5 --seed 1
 
 Takes a small valid file of each kind that `dec_jax` reads: arrays, sparse matrices, tables,
-texts, images, IDX, an architecture, a model. It changes the content at random: flips bytes,
+texts, images, IDX, cells, an architecture, a model, the manifest of a checkpoint. It changes the content at random: flips bytes,
 cuts, repeats, inserts, and puts in numbers and texts that break readers. Each file is read as
 the library reads it, in a process of its own with little memory and a time limit. A file may
 be read, or refused in one line of a ValueError, TypeError or OSError. Any other exception
@@ -14,13 +14,11 @@ finite.
 
 import argparse
 import copy
-import gzip
-import io
+import faulthandler
 import json
 import os
 import resource
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -32,10 +30,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fuzz_files import (
+    SETTINGS,
+    blank_state,
+    seeds,
+    signed,
+    write_companions,
+)
 from benchmarks.quality import new_parser, save_rows
 from dec_jax.runs.errors import MISTAKES, check_least, exit_status
 from dec_jax.validation import one_line
 
+JSON = ("architecture", "checkpoint")
 OUTCOMES = ("read", "refused", "wrong", "hung", "crashed")
 SECONDS = 20  # that a reader may take for a file of a few kilobytes
 MEMORY = 4 * 2**30  # bytes that a reader may ask for, above those of the libraries
@@ -54,91 +60,8 @@ ODD: tuple[Any, ...] = (
 )
 
 
-def npy_bytes(array: Any) -> bytes:
-    """Makes the content of an npy file."""
-    out = io.BytesIO()
-    np.save(out, array)
-    return out.getvalue()
-
-
-def npz_bytes(**arrays: Any) -> bytes:
-    """Makes the content of an npz file."""
-    out = io.BytesIO()
-    np.savez(out, **arrays)
-    return out.getvalue()
-
-
-def sparse_bytes(x: Any) -> bytes:
-    """Makes the content of the file of a sparse matrix."""
-    import scipy.sparse
-
-    out = io.BytesIO()
-    scipy.sparse.save_npz(out, scipy.sparse.csr_matrix(x))
-    return out.getvalue()
-
-
-def image_bytes(kind: str, pixels: Any) -> bytes:
-    """Makes the content of an image file."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind)
-    return out.getvalue()
-
-
-def idx_bytes() -> bytes:
-    """Makes the content of an IDX file of five images."""
-    return struct.pack(">4I", 2051, 5, 4, 3) + bytes(range(60))
-
-
-def model_bytes() -> bytes:
-    """Makes the content of the file of a tiny model."""
-    import jax
-
-    import dec_jax as dj
-
-    network = dj.dense_architecture(4, hidden=(3,), embedding_dim=2)
-    params = dj.init_params(jax.random.key(0), network)
-    model = dj.model.Model({**params, "centroids": jax.numpy.eye(2)}, network)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
-        dj.model.save(path, model)
-        return path.read_bytes()
-
-
-def seeds() -> dict[str, tuple[str, bytes]]:
-    """Makes a valid file of each kind: its name, and its content."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(12, 3)).astype(np.float32)
-    pixels = rng.integers(0, 256, (10, 9, 3), np.uint8)
-    table = "id,size,color,when,price\n" + "".join(
-        f"{i},{x[i, 0]:.3f},{['red', 'green'][i % 2]},2024-01-{i + 1:02},${i}.50\n"
-        for i in range(12)
-    )
-    idx = idx_bytes()
-    network = (
-        '{"layers": [{"type": "Input", "output_shape": [4]}, {"type": "Dense", '
-        '"num_units": 3, "non_linearity": "rectify"}, {"type": "Dense", "num_units": '
-        '2, "non_linearity": "linear"}]}'
-    )
-    return {
-        "npy": ("x.npy", npy_bytes(x)),
-        "npz": ("x.npz", npz_bytes(x=x, y=np.arange(12) % 3)),
-        "sparse": ("sparse.npz", sparse_bytes(np.maximum(x, 0))),
-        "csv": ("x.csv", table.encode()),
-        "tsv": ("x.tsv", table.replace(",", "\t").encode("utf-16")),
-        "txt": ("x.txt", b"one short text\nanother text\nthe third one\n" * 4),
-        "png": ("photos/a.png", image_bytes("PNG", pixels)),
-        "jpeg": ("photos/a.jpg", image_bytes("JPEG", pixels)),
-        "tiff": ("photos/a.tif", image_bytes("TIFF", pixels)),
-        "gif": ("photos/a.gif", image_bytes("GIF", pixels[..., 0])),
-        "bmp": ("photos/a.bmp", image_bytes("BMP", pixels)),
-        "webp": ("photos/a.webp", image_bytes("WEBP", pixels)),
-        "idx": ("mnist/train-images-idx3-ubyte", idx),
-        "idx.gz": ("mnist/train-images-idx3-ubyte.gz", gzip.compress(idx, mtime=0)),
-        "architecture": ("network.json", network.encode()),
-        "model": ("model.safetensors", model_bytes()),
-    }
+class Hung(BaseException):
+    """Ends a reader that takes too long; no reader takes it for an error of the file."""
 
 
 def mutated(rng: np.random.Generator, content: bytes) -> bytes:
@@ -192,7 +115,8 @@ def mutated_json(rng: np.random.Generator, content: bytes) -> bytes:
             else:
                 place[key] = copy.deepcopy(ODD[rng.integers(len(ODD))])
             break
-    return json.dumps(tree).encode()
+    # A manifest whose checksum is wrong is not read any further.
+    return signed(tree) if "manifest_sha256" in tree else json.dumps(tree).encode()
 
 
 def read(kind: str, path: Path) -> None:
@@ -200,11 +124,15 @@ def read(kind: str, path: Path) -> None:
     from dec_jax import model
     from dec_jax.data.load import load_dataset
     from dec_jax.networks.architecture_json import load_architecture
+    from dec_jax.runs import checkpoint
 
     if kind == "architecture":
         load_architecture(path)
     elif kind == "model":
         model.load(path)
+    elif kind == "checkpoint":
+        templates = {"train": blank_state}
+        checkpoint.restore(path.parents[1], templates, settings=SETTINGS)
     else:
         if kind.startswith("idx"):
             found = load_dataset("mnist", path.parents[1])
@@ -222,7 +150,7 @@ def outcome(kind: str, path: Path) -> tuple[str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read(kind, path)
-    except TimeoutError:
+    except Hung:
         return "hung", f"after {SECONDS} s"
     except MISTAKES as error:
         text = one_line(error)
@@ -232,15 +160,6 @@ def outcome(kind: str, path: Path) -> tuple[str, str]:
     except Exception as error:
         return "wrong", f"{type(error).__name__}: {one_line(error)}"
     return "read", ""
-
-
-def write_companions(path: Path) -> None:
-    """Writes the three other files of MNIST beside an IDX file."""
-    if path.parent.name == "mnist":
-        labels = struct.pack(">2I", 2049, 5) + bytes(5)
-        for name in ("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"):
-            (path.parent / name).write_bytes(labels)
-        (path.parent / "t10k-images-idx3-ubyte").write_bytes(idx_bytes())
 
 
 def work(kind: str, seed: int, turns: range, folder: Path) -> None:
@@ -257,19 +176,22 @@ def work(kind: str, seed: int, turns: range, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
 
     def hang(*_: object) -> None:
-        raise TimeoutError
+        raise Hung
 
     signal.signal(signal.SIGALRM, hang)
     for turn in turns:
         rng = np.random.default_rng([seed, turn])
         changed = mutated
-        if kind == "architecture" and rng.random() < 0.8:
+        if kind in JSON and rng.random() < 0.8:
             changed = mutated_json
         path.write_bytes(changed(rng, content))
         print(f"{turn} ", end="", flush=True)
         signal.alarm(SECONDS)
+        # A loop inside a C library hears no signal: this ends the process.
+        faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
         found, text = outcome(kind, path)
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         print(f"{found} {text[:200]}".encode("ascii", "replace").decode(), flush=True)
 
 
@@ -348,7 +270,16 @@ def main(arguments: list[str]) -> int:
 
 KINDS = (
     *("npy", "npz", "sparse", "csv", "tsv", "txt", "png", "jpeg", "tiff", "gif", "bmp"),
-    *("webp", "idx", "idx.gz", "architecture", "model"),
+    *(
+        "webp",
+        "idx",
+        "idx.gz",
+        "parquet",
+        "h5ad",
+        "checkpoint",
+        "architecture",
+        "model",
+    ),
 )
 
 if __name__ == "__main__":

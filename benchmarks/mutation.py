@@ -46,7 +46,7 @@ TESTS = {
     "evaluation/metrics": ["evaluation/test_metrics", "evaluation/test_matching"],
     "training/refresh": [
         *("training/test_refresh", "training/test_patience", "training/test_targets"),
-        "training/test_soft_reset",
+        *("training/test_soft_reset", "objectives/test_vade"),
     ],
     "training/cluster": [
         *("training/test_cluster_step", "training/test_cluster_stopping"),

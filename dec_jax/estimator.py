@@ -58,6 +58,8 @@ class DeepEmbeddedClustering(
         change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that these
         devices are faster in.
+      retry: starts a phase that diverges again, at a tenth of its learning rate, at most
+        twice.
       standardize: False leaves the numbers as they are; otherwise they are divided by the
         root of their columns' mean variance, or by one scale for each column if their
         scales differ by far.
@@ -71,6 +73,7 @@ class DeepEmbeddedClustering(
       cluster_centers_: [k, e] float32, the centroids in the space of `transform`.
       n_iter_: gradient steps of clustering.
       stop_reason_: the reason why training ended, in words.
+      retries_: of phases that diverged, as in `FitResult`.
       health_: whether training was stable, and the numbers that this rests on.
       opinion_: whether the clusters can be trusted, by simple methods; None without
         `baseline`, for one cluster, or for few samples.
@@ -102,6 +105,7 @@ class DeepEmbeddedClustering(
         batch_size: int | None = None,
         learning_rate: float | None = None,
         precision: str | None = None,
+        retry: bool = False,
         standardize: bool = True,
         image_shape: Sequence[int] | None = None,
         baseline: bool = True,
@@ -115,6 +119,7 @@ class DeepEmbeddedClustering(
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.precision = precision
+        self.retry = retry
         self.standardize = standardize
         self.image_shape = image_shape
         self.baseline = baseline
@@ -162,7 +167,11 @@ class DeepEmbeddedClustering(
             learning_rate=self.learning_rate,
         )
         result = fit(
-            dataset, k, recipe=settings, seed=int(seed), baseline=self.baseline
+            *(dataset, k),
+            recipe=settings,
+            seed=int(seed),
+            retry=self.retry,
+            baseline=self.baseline,
         )
         # Arrays of NumPy: a pickle must not ask for the devices of training.
         params = jax.device_get(result.model.params)
@@ -171,6 +180,7 @@ class DeepEmbeddedClustering(
         self.cluster_centers_ = result.centroids
         self.n_iter_ = result.n_steps
         self.stop_reason_ = result.stop_reason
+        self.retries_ = result.retries
         self.health_ = result.health
         self.opinion_ = result.opinion
         self.history_ = result.history

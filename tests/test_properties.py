@@ -3,17 +3,21 @@
 Hypothesis draws the samples. Shapes of what is compiled are few, so that programs are too.
 """
 
+import tempfile
 import warnings
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
 import dec_jax as dj
 from dec_jax.data.dataset import Dataset
+from dec_jax.data.load import load_dataset
 from dec_jax.evaluation.judge import choose_labels
 from dec_jax.runs.fit import as_dataset
 
@@ -77,6 +81,27 @@ def tables(draw, n, d):
     return draw(layouts(x.astype(kind)))
 
 
+@st.composite
+def sparse_matrices(draw):
+    """CSR or CSC with empty rows, stored zeros and entries that repeat, and its dense form."""
+    n, d = draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    kind = np.dtype(draw(st.sampled_from(["float32", "float64", "int32", "int64"])))
+    by_rows = draw(st.booleans())
+    outer, inner = (n, d) if by_rows else (d, n)
+    counts = draw(st.lists(st.integers(0, 4), min_size=outer, max_size=outer))
+    places = [draw(st.integers(0, inner - 1)) for _ in range(sum(counts))]
+    data = draw(of_numpy.arrays(kind, len(places)))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    dense = np.zeros((n, d), kind)
+    for line in range(outer):
+        for entry in range(starts[line], starts[line + 1]):
+            place = (line, places[entry])[:: 1 if by_rows else -1]
+            with np.errstate(all="ignore"):
+                dense[place] += data[entry]
+    make = scipy.sparse.csr_matrix if by_rows else scipy.sparse.csc_matrix
+    return make((data, np.array(places, np.int32), starts), shape=(n, d)), dense
+
+
 def one_line(error):
     """Whether the text is one line of words, not too long, with no object's address."""
     text = str(error)
@@ -102,6 +127,32 @@ def test_as_dataset_reads_finite_samples_or_rejects_the_array_in_one_line(x):
         assert all(one is other for one, other in zip(x.flat, before.flat, strict=True))
     else:
         np.testing.assert_array_equal(x, before)
+
+
+@settings(max_examples=200)
+@given(sparse_matrices())
+def test_sparse_file_is_its_dense_form_or_both_are_rejected_in_one_line(pair):
+    matrix, dense = pair
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sparse.npz"
+        scipy.sparse.save_npz(path, matrix)
+        before = path.read_bytes()
+        try:
+            found = load_dataset(path, standardize=False)
+        except (TypeError, ValueError) as error:
+            assert one_line(error)
+            with pytest.raises((TypeError, ValueError)):
+                as_dataset(dense, standardize=False)
+        else:
+            np.testing.assert_array_equal(found.x, dense)
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_matrix, scipy.sparse.coo_array])
+def test_fit_rejects_a_sparse_matrix_in_memory(kind):
+    x = kind(np.eye(12, 2))
+    with pytest.raises(TypeError, match="got a sparse c.*; give x.toarray"):
+        dj.fit(x, CLUSTERS)
 
 
 @settings(max_examples=40)

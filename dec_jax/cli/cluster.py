@@ -114,6 +114,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="of clustering; the rates of pretraining change by the same factor",
     )
     change(
+        "--retry",
+        action="store_true",
+        help="start a phase whose loss or parameters are no longer finite again, at a tenth "
+        "of its learning rate, at most twice",
+    )
+    change(
         "--precision",
         choices=PRECISIONS,
         help="of matrix products (default: the one that is faster on this machine)",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dec_jax.data.array_files import MAX_DENSE, UNREADABLE
+from dec_jax.data.array_files import MAX_DENSE
 from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.validation import check_choice, near_path, require
@@ -45,7 +45,8 @@ def load_annotated(
             # Names that repeat, and files of earlier versions, are no matter here.
             warnings.simplefilter("ignore")
             content = anndata.read_h5ad(path)
-    except (*UNREADABLE, AttributeError, TypeError) as error:
+    # anndata answers damage with errors of many types.
+    except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} cannot be read: {reason}.") from error
     x, source = content.X, f"h5ad file {path}"

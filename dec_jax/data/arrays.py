@@ -67,6 +67,11 @@ def dataset_from_array(
       >>> images.x.shape, images.image_shape, images.input_scale == 1 / 255
       ((5, 12), (4, 3, 1), True)
     """
+    if hasattr(x, "toarray"):
+        raise TypeError(
+            f"{source}: x must be an array, got a sparse {type(x).__name__}; give "
+            "x.toarray(), which stores its zeros."
+        )
     x = np.asarray(x)
     if x.dtype.kind in "OUS":
         raise TypeError(
@@ -157,13 +162,27 @@ def load_arrays(path: Path, *, standardize: bool = True) -> Dataset:
 
 
 def standardized(dataset: Dataset) -> Dataset:
-    """Divides x by `deviation_of` it, in float32; leaves it alone if that is 1."""
+    """Divides x by `deviation_of` it, in float32; leaves it alone if that is 1.
+
+    Raises:
+      ValueError: a row lies so far from all others that the quotient overflows.
+    """
     deviation = deviation_of(dataset)
     if deviation == 1:
         return dataset
+    with np.errstate(over="ignore"):
+        x = (dataset.x / deviation).astype(np.float32)
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(
+            f"{dataset.source}: the rows must have values of like size, got "
+            f"{dataset.x[row, column]:.3g} in row {row}, column {column}, which divided by "
+            "the deviation of the other rows overflows float32; remove the row, or give "
+            "standardize=False (--no-standardize)."
+        )
     return replace(
         dataset,
-        x=(dataset.x / deviation).astype(np.float32),
+        x=x,
         input_scale=1.0,
         deviation=deviation,
     )

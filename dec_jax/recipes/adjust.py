@@ -96,6 +96,23 @@ def adjust_recipe(
     )
 
 
+def slowed(recipe: Recipe, *, pretraining: float = 1, clustering: float = 1) -> Recipe:
+    """Multiplies the learning rates of each phase by a factor.
+
+    Example:
+      >>> from dec_jax.recipes.dense import DataShape, make_recipe
+      >>> recipe = make_recipe("dec", DataShape(n_samples=1000, input_dim=20))
+      >>> slowed(recipe, clustering=0.1).train.optimizer.learning_rate
+      0.001
+    """
+    optimizer = _with_rate(recipe.train.optimizer, clustering)
+    return dataclasses.replace(
+        recipe,
+        pretrain=_pretraining(recipe.pretrain, {}, pretraining),
+        train=dataclasses.replace(recipe.train, optimizer=optimizer),
+    )
+
+
 def _pretraining(
     config: PretrainConfig | LayerwiseConfig | None,
     changes: dict[str, Any],

@@ -96,6 +96,9 @@ class Callbacks:
     def on_stage(self, stage: Stage) -> None:
         """Is called with each labeling on the way."""
 
+    def on_retry(self, line: str) -> None:
+        """Is called with one line before a phase that diverged starts again."""
+
 
 class Stopped(Exception):
     """A callback stopped the run, which can be resumed from its last checkpoint."""
@@ -111,6 +114,8 @@ class Record:
       seconds: by phase.
       pretraining_loss: the loss of each epoch, by the title of the pretraining stage.
       history: the columns of `History`, one entry an interval, and "acc".
+      retries: of phases that diverged: "phase", the "learning_rate" of the new attempt,
+        and the "reason", in words.
     """
 
     stages: list[dict[str, Any]] = field(default_factory=list)
@@ -119,6 +124,7 @@ class Record:
     history: dict[str, list] = field(
         default_factory=lambda: {name: [] for name in (*History._fields, "acc")}
     )
+    retries: list[dict[str, Any]] = field(default_factory=list)
 
     def add_interval(
         self, rows: History, labels: jax.Array | np.ndarray, classes: np.ndarray | None

@@ -51,6 +51,13 @@ REASON = "|".join(
 )
 
 
+# The entries of a manifest; older versions wrote no "files".
+ENTRIES = {
+    **{"order": int, "phase": str, "step": int, "settings": dict, "progress": dict},
+    **{"sha256": dict, "files": dict},
+}
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be used: other settings, other data, or damaged."""
 
@@ -206,6 +213,11 @@ def _newest(
         difference = first_difference(manifest["settings"], settings)
         if difference:
             raise CheckpointError(f"{folder} was made by another run: {difference}")
+        if (phase := manifest["phase"]) not in templates:
+            raise CheckpointError(
+                f"{folder} was made by another run: its phase {phase!r} is none of "
+                f"{', '.join(templates)}."
+            )
         try:
             state = _load(folder, manifest, templates[manifest["phase"]])
         except CheckpointError as error:
@@ -245,7 +257,7 @@ def _load(folder: Path, manifest: dict[str, Any], template: Callable[[], Any]) -
         ) from error
     found = _digests(state)
     wrong = [
-        name for name, digest in manifest["sha256"].items() if found[name] != digest
+        name for name, digest in manifest["sha256"].items() if found.get(name) != digest
     ]
     if wrong:
         raise CheckpointError(
@@ -299,6 +311,10 @@ def _manifests(directory: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
             try:
                 manifest = json.loads((folder / MANIFEST).read_text())
                 whole = manifest.pop("manifest_sha256") == checksum(manifest)
+                entries = {"files": {}, **manifest}
+                whole &= all(
+                    isinstance(entries[name], ENTRIES[name]) for name in ENTRIES
+                )
             except (ValueError, KeyError, TypeError, AttributeError):
                 whole = False
             if whole:

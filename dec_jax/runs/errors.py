@@ -37,6 +37,27 @@ def check_least(settings: Mapping[str, Any], **least: int) -> None:
             raise UsageError(f"{flag(name)} must be at least {lowest}, got {given}.")
 
 
+def diverged(
+    reason: object, rate: float, *, learning_rate: str, retry: str, retried: bool
+) -> str:
+    """Adds to the reason why a run diverged what to try.
+
+    Args:
+      reason: a sentence or more.
+      rate: the recipe's learning rate of clustering.
+      learning_rate: the user's word for it.
+      retry: the user's word for retries.
+      retried: whether a tenth and a hundredth of the rate were tried.
+    """
+    lower = f"try {rate / 10:g}, or give {retry}, which tries lower rates by itself"
+    if retried:
+        lower = f"retries were in vain: try {rate / 1000:g}"
+    return (
+        f"{reason} {learning_rate} is that of clustering, {rate:g} here, and pretraining "
+        f"changes by the same factor; {lower}."
+    )
+
+
 @contextmanager
 def mistakes_of_use(*names: str) -> Iterator[None]:
     """Turns errors of the library into a `UsageError`.

@@ -28,6 +28,7 @@ from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs.callbacks import Callbacks, Record
 from dec_jax.runs.choices import choose_recipe
+from dec_jax.runs.errors import diverged
 from dec_jax.runs.k_search import resolve_n_clusters
 from dec_jax.runs.phase_start import Start
 from dec_jax.runs.phases import Phases
@@ -71,6 +72,8 @@ class FitResult:
       seconds: by phase.
       n_steps: gradient steps of clustering.
       stop_reason: the reason why training ended, in words.
+      retries: of phases that diverged: "phase", the "learning_rate" of the new attempt, and
+        the "reason".
       recipe: the settings.
       model: what `dec_jax.model.save` writes, and `predict` uses.
       start: what clustering started from: its state, z and labels.
@@ -90,6 +93,7 @@ class FitResult:
     seconds: dict[str, float]
     n_steps: int
     stop_reason: str
+    retries: list[dict[str, Any]]
     recipe: Recipe
     model: models.Model
     start: Start
@@ -129,6 +133,7 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     precision: str | None = None,
+    retry: bool = False,
     standardize: bool = True,
     baseline: bool = True,
     mesh: Mesh | None = None,
@@ -160,6 +165,8 @@ def fit(
         change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that
         these devices are faster in.
+      retry: starts a phase whose loss or parameters are no longer finite again, at a tenth
+        of its learning rate, at most twice.
       standardize: False leaves the numbers of an array as they are.
       baseline: also clusters x by k-means, for comparison, and asks simple methods for a
         second opinion.
@@ -175,7 +182,7 @@ def fit(
 
     Raises:
       TypeError, ValueError: an argument is out of its range, in one line.
-      FloatingPointError: a loss is no longer finite.
+      FloatingPointError: a loss, or what is trained, is no longer finite.
       Stopped: a callback stopped the run.
 
     Example:
@@ -215,9 +222,19 @@ def fit(
         check_batches(settings, len(dataset.x), mesh)
     check_streamed(dataset, settings, mesh)
     phases = phases_of(dataset)(
-        dataset, place(dataset.x, mesh), settings, k, seed, callbacks
+        dataset, place(dataset.x, mesh), settings, k, seed, callbacks, retry=retry
     )
-    return replace(run_phases(phases, baseline=baseline), recommendation=found)
+    try:
+        result = run_phases(phases, baseline=baseline)
+    except FloatingPointError as error:
+        line = diverged(
+            *(error, settings.train.optimizer.learning_rate),
+            learning_rate="learning_rate",
+            retry="retry=True",
+            retried=retry,
+        )
+        raise FloatingPointError(line) from error
+    return replace(result, recommendation=found)
 
 
 def run_phases(
@@ -243,10 +260,35 @@ def run_phases(
     else:
         if baseline and not phases.record.stages:
             phases.baseline()
-        if params is None and phases.stages:
-            params = phases.pretrain(resumed)
-        start = phases.start(params)
-    return result_of(phases, start, phases.cluster(start), opinion=baseline)
+        start = _started(phases, params, resumed)
+    return result_of(phases, start, _clustered(phases, start), opinion=baseline)
+
+
+def _started(
+    phases: Phases, params: Any, resumed: tuple[int, StageState] | None
+) -> Start:
+    """Pretrains, unless parameters are given, and finds the start of clustering."""
+    if params is not None or not phases.stages:
+        return phases.start(params)
+    while True:
+        try:
+            return phases.start(phases.pretrain(resumed))
+        except FloatingPointError as error:
+            phases.slow_down("pretraining", error)
+            phases.record.pretraining_loss.clear()
+            resumed = None
+
+
+def _clustered(phases: Phases, start: Start) -> TrainResult:
+    """Trains network and clusters, from their start again where they diverge."""
+    while True:
+        try:
+            return phases.cluster(start)
+        except FloatingPointError as error:
+            phases.slow_down("clustering", error)
+            phases.record.history = Record().history
+            assert start.first is not None
+            start = start._replace(state=start.first)
 
 
 def result_of(
@@ -256,7 +298,8 @@ def result_of(
     sizes = np.bincount(trained.labels, minlength=phases.n_clusters)
     order = np.argsort(-sizes, kind="stable")
     trained = phases.reordered(trained, order)
-    start = start._replace(labels=jnp.argsort(jnp.asarray(order))[start.labels])
+    labels = jnp.argsort(jnp.asarray(order))[start.labels]
+    start = start._replace(labels=labels, first=None)
     phases.record.reorder_clusters(order)
     z, recipe, record = phases.add_result(trained, start), phases.recipe, phases.record
     found = phases.second_opinion(start, trained) if opinion else None
@@ -274,6 +317,7 @@ def result_of(
         seconds=record.seconds,
         n_steps=trained.n_steps,
         stop_reason=trained.stop_reason,
+        retries=record.retries,
         recipe=recipe,
         model=models.Model(
             trained.state.params,

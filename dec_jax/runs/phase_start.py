@@ -19,12 +19,15 @@ from dec_jax.networks.autoencoder import Params, embed, scale_input
 from dec_jax.networks.own import Network
 from dec_jax.parallel.processes import from_first
 from dec_jax.parallel.sharding import shard_like
+from dec_jax.recipes.adjust import slowed
 from dec_jax.recipes.recipe import Recipe, clustering_start
 from dec_jax.runs.callbacks import Callbacks, Phase, PhaseEvents, Record, Stage, Step
 from dec_jax.streaming import Source
 from dec_jax.training.layerwise import pretraining_stages
 from dec_jax.training.state import AnyArray, TrainState, init_state
+from dec_jax.validation import check_magnitude, check_samples
 
+RETRIES = 2  # of a phase that diverges, each at a tenth of the learning rate before
 RESTARTS_AT_ONCE = 5  # of k-means, between two events
 START_TITLES = {
     "spectral": "spectral on z",
@@ -45,6 +48,9 @@ class Start(NamedTuple):
     state: TrainState
     z: AnyArray  # [n, d] of the pretrained autoencoder
     labels: jax.Array  # [n] that clustering starts from
+    first: TrainState | None = (
+        None  # before the first interval, where there are retries
+    )
 
 
 class StartPhase(PhaseEvents):
@@ -56,6 +62,7 @@ class StartPhase(PhaseEvents):
       recipe: the settings.
       n_clusters: k.
       seed: from which all random keys come.
+      retry: whether a phase that diverges starts again at a lower learning rate.
     """
 
     def __init__(
@@ -67,15 +74,51 @@ class StartPhase(PhaseEvents):
         seed: int = 0,
         callbacks: Callbacks | None = None,
         record: Record | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         super().__init__(callbacks, record)
         self.dataset, self.recipe = dataset, recipe
         self.x: Any = x
-        self.n_clusters, self.seed = n_clusters, seed
+        self.n_clusters, self.seed, self.retry = n_clusters, seed, retry
         keys = jax.random.split(jax.random.key(seed), 4)
         self.baseline_key, self.pretrain_key, self.z_key, self.train_key = keys
         self.stages = pretraining_stages(recipe.architecture, recipe.pretrain)
         self.choice: Choice | None = None  # of the simple methods, once they were asked
+
+    @property
+    def attempt(self) -> Recipe:
+        """The recipe with the learning rates of the current attempt of each phase."""
+        # From the record, so that a resumed run has the rates at which it stopped.
+        tried = [entry["phase"] for entry in self.record.retries]
+        factors = {phase: 10.0 ** -tried.count(phase) for phase in set(tried)}
+        return slowed(self.recipe, **factors) if factors else self.recipe
+
+    def rate(self, phase: str) -> float:
+        """The learning rate of the current attempt; of layers, that of fine-tuning."""
+        attempt = self.attempt
+        if phase == "clustering":
+            return attempt.train.optimizer.learning_rate
+        stages = pretraining_stages(attempt.architecture, attempt.pretrain)
+        return stages[-1].config.optimizer.learning_rate
+
+    def slow_down(self, phase: str, error: FloatingPointError) -> None:
+        """Lowers the learning rate of a phase that diverged.
+
+        Args:
+          phase: "pretraining" or "clustering".
+          error: what ended the phase; it is raised again where no retry is left.
+        """
+        number = 1 + sum(entry["phase"] == phase for entry in self.record.retries)
+        if not self.retry or number > RETRIES:
+            raise error
+        entry: dict[str, Any] = {"phase": phase, "reason": str(error)}
+        self.record.retries.append(entry)
+        entry["learning_rate"] = rate = self.rate(phase)
+        self.callbacks.on_retry(
+            f"retry {number} of {RETRIES}: {phase} starts again with a learning rate of "
+            f"{rate:g}: {error}"
+        )
 
     def start(self, params: Params | None) -> Start:
         """Finds the clusters that training starts from.
@@ -85,6 +128,9 @@ class StartPhase(PhaseEvents):
 
         Returns:
           The state before the first refresh, z, and its labels.
+
+        Raises:
+          FloatingPointError: z is not finite, or too large.
         """
         if params is None:
             # In the units that the network sees.
@@ -93,12 +139,21 @@ class StartPhase(PhaseEvents):
                 labels, centroids = self._first_clusters(z, "k-means on x")
             else:
                 labels, centroids = self._labeled(z)
-            return Start(self._first_state({}, centroids, labels), z, labels)
+            return self._start_of({}, z, centroids, labels)
         z = self.embed(params, self.recipe.architecture)
+        try:
+            check_samples(z, "z")
+            check_magnitude(z, "z")
+        except ValueError as error:
+            rate = f", now {self.rate('pretraining'):g}" * bool(self.stages)
+            raise FloatingPointError(
+                "The embedding of the pretrained network is too large for float32; lower "
+                f"the learning rate{rate}, or scale the samples down."
+            ) from error
         labels, centroids = self._first_clusters(z, "k-means on z")
         if self.recipe.start != "k-means":
             labels, centroids = self._labeled(z)
-        return Start(self._first_state(params, centroids, labels), z, labels)
+        return self._start_of(params, z, centroids, labels)
 
     def _first_clusters(self, z: AnyArray, title: str) -> tuple[jax.Array, jax.Array]:
         """Clusters z by k-means; returns labels and centroids."""
@@ -119,6 +174,14 @@ class StartPhase(PhaseEvents):
 
     def _means(self, z: AnyArray, labels: jax.Array) -> jax.Array:
         return cluster_means(z, labels, self.n_clusters)
+
+    def _start_of(
+        self, params: Params, z: AnyArray, centroids: jax.Array, labels: jax.Array
+    ) -> Start:
+        """Joins what clustering starts from."""
+        state = self._first_state(params, centroids, labels)
+        # A run that is resumed after many intervals may have to go back to the first.
+        return Start(state, z, labels, state if self.retry else None)
 
     def _first_state(
         self, params: Params, centroids: jax.Array, labels: jax.Array

@@ -7,6 +7,7 @@ training of all seeds in one program between them.
 import time
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.second_opinion import SecondOpinion, opinion_on
 from dec_jax.networks.autoencoder import Params, init_params
 from dec_jax.parallel.hardware import one_thread
-from dec_jax.runs.callbacks import Phase, Step
+from dec_jax.runs.callbacks import Phase, Record, Step
 from dec_jax.runs.phase_start import Start, StartPhase
 from dec_jax.training.cluster import train
 from dec_jax.training.layerwise import StageState, init_stage, pretrain_layerwise
@@ -26,8 +27,15 @@ from dec_jax.training.state import History, TrainResult, TrainState, reorder_clu
 # restarts where the samples have fewer values than this together, else fewer, at least 3.
 BASELINE_VALUES = 150_000_000
 FEWEST_FOR_OPINION = 30  # samples
-NOT_FINITE = "Clustering failed: q is no longer finite; lower the learning rate."
 SMALL = 200_000  # values of x up to which the comparison is left to scikit-learn
+
+
+def not_finite(record: Record, rate: float) -> str:
+    """One line on a clustering phase that diverged at a learning rate."""
+    return (
+        f"Clustering diverged: q is no longer finite after interval "
+        f"{len(record.history['loss'])}; lower the learning rate, now {rate:g}."
+    )
 
 
 class Phases(StartPhase):
@@ -75,6 +83,9 @@ class Phases(StartPhase):
 
         Returns:
           The parameters.
+
+        Raises:
+          FloatingPointError: the loss or the parameters are no longer finite.
         """
         losses, current = self.record.pretraining_loss, None
         self.clock = time.monotonic()
@@ -104,6 +115,12 @@ class Phases(StartPhase):
         finally:
             self.callbacks.on_phase_end()
         self._leave_if_stopped()
+        # The last step of all may leave what no loss has shown.
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+            raise FloatingPointError(
+                "The parameters are no longer finite after the last epoch of pretraining; "
+                f"lower the learning rate, now {self.rate('pretraining'):g}."
+            )
         self.callbacks.on_pretrained(params)
         return params
 
@@ -114,7 +131,7 @@ class Phases(StartPhase):
             self.pretrain_key,
             self.x,
             architecture=self.recipe.architecture,
-            config=self.recipe.pretrain,
+            config=self.attempt.pretrain,
             start=resumed,
             on_epoch=on_epoch,
         )[0]
@@ -149,7 +166,7 @@ class Phases(StartPhase):
         if result.stop_reason == STOPPED:
             self._leave_if_stopped()
         if not np.isfinite(result.q).all():
-            raise FloatingPointError(NOT_FINITE)
+            raise FloatingPointError(not_finite(self.record, self.rate("clustering")))
         return result
 
     def _train(self, state: TrainState, on_interval: Any) -> TrainResult:
@@ -158,7 +175,7 @@ class Phases(StartPhase):
             self.x,
             architecture=self.recipe.network,
             objective=self.recipe.objective,
-            config=self.recipe.train,
+            config=self.attempt.train,
             on_interval=on_interval,
         )
 
@@ -226,7 +243,7 @@ class Phases(StartPhase):
         params = init_params(self.pretrain_key, network) if self.stages else {}
         z, labels = jnp.zeros((n, width)), jnp.zeros(n, jnp.int32)
         state = self._first_state(params, z[: self.n_clusters], labels)
-        return Start(state, z, labels)
+        return Start(state, z, labels, state if self.retry else None)
 
     def _other_labels(self, space: Any) -> Choice:
         return self._choose_labels(np.asarray(space, np.float32), self.seed)

@@ -59,6 +59,10 @@ class BarsOnly(Callbacks):
         """Opens a bar."""
         self.bar = bar_of(phase.title, phase.total, phase.done, phase.unit)
 
+    def on_retry(self, line: str) -> None:
+        """Prints the line."""
+        print(line)
+
     def on_step(self, step: Step) -> bool:
         """Moves the bar."""
         if self.bar is not None:
@@ -121,7 +125,10 @@ class SeedRun:
         # Kept from now on: the checkout may change while the run uses what it loaded.
         provenance.commit()
         self.seed: int = config["command"]["seed"]
-        self.phases = phases_of(dataset)(dataset, x, recipe, n_clusters, self.seed)
+        self.phases = phases_of(dataset)(
+            *(dataset, x, recipe, n_clusters, self.seed),
+            retry=config["command"]["retry"],
+        )
         # Entries of results.json for a seed that ran at once with others.
         self.together: dict[str, Any] = {}
 
@@ -247,6 +254,7 @@ class SeedRun:
             "stages": result.stages,
             "n_iter": result.n_steps,
             "stop_reason": result.stop_reason,
+            "retries": result.retries,
             "pretraining_loss": loss,
             "pretrained": str(self.pretrained) if self.pretrained else None,
             "cluster_sizes": cluster_sizes(result.labels, self.n_clusters).tolist(),

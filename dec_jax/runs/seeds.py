@@ -26,7 +26,13 @@ from dec_jax.runs import (
 )
 from dec_jax.runs.callbacks import Stopped
 from dec_jax.runs.choices import choose_recipe, data_shape
-from dec_jax.runs.errors import RunFailed, UsageError, flag, mistakes_of_use
+from dec_jax.runs.errors import (
+    RunFailed,
+    UsageError,
+    diverged,
+    flag,
+    mistakes_of_use,
+)
 from dec_jax.runs.estimate import time_line
 from dec_jax.runs.finished import autoencoder_file, is_finished
 from dec_jax.runs.fit import check_batches, place
@@ -233,7 +239,13 @@ def _run(
         except ModelError as error:
             raise UsageError(str(error)) from error
         except FloatingPointError as error:
-            raise RunFailed(str(error)) from error
+            line = diverged(
+                *(error, recipe.train.optimizer.learning_rate),
+                learning_rate="--learning-rate",
+                retry="--retry",
+                retried=settings.retry,
+            )
+            raise RunFailed(line) from error
         # Only the first process has the folders of seeds that a resumed run finds done.
         if here.scratch is not None:
             return None

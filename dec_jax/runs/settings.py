@@ -35,6 +35,7 @@ class Settings:
         reseed_below: as `adjust_recipe` takes them; a precision of None is the faster one
         here.
       architecture: a name or a JSON file, in place of the recipe's network.
+      retry: starts a phase that diverges again, at a lower learning rate.
       pretrained: a path of an earlier run's autoencoder.
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
         skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
@@ -55,6 +56,7 @@ class Settings:
     max_intervals: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    retry: bool = False
     architecture: str | None = None
     precision: str | None = None
     pretrained: str | None = None
@@ -148,6 +150,10 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     if settings.vectorized and settings.seeds < 2:
         raise UsageError(
             f"--vectorized needs --seeds of 2 or more, got {settings.seeds}."
+        )
+    if settings.vectorized and settings.retry:
+        raise UsageError(
+            "--retry needs seeds that run one after the other; leave --vectorized out."
         )
     if settings.seed + settings.seeds > 2**32:
         raise UsageError(f"--seed must be below 2^32, got {settings.seed}.")

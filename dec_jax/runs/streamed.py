@@ -55,7 +55,7 @@ class StreamedPhases(Phases):
     def _pretrain(
         self, resumed: tuple[int, StageState] | None, on_epoch: Any
     ) -> Params:
-        config = self.recipe.pretrain
+        config = self.attempt.pretrain
         assert isinstance(config, PretrainConfig)  # by `check_streamed`
         return streaming.pretrain(
             self.pretrain_key,
@@ -112,7 +112,7 @@ class StreamedPhases(Phases):
             self.x,
             architecture=self.recipe.network,
             objective=self.recipe.objective,
-            config=self.recipe.train,
+            config=self.attempt.train,
             reading=self.dataset.stream,
             on_interval=on_interval,
         )

@@ -26,7 +26,7 @@ from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import result_of
 from dec_jax.runs.health_watch import HealthWatch
 from dec_jax.runs.phase_start import Start
-from dec_jax.runs.phases import NOT_FINITE
+from dec_jax.runs.phases import not_finite
 from dec_jax.runs.progress import bar_of
 from dec_jax.runs.run import (
     CHECKPOINTS,
@@ -211,7 +211,7 @@ class VectorizedRun:
                 continue
             self.failed[str(run.seed)] = (
                 f"The pretraining loss is {kept[-1]} after epoch {len(kept)}; lower the "
-                f"learning rate, now {rate}."
+                f"learning rate, now {rate:g}."
             )
         self.at_work = [run for run in self.at_work if str(run.seed) not in self.failed]
         return networks
@@ -262,7 +262,8 @@ class VectorizedRun:
         for place, (run, result) in enumerate(zip(self.at_work, results, strict=True)):
             self._leave_if_asked()
             if not np.isfinite(result.q).all():
-                self.failed[str(run.seed)] = NOT_FINITE
+                rate = self.recipe.train.optimizer.learning_rate
+                self.failed[str(run.seed)] = not_finite(run.record, rate)
                 continue
             run.together = {"vectorized": len(self.at_work)}
             print(f"\nseed {run.seed}")

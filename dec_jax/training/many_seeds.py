@@ -147,7 +147,7 @@ def pretrain(
             raise FloatingPointError(
                 f"The pretraining losses of all {len(keys)} seeds are no longer finite "
                 f"after epoch {max(map(len, rows))}; lower the learning rate, now "
-                f"{config.optimizer.learning_rate}."
+                f"{config.optimizer.learning_rate:g}."
             )
         stopped = on_epoch is not None and bool(on_epoch(states, new))
     return final_params(states, config), [join_epochs(kept) for kept in rows]

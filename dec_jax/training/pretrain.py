@@ -394,7 +394,7 @@ def run_epochs(
         if not (math.isfinite(loss[0]) and math.isfinite(watched)):
             raise FloatingPointError(
                 f"The pretraining loss is {row.loss} after epoch {done}; lower the "
-                f"learning rate, now {config.optimizer.learning_rate}."
+                f"learning rate, now {config.optimizer.learning_rate:g}."
             )
         stopped = on_epoch is not None and bool(on_epoch(state, row))
     return final_params(state, config), join_epochs(rows)

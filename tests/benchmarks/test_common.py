@@ -13,7 +13,16 @@ from dec_jax.runs.errors import UsageError
 # Those that measure no speed have no table of this kind.
 OTHERS = (
     *("common", "tables", "quality", "verdict", "number_of_clusters", "imbalance"),
-    *("damage", "soak", "fuzz", "determinism", "mutation", "consensus", "resets"),
+    *(
+        "damage",
+        "soak",
+        "fuzz",
+        "fuzz_files",
+        "determinism",
+        "mutation",
+        "consensus",
+        "resets",
+    ),
     *("dip_table", "methods"),
 )
 NAMES = [

@@ -1,3 +1,4 @@
+import inspect
 import math
 from functools import partial
 
@@ -40,11 +41,11 @@ def lloyd_by_loops(x, centroids, num_steps):
 
 
 @partial(jax.jit, static_argnames="block_size")
-def lloyd(x, centroids, num_steps, *, block_size=64):
+def lloyd(x, centroids, num_steps, tolerance=0.0, *, block_size=64):
     """The library's iterations, from given centroids in the coordinates of `x`."""
     samples = kmeans.in_blocks(x, block_size)
     initial = centroids - samples.mean[None, :]
-    state = kmeans._lloyd(samples, initial[None], num_steps, 0.0, 1)
+    state = kmeans._lloyd(samples, initial[None], num_steps, tolerance, 1)
     return state.centroids[0] + samples.mean[None, :], state.n_iter[0]
 
 
@@ -97,6 +98,23 @@ def test_lloyd_relocates_empty_clusters(backend, monkeypatch):
     initial = np.concatenate([x[:4], np.full((2, 4), 1e3, np.float32)])
     centroids, _ = lloyd(x, initial, 1)
     np.testing.assert_allclose(centroids, lloyd_by_loops(x, initial, 1), atol=1e-4)
+
+
+def test_lloyd_stops_once_all_centroids_together_move_less_than_the_tolerance():
+    x = blobs(k=12)
+    places = [lloyd_by_loops(x, x[:6], step) for step in range(9)]
+    shifts = [
+        ((new - old) ** 2).sum() for old, new in zip(places, places[1:], strict=False)
+    ]
+    # Between two shifts, in units of the mean variance of the columns.
+    tolerance = 0.5 * (shifts[3] + shifts[4]) / x.var(axis=0).mean()
+    assert min(shifts[:4]) > shifts[4] > shifts[3] / 24
+    assert lloyd(x, x[:6], 300, tolerance)[1] == 5
+
+
+def test_the_tolerance_is_that_of_scikit_learn():
+    default = inspect.signature(k_means).parameters["tolerance"].default
+    assert default == KMeans().tol
 
 
 def test_lloyd_freezes_a_converged_restart():

@@ -62,6 +62,15 @@ def test_load_dataset_rejects_a_damaged_or_missing_file(path):
         load_dataset(path)
 
 
+def test_load_dataset_rejects_cells_of_an_unknown_encoding(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "r+") as file:
+        file["X"].attrs["encoding-type"] = "scroll"
+    with pytest.raises(ValueError, match="cells.h5ad cannot be read: ") as error:
+        load_dataset(path)
+    assert "\n" not in str(error.value)
+
+
 def test_load_dataset_says_that_anndata_is_not_installed(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(ImportError, match=r'anndata: pip install "dec_jax\[anndata\]"'):

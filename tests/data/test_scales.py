@@ -39,6 +39,13 @@ def test_a_few_rows_far_away_do_not_set_the_scale():
     assert dataset_from_array(x).deviation == pytest.approx(expected, rel=0.05)
 
 
+def test_dataset_rejects_a_row_too_far_away_for_the_scale_of_the_others():
+    x = np.concatenate([1e-40 * NORMAL, np.ones((1, 3))])
+    message = "got 1 in row 200, column 0, which divided by the deviation of the other"
+    with pytest.raises(ValueError, match=message):
+        dataset_from_array(x)
+
+
 def test_a_long_tail_sets_the_scale():
     x = np.exp(3 * NORMAL[:, :1])
     expected = x.var(axis=0).mean() ** 0.5

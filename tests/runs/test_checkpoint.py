@@ -20,6 +20,7 @@ from dec_jax.runs.checkpoint import (
     restore,
     save,
 )
+from dec_jax.runs.json_files import checksum
 from dec_jax.training.pretrain import PretrainConfig, init_pretraining
 from dec_jax.training.state import TrainConfig, init_state
 
@@ -302,6 +303,36 @@ def test_restore_notices_a_changed_number_in_the_manifest(
     path.write_text(json.dumps({**manifest, "step": 21}))
     with pytest.warns(UserWarning, match="is damaged"):
         assert restore(tmp_path, templates, settings=SETTINGS).step == 10
+
+
+def forge(folder, changes):
+    """Writes a manifest with other entries, and the checksum that fits them."""
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
+    del manifest["manifest_sha256"]
+    manifest = {name: value for name, value in manifest.items() if value is not ...}
+    signed = {**manifest, "manifest_sha256": checksum(manifest)}
+    (folder / MANIFEST).write_text(json.dumps(signed))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"order": ...}, {"order": "2"}, {"phase": ...}, {"phase": 3}, {"step": None}),
+        *({"settings": []}, {"progress": ...}, {"sha256": ["a"]}, {"files": 4}),
+        {"sha256": {"['x']": "a"}},
+    ],
+)
+def test_restore_notices_a_forged_manifest(tmp_path, two_saved, templates, changes):
+    forge(two_saved[1], changes)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert restore(tmp_path, templates, settings=SETTINGS).step == 10
+
+
+def test_restore_rejects_a_phase_that_the_run_has_not(tmp_path, two_saved, templates):
+    forge(two_saved[1], {"phase": "tune"})
+    message = "was made by another run: its phase 'tune' is none of pretrain, "
+    with pytest.raises(CheckpointError, match=message):
+        restore(tmp_path, templates, settings=SETTINGS)
 
 
 def test_save_goes_on_beside_a_damaged_manifest(

@@ -15,7 +15,7 @@ from dec_jax.networks.autoencoder import encode, init_params
 from dec_jax.objectives import DCN
 from dec_jax.training.cluster import train
 from dec_jax.training.optimizer import Optimizer
-from dec_jax.training.refresh import refresh_targets, reseed_clusters
+from dec_jax.training.refresh import keep_labels, refresh_targets, reseed_clusters
 
 CONFIG = replace(tiny_training.CONFIG, max_intervals=6, reseed_below=0.1)
 # So large a share that some of twelve clusters are moved at every refresh.
@@ -156,6 +156,16 @@ def test_a_refresh_that_moved_a_cluster_never_ends_training(x, with_far):
     assert not refresh_targets(state, x, **settings(config=config)).converged
     off = settings(config=replace(config, reseed_below=0.0))
     assert refresh_targets(state, x, **off).converged
+
+
+def test_a_first_step_may_end_training_where_no_cluster_was_moved(start):
+    state = state_of(start)
+    kept = partial(keep_labels, labels=state.labels, change=jnp.zeros(()))
+    config = replace(CONFIG, tolerance=0.9)
+    assert kept(state._replace(step=jnp.int32(1)), config=config).converged
+    assert not kept(state, config=config).converged
+    moved = kept(state._replace(step=jnp.int32(1)), reseeded=1, config=config)
+    assert not moved.converged
 
 
 @pytest.fixture(scope="module")
