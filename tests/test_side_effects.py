@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import locale, logging, os, random, signal, sys, warnings
 import numpy as np
@@ -60,6 +62,7 @@ print([
 """
 
 
+@pytest.mark.slow
 def test_the_state_of_the_importing_program_stays_as_it_was():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
