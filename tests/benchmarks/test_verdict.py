@@ -33,7 +33,11 @@ def test_noise_has_no_classes():
 
 
 def test_the_summary_counts_sets_near_the_best_and_below_k_means():
-    simple = {"k-means": 0.8, "Gaussian mixture (full variance)": 0.9, "Genie linkage (Gini 0.1)": 1.0}
+    simple = {
+        "k-means": 0.8,
+        "Gaussian mixture (full variance)": 0.9,
+        "Genie linkage (Gini 0.1)": 1.0,
+    }
     rows = [
         {"recipe": "auto", "acc": acc, "simple": simple, "doubts": {}}
         for acc in (0.7, 0.89, 1.0)

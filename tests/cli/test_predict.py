@@ -239,10 +239,7 @@ def test_a_low_q_is_told(tmp_path):
     np.save(tmp_path / "middle.npy", np.tile(CORNERS.mean(axis=0), (10, 1)))
     out = tmp_path / "mine.csv"
     run = predict(path, tmp_path / "middle.npy", "--out", out)
-    assert (
-        "mean q of the own cluster is 0.52 of 1, and was 0.95 in training"
-        in run.err
-    )
+    assert "mean q of the own cluster is 0.52 of 1, and was 0.95 in training" in run.err
 
 
 # Mistakes: one line, status 2, nothing written.

@@ -153,16 +153,17 @@ def test_devices_share_the_work_and_find_the_same_clusters(
     assert spread == one
 
 
-def test_a_folder_of_images_gives_the_cluster_of_each_file(on_digits, tmp_path):
+def test_a_folder_of_images_gives_the_cluster_of_each_file(small, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(0)
-    for index in range(24):
+    for index in range(90):
         pixels = rng.integers(0, 60, (9, 12)).astype(np.uint8)
         pixels[:, : 6 if index % 2 else 12] += 150
         Image.fromarray(pixels).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no image")
-    arguments = (photos, "--n-clusters", 2, "--image-size", 8, *on_digits)
+    options = ("--recipe", "dec", "--architecture", small, *SHORT)
+    arguments = (photos, "--n-clusters", 3, "--image-size", 6, *options)
     refused = cluster(*arguments, "--out", tmp_path / "refused")
     assert refused.status == 2
     assert "broken.png" in refused.err and "--skip-unreadable" in refused.err
@@ -170,7 +171,7 @@ def test_a_folder_of_images_gives_the_cluster_of_each_file(on_digits, tmp_path):
     run = cluster(*arguments, "--skip-unreadable", "--out", out)
     assert run.status == 0, run.err
     rows = read_csv(out / "labels.csv")
-    assert [row["file"] for row in rows] == [f"{index}.png" for index in range(24)]
+    assert [row["file"] for row in rows] == [f"{index}.png" for index in range(90)]
     assert "reading images" in run.err
 
 

@@ -12,7 +12,7 @@ from dec_jax.recipes.recipe import DataShape
 
 X, CLASSES = blob_table()
 SHAPE = DataShape(len(X), X.shape[1], input_scale=1.0, n_clusters=3)
-SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=4)
+SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=3)
 
 
 def short(name):

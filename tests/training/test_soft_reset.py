@@ -116,7 +116,7 @@ def _encode_own(params, x):
 
 @by_method_one_quick
 def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
-    state = run(start, x, objective, replace(ADAM, max_intervals=1)).state
+    state = run(start, x, objective, ADAM, on_interval=lambda *_: True).state
     found = reset_clusters(state, x, **settings(objective, ADAM))
     key = jax.random.fold_in(jax.random.fold_in(state.key, 4), state.step)
     weights_key, _, means_key = jax.random.split(key, 3)
@@ -133,7 +133,7 @@ def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
 
 
 def test_a_reset_drops_the_moments_of_the_centroids_alone(start, x):
-    state = run(start, x, config=replace(ADAM, max_intervals=1)).state
+    state = run(start, x, config=ADAM, on_interval=lambda *_: True).state
     found = reset_clusters(state, x, **settings(config=ADAM))
     for moments in (found.opt_state[0].mu, found.opt_state[0].nu):
         assert not moments["centroids"].any()
