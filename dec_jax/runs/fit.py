@@ -183,7 +183,7 @@ def fit(
       >>> from dec_jax import dense_architecture, fit
       >>> rng = np.random.default_rng(0)
       >>> x = np.concatenate([rng.normal(0, 1, (50, 4)), rng.normal(9, 1, (50, 4))])
-      >>> small = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> small = dense_architecture(4, hidden=(16,), embedding_dim=2)
       >>> result = fit(x, 2, recipe="dec", network=small, epochs=2, max_intervals=2)
       >>> sorted(np.bincount(result.labels).tolist())
       [50, 50]

@@ -92,7 +92,7 @@ def test_own_network_clusters_blobs(network, layout, blobs):
     params, history = pretrain_end_to_end(KEY, x, architecture=network, config=config)
     assert history.loss[-1] < 0.5 * history.loss[0]
     z = embed(params, x, architecture=network)
-    start = k_means(KEY, z, 4)
+    start = k_means(KEY, z, 4, n_init=2)
     state = init_state(KEY, params, start.centroids, start.labels, config=CONFIG)
     result = train(state, x, architecture=network, config=CONFIG)
     assert clustering_accuracy(labels, result.labels) > 0.95

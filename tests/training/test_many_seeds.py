@@ -42,7 +42,7 @@ def starts(networks, x, *, architecture, objective=METHODS[0], config=TRAIN):
     found = []
     for key, params in zip(KEYS, networks, strict=True):
         z = encode(params, x, architecture=architecture)
-        clusters = k_means(key, z, 4, n_init=1)
+        clusters = k_means(key, z, 4, n_init=2)
         start = (params, clusters.centroids, clusters.labels)
         found.append(init_state(key, *start, objective=objective, config=config))
     return found

@@ -34,7 +34,7 @@ from dec_jax.training.soft_reset import (
 )
 from dec_jax.training.state import SoftReset, TrainConfig, init_state
 
-RESET = SoftReset(every=2, keep=0.8, n_init=3)
+RESET = SoftReset(every=2, keep=0.8, n_init=2)
 ADAM = replace(
     CONFIG, max_intervals=6, optimizer=Optimizer("adam", 1e-3), soft_reset=RESET
 )
@@ -122,7 +122,7 @@ def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
     weights_key, _, means_key = jax.random.split(key, 3)
     params = soft_reset(weights_key, state.params, architecture=TINY, keep=0.8)
     z = embed(params, x, architecture=TINY)
-    expected = k_means(means_key, z, 4, n_init=3).centroids
+    expected = k_means(means_key, z, 4, n_init=2).centroids
     np.testing.assert_array_equal(found.params["centroids"], expected)
     np.testing.assert_array_equal(
         found.params["encoder"]["dense_0"]["kernel"],
@@ -150,7 +150,7 @@ def test_many_samples_are_drawn_from_for_k_means(start, x):
     params = soft_reset(weights_key, state.params, architecture=TINY, keep=0.8)
     rows = jax.random.permutation(rows_key, 200)[:40]
     z = embed(params, x, architecture=TINY)[rows]
-    expected = k_means(means_key, z, 4, n_init=3).centroids
+    expected = k_means(means_key, z, 4, n_init=2).centroids
     np.testing.assert_array_equal(found.params["centroids"], expected)
 
 
