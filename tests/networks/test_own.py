@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_training import CONFIG
 
 from dec_jax import model
 from dec_jax.clustering.kmeans import k_means
@@ -26,12 +27,11 @@ from dec_jax.training import many_seeds
 from dec_jax.training.cluster import assign, train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import TrainConfig, init_state
+from dec_jax.training.state import init_state
 
 KEY = jax.random.key(0)
 DENSE = dense_architecture(8, hidden=(16,), embedding_dim=3)
 PRETRAIN = PretrainConfig(epochs=5, batch_size=50, optimizer=Optimizer("adam", 1e-2))
-CONFIG = TrainConfig(10, 5, batch_size=50)
 
 
 def dense_modules():
