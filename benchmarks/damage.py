@@ -44,11 +44,10 @@ from dec_jax.runs.signals import Stop
 OUTCOMES = ("refused", "fell back", "right", "wrong")
 WAYS = ("flipped bits", "cut off", "zeros", "missing", "another's")
 NETWORK = {
-    "output_non_linearity": "linear",
     "layers": [
         {"type": "Input", "output_shape": [64]},
-        {"type": "Dense", "num_units": 16, "non_linearity": "rectify"},
-        {"type": "Dense", "num_units": 4, "non_linearity": "linear"},
+        {"type": "Dense", "num_units": 8, "non_linearity": "rectify"},
+        {"type": "Dense", "num_units": 3, "non_linearity": "linear"},
     ]
 }
 
