@@ -52,7 +52,7 @@ def test_the_second_program_of_the_export_runs_without_this_library(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.endswith("(100, 10) (100, 5)\n")
+    assert answer.stdout.endswith("(100, 10) (100, 10)\n")
 
 
 def test_check_command_refuses_what_does_not_exist(monkeypatch):

@@ -9,9 +9,10 @@ from pages import ROOT, blocks, check_command, commands, links, run_python
 README = "README.md"
 # Texts that shorten the calls of a minute in the default tier.
 SHORTER = {
-    "n_clusters=10)  #": "10, recipe='dec', network=dj.dense_architecture(64, hidden=(16,)),"
+    "n_clusters=10)  #": "10, recipe='dec', network=dj.dense_architecture(64, hidden=(64,)),"
     " epochs=2, max_intervals=2)  #",
     "random_state=0)": "random_state=0, max_intervals=3, baseline=False)",
+    "(128, 256)": "(64,)",
     "net)\nz": "net, config=dj.PretrainConfig(epochs=10))\nz",
     "dj.DEC())": "dj.DEC(), config=dj.TrainConfig(20, 5))",
 }

@@ -150,7 +150,7 @@ def candidate_labels(
 
     Example:
       >>> rng = np.random.default_rng(0)
-      >>> x = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))])
+      >>> x = np.concatenate([rng.normal(0, 1, (30, 2)), rng.normal(9, 1, (30, 2))])
       >>> len(candidate_labels(x, 2))
       18
     """

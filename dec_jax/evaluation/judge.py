@@ -74,9 +74,9 @@ def judge(
 
     Example:
       >>> rng = np.random.default_rng(0)
-      >>> x = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))])
-      >>> halves = np.arange(40) // 20
-      >>> found = judge(x, {"a": halves, "b": np.arange(40) % 2, "c": 1 - halves})
+      >>> x = np.concatenate([rng.normal(0, 1, (30, 2)), rng.normal(9, 1, (30, 2))])
+      >>> halves = np.arange(60) // 30
+      >>> found = judge(x, {"a": halves, "b": np.arange(60) % 2, "c": 1 - halves})
       >>> found.names
       ('a', 'c', 'b')
     """
@@ -208,9 +208,9 @@ def choose_labels(
 
     Example:
       >>> rng = np.random.default_rng(0)
-      >>> x = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))])
+      >>> x = np.concatenate([rng.normal(0, 1, (30, 2)), rng.normal(9, 1, (30, 2))])
       >>> np.bincount(choose_labels(x, 2).labels).tolist()
-      [20, 20]
+      [30, 30]
     """
     space = method_space(x, by_direction=by_direction)
     n = len(space)

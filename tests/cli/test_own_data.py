@@ -195,10 +195,12 @@ def test_texts_are_clustered_and_new_ones_labeled(tmp_path):
     kinds = ("the {} apple on the {} tree is sweet", "a {} engine drives the {} car")
     words = ("red", "green", "old", "small")
     texts = [kind.format(a, b) for a in words for b in words for kind in kinds]
+    # As many texts and directions as the table above has rows and columns.
+    texts = (4 * texts)[:120]
     (tmp_path / "docs.txt").write_text("\n".join(texts) + "\n")
     (tmp_path / "new.txt").write_text("\n".join(texts[:4]) + "\n")
     # Ten words, of which some stand in the same texts: six directions.
-    network = write_network(tmp_path / "net.json", 6, 4, 2)
+    network = write_network(tmp_path / "net.json", 6, 8, 2)
     options = ("--architecture", network, "--out", tmp_path / "run")
     run = cluster(tmp_path / "docs.txt", "-k", 2, *QUICK, *options)
     assert run.status == 0, run.err
@@ -214,10 +216,11 @@ def test_texts_are_clustered_and_new_ones_labeled(tmp_path):
 def test_no_name_reaches_a_terminal_raw(tmp_path):
     # Letters in red, and from right to left.
     bad = "\x1b[31m\u202e"
-    rows = [f"row{bad}{i},kind{bad}{i % 2},{i % 7},{5 * (i % 2)}" for i in range(60)]
+    rows = [f"row{bad}{i},kind{bad}{i % 4},{i % 7},{5 * (i % 2)}" for i in range(120)]
+    network = write_network(tmp_path / "net.json", 6, 8, 2)
     data, out = tmp_path / f"t{bad}.csv", tmp_path / f"out{bad}"
     data.write_text("\n".join([f"id{bad},kind{bad},b{bad},c", *rows]))
-    runs = [cluster(data, "-k", 2, *QUICK, "--out", out)]
+    runs = [cluster(data, "-k", 2, *QUICK, "--architecture", network, "--out", out)]
     runs += [cluster(data, "--out", out), cluster("--resume", out)]
     runs += [program(main, "report", out)]
     forged = model.load(out / "model.safetensors")

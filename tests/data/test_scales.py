@@ -60,12 +60,13 @@ def test_standardize_false_leaves_the_numbers():
 
 
 def test_predict_takes_columns_in_the_units_of_fit():
-    classes = np.arange(200) % 2
-    x = (NORMAL + 8 * classes[:, None]) * [1.0, 300.0, 0.02]
-    network = dense_architecture(3, hidden=(8,), embedding_dim=2)
+    classes = np.arange(200) % 4
+    units = np.array([1.0, 300.0, 0.02, 1.0, 1.0, 1.0, 1.0, 1.0])
+    x = (RNG.normal(size=(200, 8)) + 8 * np.eye(4, 8)[classes]) * units
+    network = dense_architecture(8, hidden=(16,), embedding_dim=3)
     settings = {"recipe": "dec", "epochs": 2, "max_intervals": 2, "baseline": False}
-    result = fit(x, 2, network=network, **settings)
-    assert len(result.model.metadata["deviation"]) == 3
+    result = fit(x, 4, network=network, **settings)
+    assert len(result.model.metadata["deviation"]) == 8
     np.testing.assert_array_equal(result.predict(x), result.labels)
     np.testing.assert_array_equal(result.predict(x[:9]), result.labels[:9])
 

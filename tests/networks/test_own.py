@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_training import CONFIG
 
 from dec_jax import model
 from dec_jax.clustering.kmeans import k_means
@@ -26,12 +27,11 @@ from dec_jax.training import many_seeds
 from dec_jax.training.cluster import assign, train
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
-from dec_jax.training.state import TrainConfig, init_state
+from dec_jax.training.state import init_state
 
 KEY = jax.random.key(0)
 DENSE = dense_architecture(8, hidden=(16,), embedding_dim=3)
 PRETRAIN = PretrainConfig(epochs=5, batch_size=50, optimizer=Optimizer("adam", 1e-2))
-CONFIG = TrainConfig(10, 5, batch_size=50)
 
 
 def dense_modules():
@@ -92,7 +92,7 @@ def test_own_network_clusters_blobs(network, layout, blobs):
     params, history = pretrain_end_to_end(KEY, x, architecture=network, config=config)
     assert history.loss[-1] < 0.5 * history.loss[0]
     z = embed(params, x, architecture=network)
-    start = k_means(KEY, z, 4)
+    start = k_means(KEY, z, 4, n_init=2)
     state = init_state(KEY, params, start.centroids, start.labels, config=CONFIG)
     result = train(state, x, architecture=network, config=CONFIG)
     assert clustering_accuracy(labels, result.labels) > 0.95

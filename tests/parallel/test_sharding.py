@@ -266,7 +266,7 @@ def programs(x, start):
         x,
         **{"architecture": TINY, "config": PRETRAIN, "num_epochs": 1},
     )
-    yield kmeans._k_means.lower(KEY, x, 4, 2, 300, 1e-4, 2, 16)
+    yield kmeans._k_means.lower(KEY, x, 6, 3, 300, 1e-4, 2, 16)
     state = init_state(KEY, *start, config=CONFIG)
     yield _train_intervals.lower(
         sharding.replicate_like(state, x),

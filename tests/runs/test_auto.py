@@ -7,10 +7,10 @@ from programs import blob_table, cluster, read_csv, read_json
 from dec_jax import adjusted_rand_index, fit, make_recipe
 from dec_jax.recipes.recipe import DataShape
 
-ANGLE = np.linspace(0, 2 * np.pi, 150, endpoint=False)
+ANGLE = np.linspace(0, 2 * np.pi, 50, endpoint=False)
 CIRCLE = np.stack([np.cos(ANGLE), np.sin(ANGLE)], axis=1)
 RINGS = np.concatenate([CIRCLE, 4 * CIRCLE]).astype(np.float32)
-CLASSES = np.repeat([0, 1], 150)
+CLASSES = np.repeat([0, 1], 50)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_no_autoencoder_is_trained(rings):
 def test_the_second_opinion_names_a_method_and_the_labelings(rings):
     assert rings.opinion.method == rings.alternatives.judgment.names[0]
     assert rings.opinion.agreement == pytest.approx(1)
-    np.testing.assert_array_equal(rings.alternatives.rows, np.arange(300))
+    np.testing.assert_array_equal(rings.alternatives.rows, np.arange(100))
 
 
 def test_a_run_writes_verdict_and_alternatives(tmp_path, no_figures, with_opinion):
@@ -81,5 +81,5 @@ def test_epochs_are_refused_where_nothing_is_pretrained():
 
 
 def test_few_samples_have_no_second_opinion(with_opinion):
-    result = fit(RINGS[::15], 2, max_intervals=2)
+    result = fit(RINGS[::5], 2, max_intervals=2)
     assert result.opinion is None and result.labels.shape == (20,)

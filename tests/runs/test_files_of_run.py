@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from programs import cluster
+from programs import SHORT, blob_table, cluster
 
 from dec_jax.data.load import load_dataset
 from dec_jax.report.write import write_report
-from dec_jax.runs.experiment import take_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +21,14 @@ def listed():
     return {name for row in rows for name in re.findall("`(.+?)`", row)}
 
 
-def test_the_list_of_files_is_that_of_a_run(listed, on_digits, tmp_path, with_opinion):
+def test_the_list_of_files_is_that_of_a_run(listed, small, tmp_path, with_opinion):
+    x, classes = blob_table()
+    images = tmp_path / "images.npz"
+    np.savez(images, x=x.reshape(90, 6, 6), y=classes)
     out = tmp_path / "out"
-    run = cluster("digits", "--limit", 60, "--seeds", 3, *on_digits, "--out", out)
+    options = ("--recipe", "dec", "--architecture", small, *SHORT, "--seeds", 3)
+    run = cluster(images, *options, "--out", out)
     assert run.status == 0, run.err
-    write_report(out / "seed-0", take_sample(load_dataset("digits"), 60))
+    write_report(out / "seed-0", load_dataset(str(images)))
     written = {path.name for path in (*out.iterdir(), *(out / "seed-0").iterdir())}
     assert listed == written

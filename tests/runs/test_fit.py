@@ -19,7 +19,7 @@ from dec_jax.runs.phases import Phases
 from dec_jax.training import many_seeds
 from dec_jax.training.state import reorder_clusters
 
-SETTINGS = {"recipe": "dec", "epochs": 2, "max_intervals": 3, "precision": "float32"}
+SETTINGS = {"recipe": "dec", "epochs": 2, "max_intervals": 3}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_fit_equals_the_stages_called_one_by_one(fitted, dataset, network):
 
 def test_fit_equals_a_run_with_a_folder(fitted, on_blobs, tmp_path, no_figures):
     out = tmp_path / "out"
-    run = cluster(*on_blobs, "--precision", "float32", "--out", out)
+    run = cluster(*on_blobs, "--out", out)
     assert run.status == 0, run.err
     labels = [int(row["cluster"]) for row in read_csv(out / "labels.csv")]
     np.testing.assert_array_equal(fitted[0].labels, labels)

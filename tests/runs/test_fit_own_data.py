@@ -11,18 +11,21 @@ from dec_jax.evaluation.judge import method_space
 from dec_jax.runs.k_search import find_n_clusters
 
 QUICK = {"recipe": "dec", "epochs": 2, "max_intervals": 2, "baseline": False}
+NETWORK = dense_architecture(36, hidden=(16,), embedding_dim=3)
 
 
 def test_a_result_predicts_new_frames_in_the_columns_of_training():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
-            "spend": rng.normal(900 + 4000 * (np.arange(60) % 2), 50),
-            "plan": rng.choice(["basic", "plus"], 60),
+            "spend": rng.normal(900 + 4000 * (np.arange(90) % 2), 50),
+            "plan": rng.choice(["basic", "plus"], 90),
         }
     )
-    network = dense_architecture(3, hidden=(8,), embedding_dim=2)
-    result = fit(frame, 2, network=network, **QUICK)
+    # With plan, of two columns, as wide as the tables of other tests.
+    for index in range(33):
+        frame[f"v{index}"] = rng.normal(size=90)
+    result = fit(frame, 3, network=NETWORK, **QUICK)
     # Six rows have another mean, and here another order of columns.
     part = frame.iloc[:6, ::-1].reset_index(drop=True)
     np.testing.assert_array_equal(result.predict(part), result.labels[:6])

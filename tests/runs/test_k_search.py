@@ -108,7 +108,7 @@ def test_find_n_clusters_rejects_a_single_cluster_and_unknown_ways(table, monkey
 
 
 def test_a_run_takes_the_number_that_density_finds(table, small, tmp_path, no_figures):
-    np.save(tmp_path / "x.npy", np.tile(table, (1, 6)))
+    np.save(tmp_path / "x.npy", np.tile(table[:90], (1, 6)))
     options = ("--recipe", "dec", "--architecture", small, "--epochs", 2)
     out = tmp_path / "out"
     run = cluster(

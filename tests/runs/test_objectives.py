@@ -12,16 +12,18 @@ from dec_jax.recipes.recipe import DataShape
 
 X, CLASSES = blob_table()
 SHAPE = DataShape(len(X), X.shape[1], input_scale=1.0, n_clusters=3)
-SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=4)
+SMALL = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=3)
+# DEN takes the columns of z in pairs.
+PAIRS = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=4)
 
 
 def short(name):
     """The recipe with a small network and few steps; what starts from nothing still does."""
-    recipe = make_recipe(name, SHAPE, None if name == "imsat" else SMALL)
+    given = {"imsat": None, "den": PAIRS}.get(name, SMALL)
+    recipe = make_recipe(name, SHAPE, given)
     train = replace(recipe.train, update_interval=4, max_intervals=3, batch_size=30)
     if recipe.pretrain is None:
-        small = dense_architecture(X.shape[1], hidden=(16,), embedding_dim=3)
-        small = replace(small, batch_norm=True, input_scale=1.0)
+        small = replace(SMALL, batch_norm=True, input_scale=1.0)
         return replace(recipe, architecture=small, learner=small, train=train)
     pretrain = replace(recipe.pretrain, epochs=10)
     return replace(recipe, pretrain=pretrain, train=train)

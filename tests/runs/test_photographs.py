@@ -189,8 +189,8 @@ def test_predict_takes_no_encoder_that_training_had_not(tmp_path):
 
 def test_fit_result_reads_new_files_as_in_training(tmp_path):
     pytest.importorskip("skimage")
-    photos = write_photos(tmp_path / "photos", 6)
-    small = dense_architecture(36 + 128, hidden=(8,), embedding_dim=2)
+    photos = write_photos(tmp_path / "photos", 20)
+    small = dense_architecture(36 + 128, hidden=(8,), embedding_dim=3)
     dataset = load_dataset(photos, features="hog", image_size=16)
     result = fit(
         dataset,

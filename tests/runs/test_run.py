@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from programs import (
     SHORT,
+    blob_table,
     cluster,
     interrupt_at,
     program,
     read_csv,
     read_json,
     without_mnist,
-    write_network,
 )
 
 from dec_jax.parallel.hardware import device_name
@@ -118,7 +118,7 @@ def test_results_hold_health_of_the_final_clusters(finished):
 
 
 def test_run_warns_once_of_each_sign_of_collapse(
-    labeled, no_figures, tmp_path, monkeypatch
+    on_blobs, no_figures, tmp_path, monkeypatch
 ):
     published = dense.dec
 
@@ -129,7 +129,7 @@ def test_run_warns_once_of_each_sign_of_collapse(
 
     monkeypatch.setitem(dense.RECIPES, "dec", steep)
     out = tmp_path / "out"
-    run = cluster(labeled, "--recipe", "dec", *SHORT, "--out", out)
+    run = cluster(*on_blobs, "--out", out)
     assert run.status == 0
     assert run.err.count("warning: interval 2: mean max q is 0.33") == 1
     assert run.err.count("mean max q") == 1
@@ -247,19 +247,17 @@ def test_a_figure_that_fails_costs_one_line(on_blobs, tmp_path, monkeypatch):
     assert set(drawn) == FIGURES - {"curves.png"}
 
 
-def test_images_of_five_channels_end_with_their_labels(tmp_path):
+def test_images_of_six_channels_end_with_their_labels(small, tmp_path):
     rng = np.random.default_rng(0)
-    wave = np.sin(np.arange(6) / 2)[None, :, None] * np.ones((6, 1, 5))
-    turned = np.arange(60)[:, None, None, None] % 2
-    x = 0.1 * rng.random((60, 6, 6, 5)) + np.where(turned, wave, wave.swapaxes(0, 1))
+    means = blob_table()[0].reshape(90, 2, 3, 6)
+    x = 0.1 * rng.random(means.shape) + means
     np.savez(tmp_path / "channels.npz", x=x.astype(np.float32))
-    network = write_network(tmp_path / "network.json", 180, 16, 3)
-    small_run = ("--n-clusters", 2, "--recipe", "dec", "--architecture", network)
+    small_run = ("--n-clusters", 3, "--recipe", "dec", "--architecture", small)
     out = tmp_path / "out"
     run = cluster(tmp_path / "channels.npz", *small_run, *SHORT, "--out", out)
     assert run.status == 0, run.err
-    assert len(read_csv(out / "labels.csv")) == 60
+    assert len(read_csv(out / "labels.csv")) == 90
     left = {path.name for path in out.iterdir()}
     assert left >= MODELS | {"results.json", "latent.png", "curves.png"} | {*PICTURES}
     assert "was not drawn" not in run.err
-    assert "figures show the first 3 channels of 5" in run.out
+    assert "figures show the first 3 channels of 6" in run.out

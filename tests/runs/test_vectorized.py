@@ -21,21 +21,14 @@ from dec_jax.training import many_seeds
 
 PROGRAM = "dec-jax cluster"
 SEEDS = (3, 4)
-SHORT = ("--epochs", 2, "--max-intervals", 3, "--batch-size", 100)
 # Of a seed, those that hold no times.
 SAME = ("labels.csv", "history.csv", "model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def command(small_digits, tmp_path_factory):
-    """Two seeds of a small network on some of the digits."""
-    digits = load_dataset("digits")
-    file = tmp_path_factory.mktemp("data") / "some.npz"
-    np.savez(file, x=digits.x[:300].astype(np.float32) / 16, y=digits.labels[:300])
-    return (
-        *(file, "--recipe", "dec", "--architecture", small_digits, *SHORT),
-        *("--seeds", len(SEEDS), "--seed", SEEDS[0]),
-    )
+def command(on_blobs):
+    """Two seeds of a small network."""
+    return (*on_blobs, "--seeds", len(SEEDS), "--seed", SEEDS[0])
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_only_dec_leaves_the_decoder_alone(whole, start):
 
 
 def test_all_intervals_are_one_program_for_equal_settings(start, x):
-    config = replace(CONFIG, update_interval=3)
+    config = replace(CONFIG, update_interval=2)
     before = _train_intervals._cache_size()
     for _ in range(2):
         run(start, x, DEC(), replace(config))

@@ -28,10 +28,9 @@ def pretrained(x):
 def test_blobs_are_clustered_from_pixels_to_labels(pretrained, blobs, objective):
     x, labels = blobs
     z = encode(pretrained, jnp.asarray(x), architecture=TINY)
-    clusters = k_means(KEY, z, 4, n_init=5)
-    config = TrainConfig(20, 10, 64, optimizer=Optimizer("adam", 1e-3))
+    clusters = k_means(KEY, z, 4, n_init=2)
     start = (pretrained, clusters.centroids, clusters.labels)
-    result = run(start, x, objective, config)
+    result = run(start, x, objective)
     assert clustering_accuracy(labels, result.labels) > 0.95
 
 
@@ -39,7 +38,7 @@ def test_bytes_equal_their_scaled_floats():
     x = np.random.default_rng(0).integers(0, 256, (200, 8)).astype(np.uint8)
     as_floats = jnp.asarray(x, jnp.float32) / 255
     params = init_params(KEY, TINY)
-    clusters = k_means(KEY, encode(params, as_floats, architecture=TINY), 4)
+    clusters = k_means(KEY, encode(params, as_floats, architecture=TINY), 4, n_init=2)
     start = (params, clusters.centroids, clusters.labels)
     one, other = (run(start, data) for data in (x, as_floats))
     np.testing.assert_allclose(one.centroids, other.centroids, atol=1e-4)

@@ -46,7 +46,7 @@ def test_no_tolerance_never_stops_training(start, x):
 
 
 def test_a_limit_that_comes_before_convergence_is_told(start, x):
-    config = replace(CONFIG, tolerance=1e-9, max_intervals=1)
+    config = replace(STEADY, max_intervals=1)
     assert run(start, x, config=config).stop_reason.startswith(
         "training ended at its limit of 1 interval, before labels had settled: "
     )

@@ -42,7 +42,7 @@ def starts(networks, x, *, architecture, objective=METHODS[0], config=TRAIN):
     found = []
     for key, params in zip(KEYS, networks, strict=True):
         z = encode(params, x, architecture=architecture)
-        clusters = k_means(key, z, 4, n_init=1)
+        clusters = k_means(key, z, 4, n_init=2)
         start = (params, clusters.centroids, clusters.labels)
         found.append(init_state(key, *start, objective=objective, config=config))
     return found
@@ -201,10 +201,12 @@ def test_train_gives_each_seed_the_result_that_it_has_alone(states, whole, x):
 @pytest.mark.parametrize("objective", METHODS[1:], ids=NAMES[1:])
 def test_train_by_other_methods_equals_training_alone(alone, x, objective):
     networks = [params for params, _ in alone]
-    states = starts(networks, x, objective=objective, architecture=TINY)
-    found = many_seeds.train(many_seeds.stack(states), x, **settings(objective))
+    # Programs of one seed are those of test_cluster.py.
+    options = settings(objective, config=CONFIG)
+    states = starts(networks, x, **options)
+    found = many_seeds.train(many_seeds.stack(states), x, **options)
     for result, state in zip(found, states, strict=True):
-        assert_same_bits(result, train(state, x, **settings(objective)))
+        assert_same_bits(result, train(state, x, **options))
 
 
 def test_train_at_once_differs_by_rounding_alone(states, whole, x):

@@ -18,8 +18,16 @@ KEY = jax.random.key(0)
 SIZES = [(23, 5), (20, 5), (5, 5), (3, 5), (4, 1)]
 
 
-def plan(first_step, num_steps, n_samples=23, batch_size=5, key=KEY):
-    return minibatch_plan(
+# One program a shape, in place of one for each operation.
+compiled_plan = jax.jit(
+    minibatch_plan, static_argnames=("num_steps", "n_samples", "batch_size")
+)
+
+
+def plan(
+    first_step, num_steps, n_samples=23, batch_size=5, key=KEY, function=compiled_plan
+):
+    return function(
         key, first_step, num_steps=num_steps, n_samples=n_samples, batch_size=batch_size
     )
 
@@ -87,7 +95,7 @@ def test_plan_is_the_same_under_jit_and_vmap():
     keys = jax.random.split(KEY, 2)
     indices, weights = jax.vmap(lambda key: plan(3, 6, key=key))(keys)
     for i in range(2):
-        eager = plan(3, 6, key=keys[i])
+        eager = plan(3, 6, key=keys[i], function=minibatch_plan)
         jitted = jax.jit(lambda key: plan(3, 6, key=key))(keys[i])
         for some_indices, some_weights in (eager, jitted):
             np.testing.assert_array_equal(indices[i], some_indices)

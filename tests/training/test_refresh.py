@@ -105,8 +105,7 @@ def test_another_step_draws_other_samples(x, with_far):
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam"])
 def test_moments_of_the_moved_centroid_alone_are_cleared(x, with_far, name):
     optimizer = Optimizer(name, 0.1, weight_decay=1e-3)
-    config = replace(CONFIG, optimizer=optimizer, reseed_below=0.0, max_intervals=1)
-    state = run(with_far, x, config=config).state
+    state = state_of(with_far, config=replace(CONFIG, optimizer=optimizer))
     state = state._replace(opt_state=jax.tree.map(jnp.ones_like, state.opt_state))
     z = encode(state.params, x, architecture=TINY)
     after = reseeded(state, z, state.labels)[0].opt_state
@@ -187,7 +186,7 @@ def restless(x, twelve):
     return result, states
 
 
-@pytest.mark.parametrize("intervals_per_call", [4, 6])
+@pytest.mark.parametrize("intervals_per_call", [5, 6])
 def test_many_intervals_at_once_equal_one_at_a_time(
     restless, x, twelve, intervals_per_call
 ):
@@ -207,8 +206,7 @@ def test_resuming_equals_the_unbroken_run(restless, x, interval):
 @by_method
 def test_four_devices_move_what_one_device_moves(x, with_far, objective):
     state = state_of(with_far, objective)
-    refresh = jax.jit(partial(refresh_targets, **settings(objective)))
-    one = refresh(state, x)
+    one = refresh_targets(state, x, **settings(objective))
     mesh = Mesh(np.array(jax.devices()), ("data",))
     spread = NamedSharding(mesh, PartitionSpec("data"))
     state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
@@ -216,6 +214,7 @@ def test_four_devices_move_what_one_device_moves(x, with_far, objective):
         labels=jax.device_put(state.labels, spread),
         targets=jax.device_put(state.targets, spread),
     )
+    refresh = jax.jit(partial(refresh_targets, **settings(objective)))
     four = refresh(state, jax.device_put(x, spread))
     chex.assert_trees_all_close(
         saved(four)._asdict(), saved(one)._asdict(), rtol=1e-4, atol=1e-5

@@ -34,7 +34,7 @@ from dec_jax.training.soft_reset import (
 )
 from dec_jax.training.state import SoftReset, TrainConfig, init_state
 
-RESET = SoftReset(every=2, keep=0.8, n_init=3)
+RESET = SoftReset(every=2, keep=0.8, n_init=2)
 ADAM = replace(
     CONFIG, max_intervals=6, optimizer=Optimizer("adam", 1e-3), soft_reset=RESET
 )
@@ -116,13 +116,13 @@ def _encode_own(params, x):
 
 @by_method_one_quick
 def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
-    state = run(start, x, objective, replace(ADAM, max_intervals=1)).state
+    state = run(start, x, objective, ADAM, on_interval=lambda *_: True).state
     found = reset_clusters(state, x, **settings(objective, ADAM))
     key = jax.random.fold_in(jax.random.fold_in(state.key, 4), state.step)
     weights_key, _, means_key = jax.random.split(key, 3)
     params = soft_reset(weights_key, state.params, architecture=TINY, keep=0.8)
     z = embed(params, x, architecture=TINY)
-    expected = k_means(means_key, z, 4, n_init=3).centroids
+    expected = k_means(means_key, z, 4, n_init=2).centroids
     np.testing.assert_array_equal(found.params["centroids"], expected)
     np.testing.assert_array_equal(
         found.params["encoder"]["dense_0"]["kernel"],
@@ -133,7 +133,7 @@ def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
 
 
 def test_a_reset_drops_the_moments_of_the_centroids_alone(start, x):
-    state = run(start, x, config=replace(ADAM, max_intervals=1)).state
+    state = run(start, x, config=ADAM, on_interval=lambda *_: True).state
     found = reset_clusters(state, x, **settings(config=ADAM))
     for moments in (found.opt_state[0].mu, found.opt_state[0].nu):
         assert not moments["centroids"].any()
@@ -150,7 +150,7 @@ def test_many_samples_are_drawn_from_for_k_means(start, x):
     params = soft_reset(weights_key, state.params, architecture=TINY, keep=0.8)
     rows = jax.random.permutation(rows_key, 200)[:40]
     z = embed(params, x, architecture=TINY)[rows]
-    expected = k_means(means_key, z, 4, n_init=3).centroids
+    expected = k_means(means_key, z, 4, n_init=2).centroids
     np.testing.assert_array_equal(found.params["centroids"], expected)
 
 
