@@ -58,7 +58,7 @@ class DeepEmbeddedClustering(
         change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that these
         devices are faster in.
-      retry: starts a phase that diverges again, at a tenth of its learning rate, at most
+      retry: starts a phase again if it diverges, at a tenth of its learning rate, at most
         twice.
       standardize: False leaves the numbers as they are; otherwise they are divided by the
         root of their columns' mean variance, or by one scale for each column if their
@@ -73,7 +73,7 @@ class DeepEmbeddedClustering(
       cluster_centers_: [k, e] float32, the centroids in the space of `transform`.
       n_iter_: gradient steps of clustering.
       stop_reason_: the reason why training ended, in words.
-      retries_: of phases that diverged, as in `FitResult`.
+      retries_: the new attempts of phases that diverged, as `retries` of `FitResult`.
       health_: whether training was stable, and the numbers that this rests on.
       opinion_: whether the clusters can be trusted, by simple methods; None without
         `baseline`, for one cluster, or for few samples.

@@ -116,7 +116,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     change(
         "--retry",
         action="store_true",
-        help="start a phase whose loss or parameters are no longer finite again, at a tenth "
+        help="start a phase again if its loss or parameters are no longer finite, at a tenth "
         "of its learning rate, at most twice",
     )
     change(

@@ -114,8 +114,8 @@ class Record:
       seconds: by phase.
       pretraining_loss: the loss of each epoch, by the title of the pretraining stage.
       history: the columns of `History`, one entry an interval, and "acc".
-      retries: of phases that diverged: "phase", the "learning_rate" of the new attempt,
-        and the "reason", in words.
+      retries: one entry for each new attempt of a phase that diverged: the "phase", the
+        "learning_rate" of the new attempt, and the "reason", in words.
     """
 
     stages: list[dict[str, Any]] = field(default_factory=list)

@@ -40,10 +40,10 @@ def check_least(settings: Mapping[str, Any], **least: int) -> None:
 def diverged(
     reason: object, rate: float, *, learning_rate: str, retry: str, retried: bool
 ) -> str:
-    """Adds to the reason why a run diverged what to try.
+    """Joins the reason why a run diverged, and what to try, to one line.
 
     Args:
-      reason: a sentence or more.
+      reason: one sentence or more, with the rate of the phase.
       rate: the recipe's learning rate of clustering.
       learning_rate: the user's word for it.
       retry: the user's word for retries.

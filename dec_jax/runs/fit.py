@@ -72,8 +72,8 @@ class FitResult:
       seconds: by phase.
       n_steps: gradient steps of clustering.
       stop_reason: the reason why training ended, in words.
-      retries: of phases that diverged: "phase", the "learning_rate" of the new attempt, and
-        the "reason".
+      retries: one entry for each new attempt of a phase that diverged: the "phase", the
+        "learning_rate" of the new attempt, and the "reason". Empty without retries.
       recipe: the settings.
       model: what `dec_jax.model.save` writes, and `predict` uses.
       start: what clustering started from: its state, z and labels.
@@ -165,7 +165,7 @@ def fit(
         change by the same factor.
       precision: "float32" or "bfloat16", of matrix products; None takes the one that
         these devices are faster in.
-      retry: starts a phase whose loss or parameters are no longer finite again, at a tenth
+      retry: starts a phase again if its loss or parameters are no longer finite, at a tenth
         of its learning rate, at most twice.
       standardize: False leaves the numbers of an array as they are.
       baseline: also clusters x by k-means, for comparison, and asks simple methods for a

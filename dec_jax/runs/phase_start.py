@@ -48,9 +48,7 @@ class Start(NamedTuple):
     state: TrainState
     z: AnyArray  # [n, d] of the pretrained autoencoder
     labels: jax.Array  # [n] that clustering starts from
-    first: TrainState | None = (
-        None  # before the first interval, where there are retries
-    )
+    first: TrainState | None = None  # where retries begin; None without them
 
 
 class StartPhase(PhaseEvents):

@@ -35,7 +35,7 @@ class Settings:
         reseed_below: as `adjust_recipe` takes them; a precision of None is the faster one
         here.
       architecture: a name or a JSON file, in place of the recipe's network.
-      retry: starts a phase that diverges again, at a lower learning rate.
+      retry: starts a phase again if it diverges, at a lower learning rate.
       pretrained: a path of an earlier run's autoencoder.
       image_size, image_mode, image_fit, features, encoder, labels_csv, folder_labels,
         skip_unreadable, label_column, names, id_column, drop, keep, separator, decimal,
