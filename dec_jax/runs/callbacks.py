@@ -3,14 +3,17 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from dec_jax.evaluation.metrics import clustering_accuracy
+from dec_jax.runs.checkpoint import CheckpointError
 from dec_jax.training.state import History
+
+NOT_A_RUN = "The progress in the newest checkpoint is not what a run writes."
 
 
 class Phase(NamedTuple):
@@ -126,6 +129,25 @@ class Record:
     )
     retries: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def read(cls, entries: Any) -> "Record":
+        """Makes a record of the progress in a checkpoint.
+
+        Raises:
+          CheckpointError: its entries are not those that a run writes.
+        """
+        blank = asdict(cls())
+        if not _same_entries(entries, blank) or not (
+            _same_entries(entries["history"], blank["history"])
+            and len({len(column) for column in entries["history"].values()}) == 1
+            and all(isinstance(stage, dict) for stage in entries["stages"])
+            and all(isinstance(retry, dict) for retry in entries["retries"])
+            and all(isinstance(each, int | float) for each in entries["seconds"].values())
+            and all(isinstance(row, list) for row in entries["pretraining_loss"].values())
+        ):
+            raise CheckpointError(NOT_A_RUN)
+        return cls(**entries)
+
     def add_interval(
         self, rows: History, labels: jax.Array | np.ndarray, classes: np.ndarray | None
     ) -> None:
@@ -150,6 +172,15 @@ class Record:
     def network_losses(self) -> list[float]:
         """The losses of the whole network's pretraining, not of a layer's."""
         return next(reversed(self.pretraining_loss.values()), [])
+
+
+def _same_entries(found: Any, blank: dict[str, Any]) -> bool:
+    """Tells whether an object of JSON has the names and the types of another one."""
+    return (
+        isinstance(found, dict)
+        and found.keys() == blank.keys()
+        and all(type(found[name]) is type(value) for name, value in blank.items())
+    )
 
 
 class PhaseEvents:

@@ -144,7 +144,7 @@ class SeedRun:
         )
         resumed: tuple[int, Any] | Start | None = None
         if saved is not None:
-            self.phases.record = Record(**saved.progress)
+            self.phases.record = Record.read(saved.progress)
             print(resumed_line(self.record))
             resumed = saved.state
             if saved.phase != "train":

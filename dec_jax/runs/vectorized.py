@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from dec_jax.networks.autoencoder import Params
 from dec_jax.recipes.recipe import Recipe
 from dec_jax.runs import checkpoint, summary
-from dec_jax.runs.callbacks import Record, Stopped
+from dec_jax.runs.callbacks import NOT_A_RUN, Record, Stopped
 from dec_jax.runs.errors import UsageError
 from dec_jax.runs.fit import result_of
 from dec_jax.runs.health_watch import HealthWatch
@@ -138,7 +138,7 @@ class VectorizedRun:
         saved = checkpoint.restore(self.checkpoints, templates, settings=self.config)
         if saved is None:
             return None
-        seeds, failed = saved.progress["seeds"], saved.progress["failed"]
+        seeds, failed, records = _read_progress(saved.progress)
         if any(run.seed not in seeds + [*map(int, failed)] for run in self.at_work):
             # The results of a seed were taken away: what is saved does not lead to them.
             return None
@@ -146,7 +146,7 @@ class VectorizedRun:
         self.at_work = [run for run in self.at_work if run.seed in seeds]
         places = [seeds.index(run.seed) for run in self.at_work]
         for run, place in zip(self.at_work, places, strict=True):
-            run.phases.record = Record(**saved.progress["runs"][place])
+            run.phases.record = records[place]
         if not places:
             return None
         longest = max(
@@ -319,3 +319,16 @@ class VectorizedRun:
         if phase == "pretrain":
             return many_seeds.stack([phases.blank_pretraining(0).state] * n)
         return many_seeds.stack([phases.blank_start()] * n)
+
+
+def _read_progress(
+    progress: dict[str, Any],
+) -> tuple[list[int], dict[str, str], list[Record]]:
+    """Reads the seeds at work, the reasons of those that failed, and the records."""
+    types = {"seeds": list, "runs": list, "failed": dict}
+    if not all(isinstance(progress.get(name), types[name]) for name in types) or len(
+        progress["seeds"]
+    ) != len(progress["runs"]):
+        raise checkpoint.CheckpointError(NOT_A_RUN)
+    records = [Record.read(entries) for entries in progress["runs"]]
+    return progress["seeds"], progress["failed"], records
