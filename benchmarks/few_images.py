@@ -27,13 +27,13 @@ from dec_jax.runs.fit import fit
 STEPS, BATCH = 2_000, 256
 
 
-def rule(n: int, most_epochs: int | None) -> dict[str, int]:
+def rule(n: int, most_epochs: int | None) -> tuple[int, int]:
     """Computes epochs and batch size for n samples; None limits the epochs by nothing."""
     batches = -(-n // BATCH)
     epochs = max(50, -(-STEPS // batches))
     if most_epochs is None:
-        return {"epochs": epochs, "batch_size": BATCH}
-    return {"epochs": min(epochs, most_epochs), "batch_size": -(-n // batches)}
+        return epochs, BATCH
+    return min(epochs, most_epochs), -(-n // batches)
 
 
 def measure(dataset: Dataset, n: int, most: int | None, seed: int) -> dict[str, Any]:
@@ -42,8 +42,15 @@ def measure(dataset: Dataset, n: int, most: int | None, seed: int) -> dict[str, 
     few = take(dataset, rows)
     assert few.labels is not None
     began = time.perf_counter()
+    epochs, batch_size = rule(n, most)
     result = fit(
-        few, dataset.n_classes, recipe="best", seed=seed, baseline=False, **rule(n, most)
+        few,
+        dataset.n_classes,
+        recipe="best",
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        baseline=False,
     )
     return {
         "dataset": dataset.name,

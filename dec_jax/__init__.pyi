@@ -160,6 +160,11 @@ from .training.cluster import (
     train_interval,
     train_step,
 )
+from .training.deepect import (
+    DeepECTConfig,
+    DeepECTResult,
+    deepect,
+)
 from .training.dipdeck import (
     DipDECKConfig,
     DipDECKResult,
@@ -272,6 +277,9 @@ __all__ = [
     "train",
     "train_interval",
     "train_step",
+    "deepect",
+    "DeepECTConfig",
+    "DeepECTResult",
     "dipdeck",
     "DipDECKConfig",
     "DipDECKResult",

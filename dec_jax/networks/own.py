@@ -242,6 +242,16 @@ def check_decoder(network: Network, task: str) -> None:
         )
 
 
+def check_plain_autoencoder(network: Network, task: str) -> None:
+    """Raises ValueError without a decoder, or with noise in z or batch normalization."""
+    check_decoder(network, task)
+    if network.variational or getattr(network, "batch_norm", False):
+        raise ValueError(
+            f"{task} needs a network without a variational embedding and without batch "
+            "normalization; use dense_architecture."
+        )
+
+
 @dataclass(frozen=True)
 class _FlaxInit:
     """Draws the parameters of two modules, with one key each as `init_params` does."""

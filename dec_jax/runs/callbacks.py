@@ -142,8 +142,12 @@ class Record:
             and len({len(column) for column in entries["history"].values()}) == 1
             and all(isinstance(stage, dict) for stage in entries["stages"])
             and all(isinstance(retry, dict) for retry in entries["retries"])
-            and all(isinstance(each, int | float) for each in entries["seconds"].values())
-            and all(isinstance(row, list) for row in entries["pretraining_loss"].values())
+            and all(
+                isinstance(each, int | float) for each in entries["seconds"].values()
+            )
+            and all(
+                isinstance(row, list) for row in entries["pretraining_loss"].values()
+            )
         ):
             raise CheckpointError(NOT_A_RUN)
         return cls(**entries)

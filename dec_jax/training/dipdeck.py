@@ -31,7 +31,7 @@ from dec_jax.networks.autoencoder import (
     encode,
     scale_input,
 )
-from dec_jax.networks.own import Network, check_decoder
+from dec_jax.networks.own import Network, check_plain_autoencoder
 from dec_jax.objectives.reconstruction import reconstruction_loss
 from dec_jax.training.augmentation import Augmentation, augment
 from dec_jax.training.minibatches import (
@@ -159,12 +159,7 @@ def dipdeck(
     """
     check_samples(x)
     check_n_clusters(config.n_clusters, len(x))
-    check_decoder(architecture, "DipDECK")
-    if architecture.variational or getattr(architecture, "batch_norm", False):
-        raise ValueError(
-            "DipDECK needs a network without a variational embedding and without batch "
-            "normalization; use dense_architecture."
-        )
+    check_plain_autoencoder(architecture, "DipDECK")
     x = jnp.asarray(x)
     kept = {name: params[name] for name in ("encoder", "decoder")}
     start_key, train_key = jax.random.split(key)
@@ -208,9 +203,7 @@ def dipdeck(
     return _result(z_host, clusters, {**rest, **kept}, history)
 
 
-@partial(jax.jit, static_argnames="architecture")
-def _embed(params: Params, x: jax.Array, *, architecture: Network) -> jax.Array:
-    return embed(params, x, architecture=architecture)
+_embed = jax.jit(embed, static_argnames="architecture")
 
 
 @partial(jax.jit, static_argnames=("architecture", "config"))

@@ -31,7 +31,10 @@ def test_record_reads_what_it_wrote():
     [
         *(None, [], {}, {**BLANK, "more": 1}, {**BLANK, "stages": {}}),
         *({**BLANK, "stages": ["a"]}, {**BLANK, "seconds": {"pretraining": "2"}}),
-        *({**BLANK, "pretraining_loss": {"pretraining": 2.0}}, {**BLANK, "retries": [1]}),
+        *(
+            {**BLANK, "pretraining_loss": {"pretraining": 2.0}},
+            {**BLANK, "retries": [1]},
+        ),
         *({**BLANK, "history": {}}, {**BLANK, "history": {**HISTORY, "loss": []}}),
         {**BLANK, "history": {**HISTORY, "loss": 1.0}},
         {name: value for name, value in BLANK.items() if name != "history"},
