@@ -23,6 +23,7 @@ from dec_jax.data.arrays import dataset_from_array
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.health import Health
 from dec_jax.evaluation.label_free import silhouette
+from dec_jax.evaluation.second_opinion import with_open_number
 from dec_jax.model.inference import samples_for
 from dec_jax.networks.own import Network
 from dec_jax.recipes.adjust import adjust_recipe
@@ -183,6 +184,8 @@ class DeepEmbeddedClustering(
         self.retries_ = result.retries
         self.health_ = result.health
         self.opinion_ = result.opinion
+        if found is not None and result.opinion is not None:
+            self.opinion_ = with_open_number(result.opinion, found.others)
         self.history_ = result.history
         self.recommendation_ = found
         if not result.health.healthy:

@@ -55,17 +55,37 @@ class Sweep(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A number of clusters, whether the scores decide it, and the reasons."""
+    """A number of clusters, whether the scores decide it, and the reasons.
+
+    Attributes:
+      n_clusters: k.
+      decided: whether the data decide k.
+      reasons: one line each.
+      others: numbers that are worth a try too, the most promising first; none where k is
+        decided.
+    """
 
     n_clusters: int
     decided: bool
     reasons: tuple[str, ...]
+    others: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
         """The recommendation in one line."""
         decided = "the data decide it" if self.decided else "the data do not decide it"
         return f"recommended: {self.n_clusters} clusters; {decided}"
+
+
+def listed_numbers(numbers: Sequence[int]) -> str:
+    """Lists numbers for a sentence, the smallest first.
+
+    Example:
+      >>> listed_numbers([4]), listed_numbers([4, 3]), listed_numbers([9, 4, 3])
+      ('4', '3 and 4', '3, 4 and 9')
+    """
+    *most, last = map(str, sorted(numbers))
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 @one_thread

@@ -4,6 +4,7 @@ Simple methods label a sample of the data (`choose_labels`). A run whose labels 
 all that they agree on is rarely right; one that they support rests on more than itself.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from dec_jax.evaluation.judge import (
     methods_for_numbers,
 )
 from dec_jax.evaluation.metrics import adjusted_rand_index
-from dec_jax.evaluation.n_clusters import clear_number
+from dec_jax.evaluation.n_clusters import clear_number, listed_numbers
 from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.parallel.hardware import one_thread
 
@@ -233,6 +234,36 @@ def second_opinion(
     return SecondOpinion(
         SEVERAL, f"several answers are possible: {reason}", *found, doubt, other
     )
+
+
+def with_open_number(opinion: SecondOpinion, others: Sequence[int]) -> SecondOpinion:
+    """Takes back the confidence in clusters whose number a search left open.
+
+    Args:
+      opinion: on the clusters of the number that the search recommended.
+      others: numbers that are worth a try too, the most promising first; none where the
+        data decide the number.
+
+    Returns:
+      The opinion, of the verdict "several answers" where it was "confident".
+
+    Example:
+      >>> sure = SecondOpinion(CONFIDENT, "confident", 1.0, "k-means", 1, 1, 0, 0)
+      >>> with_open_number(sure, [4, 3]).text
+      'several answers are possible: k-means finds much the same clusters (ARI 1.00), but \
+the data do not decide their number: 3 and 4 are worth a try too'
+      >>> with_open_number(sure, []).verdict
+      'confident'
+    """
+    if opinion.verdict != CONFIDENT or not others:
+        return opinion
+    verb = "is" if len(others) == 1 else "are"
+    text = (
+        f"several answers are possible: {opinion.method} finds much the same clusters (ARI "
+        f"{opinion.agreement:.2f}), but the data do not decide their number: "
+        f"{listed_numbers(others)} {verb} worth a try too"
+    )
+    return opinion._replace(verdict=SEVERAL, text=text, other_number=others[0])
 
 
 def weak_clusters(labels: Int[np.ndarray, " m"], judgment: Judgment) -> str:

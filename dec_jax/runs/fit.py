@@ -21,7 +21,7 @@ from dec_jax.data.texts import dataset_from_texts
 from dec_jax.evaluation.health import Health, health
 from dec_jax.evaluation.judge import Choice
 from dec_jax.evaluation.n_clusters import Recommendation
-from dec_jax.evaluation.second_opinion import SecondOpinion
+from dec_jax.evaluation.second_opinion import SecondOpinion, with_open_number
 from dec_jax.networks.own import Network
 from dec_jax.objectives import AEC, DCN, DEN, ACeDeC
 from dec_jax.parallel.sharding import check_divides, replicate, shard_rows
@@ -234,7 +234,10 @@ def fit(
             retried=retry,
         )
         raise FloatingPointError(line) from error
-    return replace(result, recommendation=found)
+    opinion = result.opinion
+    if opinion is not None and found is not None:
+        opinion = with_open_number(opinion, found.others)
+    return replace(result, recommendation=found, opinion=opinion)
 
 
 def run_phases(

@@ -10,8 +10,11 @@ from dec_jax.clustering.density_peaks import density_clusters
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.judge import method_space
 from dec_jax.evaluation.n_clusters import (
+    ABOVE_NOISE,
+    STABLE,
     Recommendation,
     Sweep,
+    listed_numbers,
     recommend,
     sweep_n_clusters,
 )
@@ -174,24 +177,24 @@ def check_search(method: str, dataset: Dataset) -> None:
 def recommended(sweep: Sweep) -> Recommendation:
     """Recommends a number, and names others that are worth a try where none is decided.
 
-    These are the two others of most support, if that is nearly the largest; else those next
-    to it.
+    These are the number of the largest eigengap, if it is above that of noise and halves
+    of the data agree on the clusters, and the two of most support, if that is nearly the
+    largest. Without any, they are the numbers next to the one that is recommended.
     """
     found = recommend(sweep)
     if found.decided:
         return found
     k, enough = found.n_clusters, WORTH * sweep.support.max()
+    gaps = np.where(sweep.stability >= STABLE, sweep.eigengap, 0.0)
+    clear = gaps == max(gaps.max(), ABOVE_NOISE * sweep.noise_gap)
     order = np.argsort(-sweep.support, kind="stable")
-    others = [
-        int(sweep.n_clusters[i])
-        for i in order
-        if sweep.n_clusters[i] != k and sweep.support[i] >= enough
-    ][:2]
-    others = sorted(others) or [near for near in (k - 1, k + 1) if near >= 2]
-    named = " and ".join(map(str, others))
-    return found._replace(
-        reasons=(*found.reasons, f"worth a try too: {named} clusters")
-    )
+    agreed = order[sweep.support[order] >= enough]
+    numbers = sweep.n_clusters
+    others = [int(it) for it in numbers[clear] if it != k]
+    others += [int(it) for it in numbers[agreed] if it not in (k, *others)][:2]
+    others = others or [near for near in (k - 1, k + 1) if near >= 2]
+    line = f"worth a try too: {listed_numbers(others)} clusters"
+    return found._replace(reasons=(*found.reasons, line), others=tuple(others))
 
 
 def _by_dips(dataset: Dataset, seed: int, **changes: Any) -> int:

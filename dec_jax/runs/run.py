@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dec_jax import model
 from dec_jax.data.dataset import Dataset
 from dec_jax.evaluation.label_free import cluster_sizes
+from dec_jax.evaluation.second_opinion import with_open_number
 from dec_jax.evaluation.stability import cluster_stability
 from dec_jax.networks.autoencoder import Params
 from dec_jax.networks.own import change_network
@@ -212,6 +213,9 @@ class SeedRun:
 
     def finish(self, result: FitResult) -> dict[str, Any]:
         """Writes model and tables, results.json, and figures last; returns the results."""
+        if result.opinion is not None:
+            opinion = with_open_number(result.opinion, self.config["other_numbers"])
+            result = dataclasses.replace(result, opinion=opinion)
         folder.write_tables(
             self.folder, self.dataset, result, self.record, self.origin()
         )

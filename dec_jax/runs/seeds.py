@@ -118,7 +118,8 @@ def _run(
     resumed = Path(options["resume"]) if "resume" in options else None
     if resumed is not None and here.scratch is None:
         held.enter_context(only_run_in(resumed))
-    note = None if resumed is None else read_config(resumed).get("note")
+    before = {} if resumed is None else read_config(resumed)
+    note, others = before.get("note"), before.get("other_numbers", [])
     with mistakes_of_use(*NAMES):
         if resumed is None and settings.dataset is None:
             dataset, note = load_default_dataset(options.get("data_dir"))
@@ -138,7 +139,7 @@ def _run(
             precision=settings.precision,
         )
         if found is not None:
-            wanted, reasons = k, search_lines(found)
+            wanted, reasons, others = k, search_lines(found), list(found.others)
         if k < 2:
             raise UsageError(
                 f"-k must be at least 2, got {k}, the number of classes; one cluster would "
@@ -174,7 +175,12 @@ def _run(
         precision=recipe.architecture.precision,
     )
     identity = _identity(recipe, dataset, k)
-    config = {"command": settings.as_json(), "note": note, **identity}
+    config = {
+        "command": settings.as_json(),
+        "note": note,
+        "other_numbers": others,
+        **identity,
+    }
     if resumed is not None:
         _check_same_run(resumed, identity)
         if is_finished(resumed, settings, dataset):

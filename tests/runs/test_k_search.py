@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from programs import assert_refused, cluster, read_csv, read_json
+from programs import assert_refused, cluster, interrupt_at, read_csv, read_json
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 
@@ -82,12 +82,52 @@ def test_fit_estimator_and_command_find_one_number(tmp_path, no_figures, monkeyp
     ],
 )
 def test_undecided_numbers_name_others_that_are_worth_a_try(support, words):
-    flat = np.full(4, 0.1)
-    scores = (flat, np.array(support), flat, flat)
-    sweep = Sweep(np.arange(2, 6), *scores, np.ones(8), 1.0)
-    found = k_search.recommended(sweep)
+    found = k_search.recommended(a_sweep(support))
     assert (found.n_clusters, found.decided) == (3, False)
     assert found.reasons[-1] == words
+
+
+def a_sweep(support, *, eigengap=(0.1,) * 4, noise_gap=1.0):
+    """Scores of 2 to 5 clusters, all of them stable."""
+    flat = np.full(4, 0.1)
+    scores = (np.array(eigengap), np.array(support), flat, np.ones(4))
+    return Sweep(np.arange(2, 6), *scores, np.ones(8), noise_gap)
+
+
+def test_a_clear_gap_without_support_is_worth_a_try_first():
+    sweep = a_sweep([0.7, 0.6, 0.3, 0.2], eigengap=[0, 0.1, 0.3, 0.1], noise_gap=0.15)
+    found = k_search.recommended(sweep)
+    assert (found.n_clusters, found.decided, found.others) == (2, False, (4, 3))
+    assert found.reasons[-1] == "worth a try too: 3 and 4 clusters"
+    noisy = sweep._replace(noise_gap=0.2)
+    assert k_search.recommended(noisy).others == (3,)
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["open", "decided"])
+def test_an_open_number_is_no_confident_answer(
+    decided, table, no_figures, with_opinion, tmp_path, monkeypatch
+):
+    support = [0.1, 0.9, 0.1, 0.2 if decided else 0.8]
+    sweep = a_sweep(support)
+    monkeypatch.setattr(k_search, "sweep_n_clusters", lambda *_, **__: sweep)
+    data, out = tmp_path / "table.npy", tmp_path / "out"
+    np.save(data, table)
+    start = (data, "-k", "auto", "--max-intervals", 2, "--out", out)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, "clustering", 1)
+        assert cluster(*start).status == 130
+    run = cluster("--resume", out)
+    opinion = read_json(out / "results.json")["opinion"]
+    if decided:
+        assert opinion["verdict"] == "confident"
+        assert "second opinion: confident: " in run.out
+        return
+    assert (opinion["verdict"], opinion["other_number"]) == ("several answers", 5)
+    words = "but the data do not decide their number: 5 is worth a try too"
+    assert words in opinion["text"] and words in run.out
+    assert "next: try -k 5 in a new run" in run.out
+    result = dec_jax.fit(table, "auto", max_intervals=2)
+    assert result.opinion.text.endswith(words)
 
 
 def test_mistakes_are_told_before_the_search(table, tmp_path):
