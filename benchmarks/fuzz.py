@@ -4,7 +4,7 @@
     python -m benchmarks.fuzz --kinds npz csv --minutes 5 --seed 1
 
 Takes a small valid file of each kind that `dec_jax` reads: arrays, sparse matrices, tables,
-texts, images, IDX, cells, an architecture, a model, the manifest of a checkpoint. It changes the content at random: flips bytes,
+texts, images, IDX, cells, an ONNX encoder, an architecture, a model, the manifest of a checkpoint. It changes the content at random: flips bytes,
 cuts, repeats, inserts, and puts in numbers and texts that break readers. Each file is read as
 the library reads it, in a process of its own with little memory and a time limit. A file may
 be read, or refused in one line of a ValueError, TypeError or OSError. Any other exception
@@ -136,6 +136,8 @@ def read(kind: str, path: Path) -> None:
     else:
         if kind.startswith("idx"):
             found = load_dataset("mnist", path.parents[1])
+        elif kind == "onnx":
+            found = load_dataset(path.parent / "photos", encoder=str(path))
         elif path.parent.name == "photos":
             found = load_dataset(path.parent, image_size=8)
         else:
@@ -276,6 +278,7 @@ KINDS = (
         "idx.gz",
         "parquet",
         "h5ad",
+        "onnx",
         "checkpoint",
         "architecture",
         "model",

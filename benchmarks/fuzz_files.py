@@ -87,6 +87,25 @@ def h5ad_bytes(x: Any) -> bytes:
         return path.read_bytes()
 
 
+def onnx_bytes() -> bytes:
+    """Makes the content of a network that gives the mean color of images of 8 x 8."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x", "axes"], ["z"], keepdims=0)],
+        "mean color",
+        [helper.make_tensor_value_info("x", kind, ["b", 3, 8, 8])],
+        [helper.make_tensor_value_info("z", kind, ["b", 3])],
+        [numpy_helper.from_array(np.array([2, 3]), "axes")],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    network = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.checker.check_model(network)
+    return network.SerializeToString()
+
+
 def blank_state() -> dict[str, Any]:
     """Makes what the checkpoint holds."""
     import jax.numpy as jnp
@@ -156,6 +175,7 @@ def seeds() -> dict[str, tuple[str, bytes]]:
         "idx.gz": ("mnist/train-images-idx3-ubyte.gz", gzip.compress(idx, mtime=0)),
         "parquet": ("x.parquet", parquet_bytes(x)),
         "h5ad": ("x.h5ad", h5ad_bytes(x)),
+        "onnx": ("network.onnx", onnx_bytes()),
         "checkpoint": ("saved/train-000000001/manifest.json", manifest_bytes()),
         "architecture": ("network.json", network.encode()),
         "model": ("model.safetensors", model_bytes()),
@@ -163,7 +183,11 @@ def seeds() -> dict[str, tuple[str, bytes]]:
 
 
 def write_companions(path: Path) -> None:
-    """Writes the other files of MNIST beside an IDX file, and the arrays of a checkpoint."""
+    """Writes what a file is read with: arrays of a checkpoint, other files of MNIST, a photo."""
+    if path.name == "network.onnx":
+        photo = path.parent / "photos/a.png"
+        photo.parent.mkdir(exist_ok=True)
+        photo.write_bytes(image_bytes("PNG", np.zeros((10, 9, 3), np.uint8)))
     if path.name == "manifest.json":
         content = path.read_bytes()
         write_checkpoint(path.parents[1])

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dec_jax.validation import expanded, near_path, one_line, require, shown
+from dec_jax.validation import expanded, near_path, one_line, reason, require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
 
 BATCH = 32  # images at a time
 SIDE = 224  # pixels of an ONNX file's input that leaves the size open
+MOST_NUMBERS = 2**28  # in a batch that an ONNX file may ask for
 # Mean and deviation of the colors of ImageNet, which most pretrained networks subtract.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -140,19 +142,30 @@ def onnx_encoder(
     found = runtime.get_available_providers()
     providers = [name for name in found if not name.startswith("Azure")]
     try:
-        session = runtime.InferenceSession(str(path), options, providers=providers)
+        # Its fallback to other providers prints into the output of the run.
+        session = runtime.InferenceSession(
+            str(path), options, providers=providers, enable_fallback=0
+        )
     except Exception as error:
         # ONNX Runtime has errors of its own for each kind of damage.
         raise ValueError(
-            f"encoder {path} is no network that ONNX Runtime reads: {one_line(error)}"
+            f"encoder {path} is no network that ONNX Runtime reads: {reason(error)}"
         ) from error
     inputs = session.get_inputs()
-    shape = list(inputs[0].shape)
+    shape = list(inputs[0].shape) if inputs else []
     last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
-    if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in TYPES:
+    sides = [side for side in shape if isinstance(side, int)]
+    if (
+        len(inputs) != 1
+        or len(shape) != 4
+        or inputs[0].type not in TYPES
+        or min(sides, default=1) < 1
+        or math.prod(sides) > MOST_NUMBERS
+    ):
+        got = ", ".join(f"{it.name} {it.type} {it.shape}" for it in inputs)
         raise ValueError(
-            f"encoder {path} must have one input of images [b, 3, h, w] or [b, h, w, 3], "
-            f"got {', '.join(f'{it.name} {it.type} {it.shape}' for it in inputs)}."
+            f"encoder {path} must have one input of images [b, 3, h, w] or [b, h, w, 3] of "
+            f"at most {MOST_NUMBERS:,} numbers, got {got or 'none'}."
         )
     own = [shape[1], shape[2]] if last else [shape[2], shape[3]]
     fixed = all(isinstance(side, int) for side in own)

@@ -226,13 +226,14 @@ def test_an_encoder_is_a_file_or_a_function(photos, tmp_path):
         load_dataset(photos, encoder=tmp_path / "no.onnx")
 
 
-def test_a_damaged_onnx_file_is_named(photos, tmp_path):
+def test_a_damaged_onnx_file_is_named(photos, tmp_path, capfd):
     pytest.importorskip("onnxruntime")
     (tmp_path / "net.onnx").write_bytes(b"damaged")
     with pytest.raises(
         ValueError, match="net.onnx is no network that ONNX Runtime reads"
     ):
         load_dataset(photos, encoder=tmp_path / "net.onnx")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_onnx_of_other_inputs_is_named(photos, tmp_path):
@@ -241,6 +242,10 @@ def test_onnx_of_other_inputs_is_named(photos, tmp_path):
     message = r"one input of images .*got images tensor\(int64\) \['b', 3, 8, 3\]"
     with pytest.raises(ValueError, match=message):
         load_dataset(photos, encoder=path)
+    for shape in (("b", 3, 60_000, 60_000), (2_000_000, 3, 64, 64)):
+        path = write_onnx(tmp_path / "large.onnx", shape)
+        with pytest.raises(ValueError, match="at most 268,435,456 numbers, got images"):
+            load_dataset(photos, encoder=path)
 
 
 @pytest.mark.parametrize(
