@@ -15,11 +15,15 @@ import jax
 
 from benchmarks.quality import datasets, new_parser
 from benchmarks.verdict import noise_sets
-from dec_jax.evaluation.n_clusters import recommend, sweep_n_clusters
+from dec_jax.evaluation.n_clusters import (
+    listed_numbers,
+    recommend,
+    sweep_n_clusters,
+)
 from dec_jax.parallel.hardware import device_name
 from dec_jax.recipes.names import K_SEARCHES
 from dec_jax.runs.errors import exit_status
-from dec_jax.runs.k_search import find_n_clusters
+from dec_jax.runs.k_search import find_n_clusters, recommended
 
 MOST = 25
 
@@ -48,11 +52,13 @@ def run(options: argparse.Namespace) -> None:
         return run_other(options)
     print(f"number of clusters on {device_name()}, from 2 to {MOST}")
     found: list[tuple[bool, bool]] = []
+    named = 0
     for dataset in datasets(options.datasets):
-        got = recommend(sweep_n_clusters(dataset.x, range(2, MOST + 1)))
+        got = recommended(sweep_n_clusters(dataset.x, range(2, MOST + 1)))
         assert dataset.n_classes is not None
         found.append((got.decided, got.n_clusters == dataset.n_classes))
-        told = "decided" if got.decided else ""
+        named += not got.decided and dataset.n_classes in (got.n_clusters, *got.others)
+        told = "decided" if got.decided else f"or {listed_numbers(got.others)}"
         print(
             f"{dataset.name:<18}{dataset.n_classes:>3} classes, recommended "
             f"{got.n_clusters:>3} {told}",
@@ -66,7 +72,8 @@ def run(options: argparse.Namespace) -> None:
     guessed = [right for decided, right in found if not decided]
     print(
         f"decided on {len(right)} of {len(found)} sets, right on {sum(right)} of these; "
-        f"right on {sum(guessed)} of the other {len(guessed)}; decided on {sum(noise)} of "
+        f"right on {sum(guessed)} of the other {len(guessed)}, and on {named} with the "
+        f"numbers that are worth a try; decided on {sum(noise)} of "
         f"{len(noise)} sets of noise"
     )
 
