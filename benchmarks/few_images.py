@@ -3,9 +3,9 @@
     python -m benchmarks.few_images mnist usps fashion_mnist coil20 --save few-images
 
 Draws some images of each data set, other ones for each seed, and clusters them with `best`
-under different rules: `2000 steps` is a number of steps of 256 samples, whatever the number
-of images, and `400 epochs` is no more than so many passes, in batches of equal size. The
-classes only score.
+under different rules: `256` takes 2,000 steps of 256 samples, where the last batch of an epoch
+may be mostly padding, `even` as many steps in batches of equal size, and `even 400` no more
+than 400 epochs of these. The classes only score.
 """
 
 import argparse
@@ -28,12 +28,12 @@ STEPS, BATCH = 2_000, 256
 
 
 def rule(n: int, most_epochs: int | None) -> tuple[int, int]:
-    """Computes epochs and batch size for n samples; None limits the epochs by nothing."""
+    """Computes epochs and batch size for n samples; None is the rule `256`, 0 is `even`."""
     batches = -(-n // BATCH)
     epochs = max(50, -(-STEPS // batches))
     if most_epochs is None:
         return epochs, BATCH
-    return min(epochs, most_epochs), -(-n // batches)
+    return min(epochs, most_epochs or epochs), -(-n // batches)
 
 
 def measure(dataset: Dataset, n: int, most: int | None, seed: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def measure(dataset: Dataset, n: int, most: int | None, seed: int) -> dict[str, 
     return {
         "dataset": dataset.name,
         "n": n,
-        "rule": f"{STEPS} steps" if most is None else f"{most} epochs",
+        "rule": "256" if most is None else f"even {most or ''}".strip(),
         "seed": seed,
         "start": 100 * result.stages[-2]["acc"],
         "acc": 100 * clustering_accuracy(few.labels, result.labels),
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     out = new_parser("few_images", __doc__, save=True)
     out.add_argument("--numbers", metavar="N", nargs="+", type=int, default=[200, 600])
-    out.add_argument("--epochs", metavar="E", nargs="+", type=int, default=[800, 400])
+    out.add_argument("--epochs", metavar="E", nargs="+", type=int, default=[0, 400])
     out.add_argument("--seeds", metavar="N", type=int, default=5)
     out.add_argument("--seed", metavar="S", type=int, default=0)
     options = out.parse_args(arguments)

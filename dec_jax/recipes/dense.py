@@ -31,7 +31,7 @@ from dec_jax.recipes.recipe import (
 from dec_jax.recipes.resets import with_resets
 from dec_jax.recipes.variational import vade
 from dec_jax.training.layerwise import LayerwiseConfig
-from dec_jax.training.minibatches import steps_per_epoch
+from dec_jax.training.minibatches import even_batch_size, steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
@@ -284,6 +284,7 @@ def auto(shape: DataShape, architecture: Network | None = None) -> Recipe:
         source="agreement of many simple methods",
         start="judge",
         train=TrainConfig(
+            batch_size=even_batch_size(shape.n_samples),
             # Wide rows are told apart in fewer steps, each of which takes longer.
             update_interval=max(25, 250 * USUAL_WIDTH // max(USUAL_WIDTH, width)),
             max_intervals=12,
@@ -312,6 +313,7 @@ def _learning(shape: DataShape) -> TrainConfig:
     # Small data need more passes for the same number of steps.
     passes = max(1, -(-100 // batches))
     return TrainConfig(
+        batch_size=even_batch_size(shape.n_samples),
         update_interval=passes * batches,
         # The cosine schedule ends with small steps that must be taken, unless no label
         # changes any more.

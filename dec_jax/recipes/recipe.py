@@ -13,7 +13,7 @@ from dec_jax.networks.own import Network, change_network
 from dec_jax.objectives import Objective
 from dec_jax.training.augmentation import Augmentation
 from dec_jax.training.layerwise import LayerwiseConfig
-from dec_jax.training.minibatches import steps_per_epoch
+from dec_jax.training.minibatches import even_batch_size, steps_per_epoch
 from dec_jax.training.optimizer import Optimizer
 from dec_jax.training.pretrain import PretrainConfig
 from dec_jax.training.state import TrainConfig
@@ -188,6 +188,7 @@ def laptop_pretraining(shape: DataShape) -> PretrainConfig:
     return PretrainConfig(
         # Small data need more passes for the same number of steps.
         epochs=max(50, -(-2000 // batches)),
+        batch_size=even_batch_size(shape.n_samples),
         optimizer=Optimizer("adam", 2e-3, schedule="one-cycle"),
         augmentation=light_augmentation(shape),
         target="distorted",

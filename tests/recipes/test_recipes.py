@@ -186,6 +186,17 @@ def test_dec_pretrains_small_data_for_2000_steps(n_samples, epochs):
     assert recipe.pretrain.epochs == epochs
 
 
+@pytest.mark.parametrize(
+    ("n_samples", "batch_size"), [(70_000, 256), (1_797, 256), (600, 200), (300, 152)]
+)
+@pytest.mark.parametrize("name", ["best", "auto"])
+def test_few_samples_are_divided_into_even_batches(name, n_samples, batch_size):
+    recipe = make_recipe(name, DataShape(n_samples, 64, (8, 8, 1)))
+    assert recipe.pretrain.batch_size == recipe.train.batch_size == batch_size
+    recipe = make_recipe(name, DataShape(n_samples, 64))
+    assert recipe.train.batch_size == batch_size
+
+
 def test_dec_refreshes_the_target_of_small_data_each_epoch():
     assert make_recipe("dec", DataShape(1_797, 64)).train.update_interval == 8
 

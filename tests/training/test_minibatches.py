@@ -6,6 +6,7 @@ import pytest
 from dec_jax.parallel.row_blocks import map_blocks
 from dec_jax.training.minibatches import (
     epoch_order,
+    even_batch_size,
     minibatch_plan,
     scan_minibatches,
     steps_per_epoch,
@@ -37,6 +38,16 @@ def plan(
 )
 def test_steps_per_epoch_counts_the_partial_batch(n, batch_size, steps):
     assert steps_per_epoch(n, batch_size) == steps
+
+
+def test_even_batches_waste_no_fifth_of_an_epoch():
+    for n in range(1, 3_000):
+        size = even_batch_size(n)
+        steps = steps_per_epoch(n, 256)
+        # As many batches as before, none larger, and a size that devices share evenly.
+        assert steps_per_epoch(n, size) == steps and size <= 256 and size % 8 == 0
+        assert n <= 256 or n > 0.8 * steps * size
+    assert even_batch_size(300) == 152 and even_batch_size(600) == 200
 
 
 @pytest.mark.parametrize("n, batch_size", SIZES)
