@@ -93,7 +93,7 @@ class DeepECTResult(NamedTuple):
         clusters that the first k - 1 splits made.
       centroids: [k, e] the centers of the leaves; a new sample belongs to the nearest one.
       params: of the trained autoencoder.
-      history: the number of leaves at each split.
+      history: the number of leaves before each part of `split_every` steps.
     """
 
     labels: Int[np.ndarray, " n"]
