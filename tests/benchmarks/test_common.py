@@ -10,26 +10,10 @@ from benchmarks import common, cost_model, tables
 from benchmarks.common import Benchmark, Column, new_row
 from dec_jax.runs.errors import UsageError
 
-# Those that measure no speed have no table of this kind.
-OTHERS = (
-    *("common", "tables", "quality", "verdict", "number_of_clusters", "imbalance"),
-    *(
-        "damage",
-        "soak",
-        "fuzz",
-        "fuzz_files",
-        "determinism",
-        "mutation",
-        "consensus",
-        "resets",
-    ),
-    *("dip_table", "methods"),
-)
-NAMES = [
-    path.stem
-    for path in sorted(tables.HERE.glob("[a-z]*.py"))
-    if path.stem not in OTHERS
-]
+MODULES = {path.stem: path.read_text() for path in tables.HERE.glob("[a-z]*.py")}
+# Those of speed have a table of one kind; the others are commands of their own.
+NAMES = sorted(name for name, text in MODULES.items() if "\nBENCHMARK = " in text)
+OTHERS = sorted(name for name, text in MODULES.items() if "\ndef main(" in text)
 # Options that are no settings of a result, and settings that are no options.
 UNSAVED, FOUND = {"folder"}, {"end_to_end": {"data"}}
 
@@ -47,6 +31,22 @@ def test_help_shows_the_question_and_the_options(name, capsys):
     assert f"python -m benchmarks.{name}`" in shown or f".{name}\n" in shown
     assert all(flag in shown for flag in ("--rounds N", "--save"))
     assert all(flag in shown for flag in benchmark(name).options)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_help_of_the_others_shows_their_question(name, capsys):
+    module = importlib.import_module(f"benchmarks.{name}")
+    with pytest.raises(SystemExit, match="0"):
+        module.main(["--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m benchmarks.{name} ")
+    assert module.__doc__.splitlines()[0] in shown
+
+
+def test_each_benchmark_is_of_one_kind():
+    assert not set(NAMES) & set(OTHERS)
+    rest = {"common", "fuzz_files", "tables"}
+    assert set(MODULES) == {*NAMES, *OTHERS, *rest}
 
 
 @pytest.mark.parametrize("name", NAMES)
