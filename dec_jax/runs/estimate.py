@@ -17,9 +17,9 @@ from dec_jax.training.minibatches import steps_per_epoch
 # Seconds of a step that has next to nothing to compute.
 OVERHEAD = 1.5e-3
 # A step's time, as a multiple of what its FLOPs take in a product of large matrices. Of
-# steps on MNIST, on two CPU cores: dense layers 1.5 to 3, convolutions 3.5.
-DENSE, CONVOLUTIONAL = 2.5, 4.0
-SIDE = 1024  # of the matrices
+# steps of 256 samples on two CPU cores: dense layers 1.1 to 2, convolutions 3.5.
+DENSE, CONVOLUTIONAL = 1.5, 4.0
+SIDE, PRODUCTS = 1024, 8  # of the matrices
 LONG = 60  # seconds from which a run is announced
 
 
@@ -31,19 +31,20 @@ def time_line(recipe: Recipe, n_samples: int) -> str:
       n_samples: number of samples.
 
     Returns:
-      A line such as "about 6 minutes a seed on this machine", or "".
+      A line such as "up to about 6 minutes a seed on this machine", or "": training may
+      end before its last interval.
     """
     seconds = expected_seconds(recipe, n_samples)
     if seconds < LONG:
         return ""
     minutes = seconds / 60
     if minutes < 90:
-        return f"about {max(2, round(minutes))} minutes a seed on this machine"
-    return f"about {minutes / 60:.0f} hours a seed on this machine"
+        return f"up to about {max(2, round(minutes))} minutes a seed on this machine"
+    return f"up to about {minutes / 60:.0f} hours a seed on this machine"
 
 
 def expected_seconds(recipe: Recipe, n_samples: int) -> float:
-    """Estimates the time of pretraining and clustering, within a factor of about two.
+    """Estimates the longest time of pretraining and clustering, to a factor of about two.
 
     Args:
       recipe: the settings of the run.
@@ -69,9 +70,12 @@ def expected_seconds(recipe: Recipe, n_samples: int) -> float:
         total += steps * max(OVERHEAD, slowdown(stage.architecture) * work)
     network, train = recipe.network, recipe.train
     batch = min(train.batch_size, n_samples)
-    forward = slowdown(network) * flops(network, encode) / flops_a_second
+    a_sample = slowdown(network) / flops_a_second
+    encoding = a_sample * flops(network, encode)
+    both = "decoder" in recipe.objective.trained
+    forward = a_sample * flops(network, reconstruct) if both else encoding
     step = max(OVERHEAD, 3 * batch * forward)
-    refresh = n_samples * forward
+    refresh = n_samples * encoding
     return total + train.max_intervals * (train.update_interval * step + refresh)
 
 
@@ -100,7 +104,7 @@ def product_rate(precision: str) -> float:
     product = jax.jit(jnp.matmul)
     product(matrix, matrix).block_until_ready()
     best = float("inf")
-    for _ in range(3):
+    for _ in range(PRODUCTS):
         start = time.perf_counter()
         product(matrix, matrix).block_until_ready()
         best = min(best, time.perf_counter() - start)

@@ -30,13 +30,33 @@ def test_time_grows_with_the_steps_of_each_phase(monkeypatch):
     assert whole == pytest.approx(pretraining + clustering)
 
 
+def test_a_decoder_that_is_trained_takes_its_time_too(monkeypatch):
+    monkeypatch.setattr(estimate, "product_rate", lambda precision: 1e9)
+    shape = DataShape(n_samples=1000, input_dim=100)
+
+    def seconds_of_steps(name):
+        recipe = make_recipe(name, shape)
+        few, more = (
+            estimate.expected_seconds(
+                replace(recipe, train=replace(recipe.train, update_interval=steps)),
+                1000,
+            )
+            for steps in (100, 200)
+        )
+        return (more - few) / recipe.train.max_intervals
+
+    # The decoder is as large as the encoder.
+    twice = 2 * seconds_of_steps("dec")
+    assert seconds_of_steps("idec") == pytest.approx(twice, rel=0.01)
+
+
 def test_a_time_is_told_from_a_minute_on(monkeypatch):
     recipe = make_recipe("dec", DataShape(n_samples=1000, input_dim=100))
     for seconds, line in (
         (59, ""),
-        (70, "about 2 minutes a seed on this machine"),
-        (620, "about 10 minutes a seed on this machine"),
-        (7300, "about 2 hours a seed on this machine"),
+        (70, "up to about 2 minutes a seed on this machine"),
+        (620, "up to about 10 minutes a seed on this machine"),
+        (7300, "up to about 2 hours a seed on this machine"),
     ):
         monkeypatch.setattr(estimate, "expected_seconds", lambda *_, s=seconds: s)
         assert estimate.time_line(recipe, 1000) == line
