@@ -1,6 +1,7 @@
 """Pixels of one image file: its modes, depths, channels, orientation and size."""
 
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,7 +118,9 @@ def opened(path: Path) -> AbstractContextManager["Image.Image | None"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(path, formats=known_formats())
+        # Of a file in memory, a decoder cannot ask for more bytes than it has: of a file
+        # on disk, Pillow allocates what the header of a PNG chunk claims, up to 4 GiB.
+        return Image.open(BytesIO(path.read_bytes()), formats=known_formats())
     except UnidentifiedImageError:
         if is_tiff(path):
             return nullcontext()

@@ -11,6 +11,7 @@ from dec_jax.validation import one_line, shown
 
 FAILED = 1  # the exit status of a run that could not come to its end
 WRONG_USE = 2  # that of a mistake in what was asked for
+LONGEST_CAUSE = 200  # characters of what a library says
 STOPPED = 130  # that which a shell reports for a program ended by Ctrl-C
 # Errors of the library that a user's data or options cause.
 MISTAKES = (ValueError, TypeError, OSError, ImportError)
@@ -79,6 +80,24 @@ def mistakes_of_use(*names: str) -> Iterator[None]:
         raise UsageError(text) from error
 
 
+def is_memory_full(error: Exception) -> bool:
+    """True if a host or a device had no memory left, as numpy and jax tell it."""
+    if isinstance(error, MemoryError):
+        return True
+    is_jax = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+    return is_jax and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def memory_is_full(error: Exception) -> str:
+    """Says in one line that the memory is full, and what to try."""
+    cause = shown(" ".join(str(error).split()))[:LONGEST_CAUSE].rstrip(".")
+    return (
+        f"The memory is full{f' ({cause})' if cause else ''}. Try fewer samples or smaller "
+        "batches: `dec-jax cluster` takes --limit, --batch-size, and --memory, with which "
+        "it reads rows from the file as they are needed."
+    )
+
+
 def exit_status(run: Callable[[], object], stopped: str) -> int:
     """Runs a program and reports how it ended.
 
@@ -104,6 +123,11 @@ def exit_status(run: Callable[[], object], stopped: str) -> int:
     # Such as that of a full disk.
     except OSError as error:
         print(f"error: {shown(one_line(error))}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        if not is_memory_full(error):
+            raise
+        print(f"error: {memory_is_full(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
         # An interrupted run that can be resumed says how.

@@ -1,5 +1,8 @@
 """Pixels of image files: gray and color, transparency, EXIF, animations."""
 
+import tracemalloc
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from image_files import COLORS, RAMP, one_image, save
@@ -131,3 +134,17 @@ def test_load_image_folder_rejects_an_unknown_mode(tmp_path):
     save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="Unknown mode 'grey'; did you mean 'gray'"):
         load_image_folder(tmp_path, mode="grey")
+
+
+def test_a_chunk_that_claims_three_gibibytes_takes_none(tmp_path):
+    save(tmp_path / "a.png", COLORS)
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    length = content.index(b"IDAT") - 4
+    content[length : length + 4] = (3 * 2**30).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(content)
+    tracemalloc.start()
+    with suppress(ValueError):
+        load_image_folder(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28

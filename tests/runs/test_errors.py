@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dec_jax.runs.errors import RunFailed, UsageError, exit_status, mistakes_of_use
@@ -76,3 +78,23 @@ def test_a_reader_that_has_enough_ends_the_output_quietly():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "program, cause",
+    [
+        (lambda: np.ones(2**55), "(Unable to allocate 256. PiB for an array"),
+        (lambda: jnp.ones(2**55, jnp.uint8) + 1, "(RESOURCE_EXHAUSTED: Out of memory"),
+        (raising(MemoryError()), "full. Try"),
+    ],
+)
+def test_a_full_memory_is_one_line(program, cause, capsys):
+    assert exit_status(program, "Stopped.") == 1
+    out, line = capsys.readouterr()
+    assert out == "" and line.startswith("error: The memory is full") and cause in line
+    assert line.count("\n") == 1 and "--batch-size" in line and len(line) < 500
+
+
+def test_other_errors_of_a_program_keep_their_traceback():
+    with pytest.raises(RuntimeError, match="lost"):
+        exit_status(raising(RuntimeError("lost")), "Stopped.")
