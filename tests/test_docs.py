@@ -17,7 +17,8 @@ COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
 # Pages whose blocks take more than a few seconds.
 SLOW = (
     *("docs/choosing-k.md", "docs/estimator.md", "docs/index.md"),
-    *("docs/own-network.md", "docs/scale.md"),
+    *("docs/own-network.md", "docs/own-objective.md", "docs/scale.md"),
+    "docs/which-recipe.md",
 )
 WITH_PYTHON = [
     pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
@@ -40,6 +41,7 @@ def test_command_parses(page, words, monkeypatch):
     check_command(words, monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_second_program_of_the_export_runs_without_this_library(
     tmp_path, monkeypatch
 ):

@@ -13,6 +13,11 @@ FILES = {
     for path in sorted((ROOT / "dec_jax").rglob("*.py"))
 }
 WITH_EXAMPLES = [name for name, path in FILES.items() if ">>> " in path.read_text()]
+# Modules whose examples compile for seconds, and whose own tests run the same functions.
+SLOW = {
+    *("dec_jax.clustering.graph_sample", "dec_jax.clustering.spectral"),
+    *("dec_jax.training.dipdeck", "dec_jax.training.many_seeds"),
+}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -30,7 +35,13 @@ def examples_in(path):
     )
 
 
-@pytest.mark.parametrize("name", WITH_EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in WITH_EXAMPLES
+    ],
+)
 def test_examples_print_what_they_say(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)

@@ -205,6 +205,7 @@ def test_number_of_clusters_is_looked_for(blobs):
     assert found.recommendation_.reasons
 
 
+@pytest.mark.slow
 def test_epochs_are_ignored_where_nothing_is_pretrained(blobs):
     settings = {"recipe": "auto", "network": None, "epochs": 3, "max_intervals": 2}
     assert short(**settings).fit(blobs[0]).labels_.shape == (200,)

@@ -237,7 +237,9 @@ def test_a_mapped_array_is_read_and_not_changed(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize(
+    "n", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
+)
 def test_fit_takes_very_few_samples(n):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

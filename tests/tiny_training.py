@@ -31,13 +31,12 @@ PRETRAIN = PretrainConfig(
 )
 METHODS = [DEC(), IDEC(), DCN(clustering_weight=0.1)]
 NAMES = ["dec", "idec", "dcn"]
-by_method = pytest.mark.parametrize("objective", METHODS, ids=NAMES)
 # One method in the default tier, the others in the slow one.
-by_method_one_quick = pytest.mark.parametrize(
-    "objective",
-    [METHODS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS[1:])],
-    ids=NAMES,
-)
+ONE_QUICK = [
+    METHODS[0],
+    *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS[1:]),
+]
+by_method = pytest.mark.parametrize("objective", ONE_QUICK, ids=NAMES)
 
 
 def fit(key, x, **options):

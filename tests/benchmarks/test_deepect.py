@@ -7,6 +7,7 @@ from dec_jax.data.arrays import dataset_from_array
 from dec_jax.training.deepect import DeepECTConfig
 
 
+@pytest.mark.slow
 def test_every_way_to_a_tree_is_scored(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     classes = np.arange(90) % 3

@@ -71,6 +71,7 @@ def test_phases_of_both_are_compared(peer):
     assert found["accuracy, float32"]["unit"] == "ACC"
 
 
+@pytest.mark.slow
 def test_without_the_peer_its_columns_are_empty(alone, monkeypatch):
     monkeypatch.setattr(end_to_end, "PRECISIONS", ("float32",))
     for row in end_to_end.measure(TINY, rounds=1):

@@ -68,6 +68,7 @@ def test_outcome_tells_a_refusal_from_a_traceback(
     assert fuzz.outcome("csv", tmp_path)[0] == expected
 
 
+@pytest.mark.slow
 def test_a_process_reads_a_batch():
     counts, turn = fuzz.batch("txt", 0, 10, size=5)
     assert turn == 15

@@ -83,6 +83,7 @@ def test_refresh_holds_z_q_p_and_little_more():
     assert memory["limit_fraction"] > 0.9
 
 
+@pytest.mark.slow
 def test_kmeans_finds_clusters_as_good_as_the_peer():
     row = kmeans.compare("blobs", 300, 4, 3, n_init=3, rounds=2)
     assert row["case"] == "blobs n=300 d=4 k=3 n_init=3"
@@ -145,6 +146,7 @@ def test_a_fresh_process_uses_the_cache_that_it_is_given(tmp_path):
     assert list((tmp_path / "kept").glob("*-cache"))
 
 
+@pytest.mark.slow
 def test_startup_takes_a_step():
     startup.first_step()
 

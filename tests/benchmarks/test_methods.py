@@ -13,6 +13,7 @@ def toy(blobs):
     return Dataset("toy", x, classes, None, "made by hand", 1 / 255)
 
 
+@pytest.mark.slow
 def test_seeds_are_scored_and_timed(toy, monkeypatch):
     monkeypatch.setattr(methods, "HIDDEN", (16,))
     x = methods.unit_range(toy)

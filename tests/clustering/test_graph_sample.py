@@ -49,6 +49,7 @@ def test_a_sample_of_all_rows_gives_the_exact_labels(exact):
     np.testing.assert_array_equal(labels_of(10 * N), exact)
 
 
+@pytest.mark.slow
 def test_a_sample_gives_the_exact_partition_up_to_a_few_rows(exact):
     found = labels_of(SAMPLE)
     assert found.dtype == np.int32 and found.shape == (N,)

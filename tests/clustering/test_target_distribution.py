@@ -81,10 +81,12 @@ SHARES = jnp.array([0.45, 0.1, 0.25, 0.2])
 
 
 def kept_by_loops(p, shares):
-    """Columns and rows scaled in turn for long enough."""
+    """Columns and rows scaled in turn until nothing moves any more."""
     p = np.array(p, np.float64)
     n, k = p.shape
-    for _ in range(5000):
+    before = np.zeros_like(p)
+    while np.abs(p - before).max() > 1e-13:
+        before = p.copy()
         for j in range(k):
             p[:, j] *= shares[j] * n / sum(p[:, j])
         for i in range(n):

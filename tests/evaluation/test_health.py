@@ -71,6 +71,7 @@ def test_too_large_a_learning_rate_is_seen_before_the_end(params, x, rate, kind)
     assert kind in kinds(health(result.history, final_q=result.q, ended=False))
 
 
+@pytest.mark.slow
 def test_far_too_many_clusters_are_seen_before_the_end(params, x):
     result = clustered(params, x, 50, CONFIG)
     assert result.history.cluster_sizes[0].min() > 0

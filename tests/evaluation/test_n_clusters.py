@@ -37,7 +37,13 @@ def test_finds_the_number_of_blobs(k):
 
 
 @pytest.mark.parametrize(
-    "draw, d", [("normal", 2), ("normal", 12), ("uniform", 5), ("exponential", 5)]
+    "draw, d",
+    [
+        ("normal", 2),
+        ("uniform", 5),
+        pytest.param("normal", 12, marks=pytest.mark.slow),
+        pytest.param("exponential", 5, marks=pytest.mark.slow),
+    ],
 )
 def test_noise_decides_nothing(draw, d):
     x = getattr(np.random.default_rng(0), draw)(size=(500, d))

@@ -9,8 +9,11 @@ from aljalbout_runs import N_SAMPLES, network_file
 
 from dec_jax.data import load as data
 
-# Fixtures that are whole runs of the two programs whose options have quick tests.
-RUNS = {"finished", "kld", "both"}
+# Fixtures that are whole runs of programs whose options have quick tests.
+RUNS = {
+    *("finished", "without_labels", "pretrained", "kld", "both"),
+    *("of_kind", "on_digits", "swept"),
+}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,14 +32,7 @@ def held_out_digits():
     return task.validation, task.classes
 
 
-ONE = "sparse"  # of the default tier
-
-
-def slow_kind(kind):
-    return kind if kind == ONE else pytest.param(kind, marks=pytest.mark.slow)
-
-
-@pytest.fixture(scope="module", params=[slow_kind(kind) for kind in KINDS])
+@pytest.fixture(scope="module", params=KINDS)
 def of_kind(request, tmp_path_factory):
     """A short run of each kind on the bundled digits."""
     out = tmp_path_factory.mktemp(request.param) / "out"
@@ -78,9 +71,7 @@ def test_results_are_those_of_the_best_epoch(of_kind):
     assert of_kind.results["training_loss"] == history["loss"][best]
 
 
-@pytest.mark.parametrize(
-    "of_kind", [slow_kind("simple"), ONE, slow_kind("variational")], indirect=True
-)
+@pytest.mark.parametrize("of_kind", ["simple", "sparse", "variational"], indirect=True)
 def test_model_gives_the_error_that_results_report(of_kind):
     saved = model.load(of_kind.folder / "model.safetensors")
     x, _ = held_out_digits()
@@ -90,7 +81,7 @@ def test_model_gives_the_error_that_results_report(of_kind):
     assert saved.metadata["dataset"] == "digits"
 
 
-@pytest.mark.parametrize("of_kind", [slow_kind("simple"), ONE], indirect=True)
+@pytest.mark.parametrize("of_kind", ["simple", "sparse"], indirect=True)
 def test_run_learns_more_than_the_mean_image(of_kind):
     x, _ = held_out_digits()
     # A network that gives every sample the same has at least this error.

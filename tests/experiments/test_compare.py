@@ -282,6 +282,7 @@ def test_scores_have_the_nmi_of_the_article_s_time():
 # Ctrl-C.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", ["k-means on pixels", "pretraining", "clustering"])
 def test_ctrl_c_ends_in_one_line_and_leaves_no_results(tmp_path, monkeypatch, title):
     interrupt_at(monkeypatch, title, 5 if "k-means" in title else 1)

@@ -113,6 +113,7 @@ def test_program_standardizes_numeric_columns_of_a_table(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_program_of_a_fit_runs_without_the_library(blobs, architecture, tmp_path):
     result = fit(
         blobs[0], 4, recipe="dec", network=architecture, epochs=2, max_intervals=2

@@ -101,7 +101,14 @@ def test_own_network_clusters_blobs(network, layout, blobs):
 
 
 @over_networks
-@pytest.mark.parametrize("objective", [DEC(), IDEC(), DCN()])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        IDEC(),
+        pytest.param(DEC(), marks=pytest.mark.slow),
+        pytest.param(DCN(), marks=pytest.mark.slow),
+    ],
+)
 def test_own_network_trains_as_the_equal_architecture(
     network, layout, objective, start, x
 ):

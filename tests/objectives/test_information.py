@@ -232,7 +232,11 @@ def test_padding_counts_nothing(x, objective):
     chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("objective", [SMOOTH, IIC()], ids=["imsat", "iic"])
+@pytest.mark.parametrize(
+    "objective",
+    [SMOOTH, pytest.param(IIC(), marks=pytest.mark.slow)],
+    ids=["imsat", "iic"],
+)
 def test_step_over_devices_equals_one_device(x, objective):
     # The marginal is that of the whole batch. No noise: each device draws its own.
     config = replace(

@@ -117,6 +117,7 @@ def test_four_devices_refresh_as_one(start, x):
 # Steps.
 
 
+@pytest.mark.slow
 def test_step_over_devices_equals_one_device(start, x):
     # Each device draws its own z: with next to no variance, all draw the mean.
     start = (with_log_variance(start[0], -30.0), *start[1:])
@@ -187,6 +188,7 @@ def test_training_finds_the_clusters_and_lowers_the_bound(start, x, blobs):
         assert max(jax.tree.leaves(moved)) > 1e-3
 
 
+@pytest.mark.slow
 def test_intervals_at_once_and_a_resumed_run_equal_one_at_a_time(start, x):
     states = []
     one = run(start, x, on_interval=lambda state, _: states.append(saved(state)))
@@ -196,6 +198,7 @@ def test_intervals_at_once_and_a_resumed_run_equal_one_at_a_time(start, x):
     chex.assert_trees_all_equal(saved(resumed.state), saved(one.state))
 
 
+@pytest.mark.slow
 def test_an_emptied_cluster_starts_again_as_the_largest_on_another_sample(start, x):
     network, centroids, labels = start
     config = replace(CONFIG, reseed_below=0.1)

@@ -13,6 +13,7 @@ from dec_jax.cli.main import main
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
+@pytest.mark.slow
 def test_run_starts_from_the_labels_that_are_asked_for(on_blobs, tmp_path):
     run = cluster(*on_blobs, "--start", "spectral", "--out", tmp_path / "out")
     assert run.status == 0, run.err
@@ -27,6 +28,7 @@ def test_run_starts_from_the_labels_that_are_asked_for(on_blobs, tmp_path):
     assert [stage["name"] for stage in stages] == [*names[:2], "best"]
 
 
+@pytest.mark.slow
 def test_of_many_samples_the_graph_has_a_sample(on_blobs, tmp_path):
     options = ("--start", "spectral")
     labels = {}
@@ -43,6 +45,7 @@ def test_of_many_samples_the_graph_has_a_sample(on_blobs, tmp_path):
     assert cluster(*on_blobs, "--graph-rows", 0).status == 2
 
 
+@pytest.mark.slow
 def test_normalized_samples_have_no_brightness(small, tmp_path):
     images = np.random.default_rng(0).random((90, 6, 6), np.float32)
     images[-1] = images[0]
@@ -109,6 +112,7 @@ def test_pretrained_rejects_another_network(finished, labeled, tmp_path):
     assert "its network is another one than that of recipe dec" in run.err
 
 
+@pytest.mark.slow
 def test_architecture_puts_another_network_in(tmp_path):
     pixels = blob_table()[0].reshape(90, 6, 6)
     np.save(tmp_path / "x.npy", pixels)
@@ -138,6 +142,7 @@ def test_architecture_puts_another_network_in(tmp_path):
     assert [stage["name"] for stage in stages][-1] == "kld-conv"
 
 
+@pytest.mark.slow
 def test_devices_share_the_work_and_find_the_same_clusters(
     finished, on_blobs, tmp_path
 ):
@@ -227,6 +232,7 @@ def test_a_limit_takes_a_sample_whose_rows_keep_their_numbers(small, tmp_path):
     assert len(rows) == 90 and rows == sorted(set(rows)) and max(rows) > 90
 
 
+@pytest.mark.slow
 def test_auto_looks_for_the_number_of_clusters(on_blobs, tmp_path):
     out = tmp_path / "out"
     run = cluster(*on_blobs, "-k", "auto", "--out", out)

@@ -139,7 +139,14 @@ print(jax.jit(lambda x: x + 1)(x)[1], jax.jit(lambda x, y: x - y)(x, x)[1], sum(
 
 
 @pytest.mark.skipif(JAXLIB < compile_cache.OLDEST_JAXLIB, reason="keeps nothing")
-@pytest.mark.parametrize("damage", ["exchanged", "flipped", "cut off"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "exchanged",
+        pytest.param("flipped", marks=pytest.mark.slow),
+        pytest.param("cut off", marks=pytest.mark.slow),
+    ],
+)
 def test_programs_that_are_damaged_are_compiled_again(home, damage):
     def answer():
         command = [sys.executable, "-c", PROGRAMS]

@@ -35,7 +35,10 @@ def full_disk_from(monkeypatch, name):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.parametrize("method", ["save", "save_autoencoder", "finish"])
+@pytest.mark.parametrize(
+    "method",
+    ["save", "finish", pytest.param("save_autoencoder", marks=pytest.mark.slow)],
+)
 def test_a_full_disk_is_one_line_and_loses_nothing(
     digits, on_digits, no_figures, tmp_path, monkeypatch, capfd, method
 ):

@@ -97,6 +97,7 @@ def test_fit_equals_a_run_with_a_folder(fitted, on_blobs, tmp_path, no_figures):
     np.testing.assert_allclose(fitted[0].q.max(axis=1), written, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fit_equals_seeds_that_train_at_once(fitted, dataset):
     recipe = fitted[0].recipe
     x = place(dataset.x, None)

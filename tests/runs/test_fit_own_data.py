@@ -34,6 +34,7 @@ def test_a_result_predicts_new_frames_in_the_columns_of_training():
         result.predict(part.assign(plan="trial"))
 
 
+@pytest.mark.slow
 def test_a_wide_table_of_several_units_keeps_the_lengths_of_its_rows(with_opinion):
     # Three clusters in one direction, beside 80 tags that tell nothing.
     rng = np.random.default_rng(0)

@@ -48,6 +48,7 @@ def test_dip_starts_from_few_clusters_of_few_samples(table, monkeypatch):
     assert (given["config"].n_clusters, given["shape"]) == (30, (120, 6))
 
 
+@pytest.mark.slow
 def test_fit_estimator_and_command_find_one_number(tmp_path, no_figures, monkeypatch):
     # With its own seed each, the search finds 3 clusters of the wines or 2.
     monkeypatch.setattr(k_search, "MOST", 4)

@@ -29,7 +29,16 @@ def short(name):
     return replace(recipe, pretrain=pretrain, train=train)
 
 
-@pytest.mark.parametrize("name", ["dkm", "aec", "ace-dec", "den", "imsat"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dkm",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("aec", "ace-dec", "den", "imsat")
+        ),
+    ],
+)
 def test_new_samples_get_the_labels_that_training_ended_with(name):
     result = fit(X, 3, recipe=short(name))
     np.testing.assert_array_equal(result.predict(X), result.labels)

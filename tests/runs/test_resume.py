@@ -89,6 +89,7 @@ def test_second_interrupt_leaves_at_once(on_blobs, tmp_path, monkeypatch):
     assert f"--resume {tmp_path / 'out'}" in stopped.err
 
 
+@pytest.mark.slow
 def test_interrupt_is_as_it_was_again_after_a_run(finished):
     assert signal.getsignal(signal.SIGINT) is BEFORE_ALL_RUNS
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -121,6 +121,7 @@ def assert_same(out, whole):
 
 
 # Before the divergence, and within the second attempt.
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [1, 2])
 @pytest.mark.parametrize(
     ("phase", "given"),

@@ -247,6 +247,7 @@ def test_a_figure_that_fails_costs_one_line(on_blobs, tmp_path, monkeypatch):
     assert set(drawn) == FIGURES - {"curves.png"}
 
 
+@pytest.mark.slow
 def test_images_of_six_channels_end_with_their_labels(small, tmp_path):
     rng = np.random.default_rng(0)
     means = blob_table()[0].reshape(90, 2, 3, 6)

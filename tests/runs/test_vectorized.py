@@ -170,6 +170,7 @@ def test_run_resumes_exactly(
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_resume_keeps_the_seed_that_was_finished(
     no_figures, command, at_once, tmp_path, monkeypatch
 ):
@@ -213,6 +214,7 @@ def test_resume_of_a_finished_run_says_so(at_once, tmp_path):
     assert whole.out.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_resume_runs_a_seed_again_whose_results_are_gone(no_figures, at_once, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(at_once.folder, out)

@@ -32,7 +32,11 @@ from dec_jax.training.pretrain import PretrainConfig, pretrain_end_to_end
 READING = streaming.Reading(block_bytes=2 * 64 * 32)
 CONFIG = replace(tiny_training.CONFIG, augmentation=Augmentation(masking=0.1))
 METHODS = [DEC(alpha=1.5), IDEC(), DCN(clustering_weight=0.1)]
-by_method = pytest.mark.parametrize("objective", METHODS, ids=["dec", "idec", "dcn"])
+by_method = pytest.mark.parametrize(
+    "objective",
+    [METHODS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in METHODS[1:])],
+    ids=["dec", "idec", "dcn"],
+)
 
 
 def run(start, source, objective=METHODS[0], config=CONFIG, state=None, **options):
@@ -57,6 +61,7 @@ def test_pretrain_equals_the_in_memory_run_bit_for_bit(blobs, source):
     np.testing.assert_allclose(found[1].loss, expected[1].loss, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pretrain_watches_validation_data_as_in_memory(blobs, source):
     x, validation = blobs[0], blobs[0][:20]
     config = replace(PRETRAIN, epochs=6, patience=1, optimizer=Optimizer("adam", 0.5))
@@ -128,6 +133,7 @@ def test_learning_of_labels_equals_the_in_memory_run(blobs, source, start):
         np.testing.assert_allclose(rows, others, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_learning_of_labels_in_several_groups_gives_the_labels_of_one(
     source, start, small_blocks, monkeypatch
 ):
@@ -245,6 +251,7 @@ def test_train_stops_for_its_caller_and_leaves_the_state(source, start):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(start))
 
 
+@pytest.mark.slow
 def test_intervals_share_their_programs(source, start):
     before = training._train_block._cache_size()
     run(start, source, DEC(alpha=3.25))

@@ -10,8 +10,8 @@ import pytest
 from tiny_training import (
     CONFIG,
     KEY,
-    METHODS,
     NAMES,
+    ONE_QUICK,
     TINY,
     fresh_start,
     run,
@@ -28,7 +28,7 @@ from dec_jax.training.minibatches import minibatch_plan
 from dec_jax.training.refresh import refresh_targets
 
 
-@pytest.fixture(scope="module", params=METHODS, ids=NAMES)
+@pytest.fixture(scope="module", params=ONE_QUICK, ids=NAMES)
 def whole(request, start, x):
     """The method, its result after all intervals, and the state after each, saved."""
     states = []

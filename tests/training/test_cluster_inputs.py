@@ -46,7 +46,9 @@ def test_bytes_equal_their_scaled_floats():
 
 
 # A multiple of the batch (no partial batch), fewer samples than the batch, n = k.
-@pytest.mark.parametrize("n", [128, 40, 4])
+@pytest.mark.parametrize(
+    "n", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (40, 128))]
+)
 def test_any_number_of_samples_will_do(x, n):
     result = run(fresh_start(x[:n], 4), x[:n])
     assert result.labels.shape == (n,)

@@ -230,6 +230,7 @@ def test_a_leaf_without_samples_is_pruned(nested, pretrained):
     assert (found.labels == 0).all()
 
 
+@pytest.mark.slow
 def test_distorted_copies_stay_in_the_leaf_of_their_sample(nested, pretrained):
     x, truth = nested
     config = DeepECTConfig(

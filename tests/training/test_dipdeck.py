@@ -108,6 +108,7 @@ def pretrained(many):
     return pretrain_end_to_end(KEY, many[0], architecture=TINY, config=config)[0]
 
 
+@pytest.mark.slow
 def test_the_number_of_blobs_is_found(many, pretrained):
     x, truth = many
     seen = []

@@ -121,6 +121,7 @@ def test_pretrain_at_once_differs_by_rounding_alone(alone, x):
         np.testing.assert_allclose(history.loss, losses.loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pretrain_stops_each_seed_by_its_own_patience(x):
     config = PretrainConfig(
         epochs=12, batch_size=64, optimizer=Optimizer("adam", 0.05), patience=1
@@ -198,6 +199,7 @@ def test_train_gives_each_seed_the_result_that_it_has_alone(states, whole, x):
         assert_same_bits(result, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", METHODS[1:], ids=NAMES[1:])
 def test_train_by_other_methods_equals_training_alone(alone, x, objective):
     networks = [params for params, _ in alone]
@@ -215,6 +217,7 @@ def test_train_at_once_differs_by_rounding_alone(states, whole, x):
         assert_same_but_for_rounding(result, expected)
 
 
+@pytest.mark.slow
 def test_train_keeps_the_sizes_of_each_seed(states, x):
     # Each seed takes as many turns of scaling as it needs alone.
     config = replace(TRAIN, keep_cluster_sizes=True, max_intervals=2)
@@ -255,6 +258,7 @@ def pretrained_at_once(x, network):
     return networks
 
 
+@pytest.mark.slow
 def test_pretrain_normalizes_each_seed_by_its_own_batches(x):
     networks = pretrained_at_once(x, "batch-norm")
     assert all("batch_stats" in params for params in networks)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_training
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tiny_training import KEY, METHODS, TINY, by_method, by_method_one_quick
+from tiny_training import KEY, METHODS, TINY, by_method
 from training_state import restored, saved
 
 from dec_jax.networks.autoencoder import encode, init_params
@@ -128,7 +128,7 @@ def test_dcn_counts_from_the_beginning_again(x, with_far):
 # In training.
 
 
-@by_method_one_quick
+@by_method
 def test_training_brings_an_empty_cluster_back(x, with_far, objective):
     left = run(with_far, x, objective, config=replace(CONFIG, reseed_below=0.0))
     assert (left.history.cluster_sizes[:, [0, 5]] == 0).all()

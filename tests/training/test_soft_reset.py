@@ -10,7 +10,7 @@ from tiny_training import (
     CONFIG,
     KEY,
     TINY,
-    by_method_one_quick,
+    by_method,
     run,
     settings,
     state_of,
@@ -114,7 +114,7 @@ def _encode_own(params, x):
     return x @ params["w"]
 
 
-@by_method_one_quick
+@by_method
 def test_a_reset_is_the_three_steps_one_after_the_other(start, x, objective):
     state = run(start, x, objective, ADAM, on_interval=lambda *_: True).state
     found = reset_clusters(state, x, **settings(objective, ADAM))
@@ -196,7 +196,7 @@ def test_a_refresh_that_resets_never_stops_training(start, x):
     assert new.converged
 
 
-@by_method_one_quick
+@by_method
 def test_a_resumed_run_is_equal_to_the_last_bit(start, x, objective):
     whole = run(start, x, objective, ADAM)
     kept = []
