@@ -48,7 +48,8 @@ class DeepEmbeddedClustering(
 
     Args:
       n_clusters: k, at least 1; "auto" looks for it, up to 20, as `dec-jax choose-k` does,
-        whatever `random_state` is.
+        whatever `random_state` is; "density" and "dip" look for it in other ways (see
+        `find_n_clusters`).
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings.
       network: takes the place of the recipe's own network.
       epochs: of pretraining, in place of the recipe's own; a recipe that does not pretrain

@@ -141,7 +141,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--start",
         choices=STARTS,
         help="the labels of z that clustering starts from: k-means; spectral, the "
-        "clusters of the neighbor graph; or umap, a mixture on UMAP",
+        "clusters of the neighbor graph; umap, a mixture on UMAP; or judge, the labels "
+        "on which simple methods agree",
     )
     change(
         "--graph-rows",

@@ -246,7 +246,7 @@ def predict(
 def predict_proba(
     model: Model, x: Dataset | Num[Array | np.ndarray, "n ..."]
 ) -> Float[np.ndarray, "n k"]:
-    """Soft assignment q of each sample, by the method that trained the model.
+    """Computes q, the soft assignment, by the method that trained the model.
 
     The same samples on the same machine get the same q as in training, bit for bit. q
     sharpens during training: it ranks samples, but is not a calibrated probability.

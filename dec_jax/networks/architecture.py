@@ -346,7 +346,7 @@ def dense_architecture(
     initializer: str = "glorot_uniform",
     input_scale: float = 1 / 255,
 ) -> Architecture:
-    """Fully connected network of Xie et al. (2016), d-500-500-2000-10 by default.
+    """Makes the dense network of Xie et al. (2016), d-500-500-2000-10 by default.
 
     The embedding and the reconstruction are linear: a bounded embedding would distort
     the distances that clustering depends on.

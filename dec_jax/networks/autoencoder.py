@@ -174,7 +174,7 @@ def encode(
 def encode_distribution(
     params: Params, x: Num[Array | np.ndarray, "n ..."], *, architecture: Network
 ) -> tuple[Float[Array, "n e"], Float[Array, "n e"]]:
-    """Mean and log-variance of q(z | x), of a variational network.
+    """Computes mean and log-variance of q(z | x), of a variational network.
 
     Args:
       params: parameters with an entry "encoder".

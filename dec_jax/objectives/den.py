@@ -35,8 +35,8 @@ class DEN(AutoencoderObjective):
     refresh makes one step of k-means on z. DEN does not use the target p.
 
     A step sees a batch, so the neighbors are the nearest samples of the batch, and t is
-    their mean squared distance to x_i; the paper takes neighbors among all samples, and a
-    constant t.
+    the mean squared distance of all neighbors in it; the paper takes neighbors among all
+    samples, and a constant t.
 
     Attributes:
       locality_weight: a, finite and at least 0; the reconstruction, a mean over the values

@@ -42,7 +42,7 @@ def kmeans_loss(
     *,
     weights: Float[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """Squared distance of each embedding to its centroid, the loss of k-means.
+    """Computes the loss of k-means: the mean squared distance to the own centroid.
 
     The distance is summed over the coordinates of z and averaged over samples.
 

@@ -33,7 +33,8 @@ def adjust_recipe(
       batch_size: samples in a step of both phases.
       learning_rate: of clustering; the rates of pretraining change by the same factor.
       precision: "float32" or "bfloat16", of matrix products.
-      start: "k-means", "spectral" or "umap", the labels of z that clustering starts from.
+      start: "k-means", "spectral", "umap" or "judge", the labels of z that clustering
+        starts from.
       graph_rows: largest number of rows in the graph of the start "spectral".
       normalize: brings each sample to a mean square of 1.
       reseed_below: share of the mean cluster size below which a cluster starts again.

@@ -151,7 +151,8 @@ def fit(
         `Dataset`, the name or path that `load_dataset` takes, or a source of
         `dec_jax.streaming`, whose rows are read as they are needed. Images of type uint8
         are scaled from 0 to 255 to 0 to 1; numbers of a table are divided by the root of
-        their columns' mean variance.
+        their columns' mean variance, or each column by a scale of its own where there are
+        at most 64 and their scales differ more than tenfold.
       n_clusters: k, at least 1, which is warned of; "auto", "density" or "dip" looks for it
         (see `find_n_clusters`); None counts the classes of a data set that has labels.
       recipe: a name of `dec_jax.recipes.names.RECIPES`, or settings. None takes `best`

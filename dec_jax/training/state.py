@@ -63,7 +63,7 @@ class SoftReset:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of the clustering phase; the defaults are the paper's for MNIST.
+    """Settings of the clustering phase; the defaults are those of DEC-keras for MNIST.
 
     Attributes:
       update_interval: steps between two refreshes of p, at least 1.
@@ -162,8 +162,8 @@ class History(NamedTuple):
     """Measurements of each interval, one row an interval (a scalar each inside the loop)."""
 
     loss: AnyArray  # mean over the interval's steps; NaN once training has converged
-    # DEC, IDEC: KL(P || Q); VaDE: KL to the prior; IMSAT, IIC: the loss; others: squared
-    # distance
+    # DEC, IDEC: KL(P || Q); VaDE: KL to the prior; IMSAT, IIC: the loss; DEN: both weighted
+    # penalties; ACeDeC: half of both squared distances; others: squared distance
     clustering: AnyArray
     reconstruction: AnyArray  # mean squared error; DEC: 0; VaDE: -log p(x | z) in nats
     label_change: AnyArray  # at the refresh before the interval's steps
