@@ -28,6 +28,11 @@ class Hierarchy(NamedTuple):
         edges drawn at random would have; from 0, never rising. Above 1, the merge raises
         the modularity of the partition.
       sizes: [k] samples of each leaf.
+
+    Example:
+      >>> tree = Hierarchy(np.array([[0, 1], [2, 3]]), np.array([3.0, 1.0]), np.full(3, 5))
+      >>> tree.heights.tolist()
+      [0.25, 0.5]
     """
 
     merges: Int[np.ndarray, "m 2"]

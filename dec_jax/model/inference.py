@@ -188,7 +188,16 @@ def load(path: str | os.PathLike[str]) -> Model:
         its architecture.
       ImportError: safetensors is not installed.
 
-    Example: see `save`.
+    Example:
+      >>> import tempfile
+      >>> from dec_jax import dense_architecture, init_params
+      >>> network = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = save(f"{folder}/autoencoder.safetensors", params, architecture=network)
+      ...     loaded = load(path)
+      >>> loaded.n_clusters is None, loaded.architecture == network
+      (True, True)
     """
     path = Path(path)
     description, arrays = read_file(path)
@@ -260,6 +269,17 @@ def predict_proba(
 
     Raises:
       TypeError, ValueError: as in `predict`.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params, model
+      >>> network = dense_architecture(2, hidden=(), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> params["encoder"]["dense_0"]["kernel"] = jax.numpy.eye(2)  # z = x
+      >>> params["centroids"] = jax.numpy.array([[0.0, 0.0], [3.0, 0.0]])
+      >>> x = np.array([[0.0, 0.0], [1.5, 0.0]], np.float32)
+      >>> print(model.predict_proba(model.Model(params, network), x).round(2))
+      [[0.91 0.09]
+       [0.5  0.5 ]]
     """
     x = samples_for(model, x)
     return np.asarray(_assign_to_centroids(model, x)[0])
@@ -279,6 +299,15 @@ def transform(
 
     Raises:
       TypeError, ValueError: as in `predict`, except for centroids.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params, model
+      >>> network = dense_architecture(2, hidden=(), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> params["encoder"]["dense_0"]["kernel"] = jax.numpy.eye(2)  # z = x
+      >>> x = np.array([[0.0, 2.0]], np.float32)
+      >>> model.transform(model.Model(params, network), x).tolist()
+      [[0.0, 2.0]]
     """
     x = samples_for(model, x)
     return np.asarray(_embed(model.params, x, architecture=model.architecture))

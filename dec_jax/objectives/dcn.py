@@ -38,6 +38,10 @@ class DCN(AutoencoderObjective):
 
     Raises:
       ValueError: a setting is out of range.
+
+    Example:
+      >>> DCN(clustering_weight=0.1).weight
+      0.05
     """
 
     trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")

@@ -25,6 +25,10 @@ class IDEC(AutoencoderObjective):
 
     Raises:
       ValueError: a setting is out of range.
+
+    Example:
+      >>> IDEC(clustering_weight=1.0).trained
+      ('encoder', 'decoder', 'centroids')
     """
 
     clustering_weight: float = 0.1

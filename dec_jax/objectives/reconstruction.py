@@ -386,6 +386,14 @@ def sample_vae(
 
     Returns:
       Flattened samples, in the units of the network's input (after `input_scale`).
+
+    Example:
+      >>> from dec_jax.networks.architecture import Architecture, Dense
+      >>> from dec_jax.networks.autoencoder import init_params
+      >>> network = Architecture((4,), (Dense(2, "linear"),), variational=True)
+      >>> params = init_params(jax.random.key(0), network)
+      >>> sample_vae(jax.random.key(1), params, 5, architecture=network).shape
+      (5, 4)
     """
     z = jax.random.normal(key, (n_samples, architecture.embedding_dim))
     return decode(params, z, architecture=architecture)

@@ -39,6 +39,10 @@ class VaDE(CentroidObjective):
     labels of the state. After that, gradients update them together with the network. q
     is the posterior p(c | z), at the mean of q(z | x), and depends on no alpha. VaDE
     does not use the target p.
+
+    Example:
+      >>> sorted(VaDE().extra_params(jnp.zeros((3, 2))))
+      ['log_variances', 'log_weights']
     """
 
     trained: ClassVar[tuple[str, ...]] = (

@@ -68,7 +68,21 @@ def shard_rows(x: Num[Array | np.ndarray, "n d"], mesh: Mesh) -> Num[Array, "n d
 
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:
-    """Copies each array to every device; all processes pass the same values."""
+    """Copies each array to every device.
+
+    Args:
+      tree: arrays, with the same values in all processes.
+      mesh: from `data_mesh`.
+
+    Returns:
+      The same tree, whose arrays lie on each device of the mesh.
+
+    Example:
+      >>> mesh = data_mesh()
+      >>> copies = replicate({"centroids": np.zeros((3, 2))}, mesh)
+      >>> len(copies["centroids"].addressable_shards) == mesh.size
+      True
+    """
     sharding = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
 

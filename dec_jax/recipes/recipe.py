@@ -33,6 +33,10 @@ class DataShape:
       input_scale: factor of the inputs, such as 1/255 for bytes.
       name: name of the data set, for recipes with settings of their own for some sets.
       n_clusters: number of clusters k.
+
+    Example:
+      >>> DataShape(n_samples=150, input_dim=4, n_clusters=3).image_shape is None
+      True
     """
 
     n_samples: int

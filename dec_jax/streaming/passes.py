@@ -102,6 +102,15 @@ def k_means(
 
     Raises:
       ValueError: the source or the subsample has fewer samples than clusters.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> params = init_params(jax.random.key(0), net)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> found = k_means(jax.random.key(1), params, x, 2, architecture=net, n_init=2)
+      >>> found.labels.shape, found.centroids.shape
+      ((20,), (2, 2))
     """
     source = source_of(source)
     n = source.shape[0]

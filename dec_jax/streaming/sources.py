@@ -93,6 +93,13 @@ class NpySource:
       TypeError: the file does not hold numbers.
       ValueError: the file is not an .npy file, has only one axis, is empty, is stored by
         columns, or ends before its last row.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+      ...     np.save(file.name, np.zeros((9, 4), np.float32))
+      ...     NpySource(file.name).shape
+      (9, 4)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

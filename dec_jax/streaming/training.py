@@ -169,6 +169,14 @@ def init_state(
     Raises:
       ValueError: there are more centroids than samples, or they are not finite, or so
         large that squared distances to them overflow float32.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params
+      >>> params = init_params(jax.random.key(0), dense_architecture(4, hidden=(8,)))
+      >>> labels = np.zeros(20, int)
+      >>> state = init_state(jax.random.key(1), params, jax.numpy.zeros((2, 10)), labels)
+      >>> state.labels.shape, int(state.step)
+      ((20,), 0)
     """
     k = len(centroids)
     check_n_clusters(k, len(labels))

@@ -59,6 +59,14 @@ def assign(
 
     Returns:
       q, [n, k] float32, and the labels, [n] int32.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> params = {**init_params(jax.random.key(0), net), "centroids": jnp.eye(2)}
+      >>> q, labels = assign(params, np.zeros((3, 4), "float32"), architecture=net)
+      >>> q.shape, labels.shape
+      ((3, 2), (3,))
     """
     z = embed(params, x, architecture=architecture)
     q = objective.assignment(params, z)
@@ -91,6 +99,21 @@ def train_step(
 
     Returns:
       The next state and the terms of the loss.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params, init_state
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
+      >>> key = jax.random.key(0)
+      >>> params = init_params(key, net)
+      >>> z = embed(params, x, architecture=net)
+      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
+      >>> settings = dict(architecture=net, objective=DEC(), config=config)
+      >>> p, weights = jnp.full((10, 2), 0.5), jnp.full(10, 0.1)
+      >>> state, losses = train_step(state, jnp.asarray(x[:10]), p, weights, **settings)
+      >>> int(state.step), losses.total.shape
+      (1, ())
     """
     key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
     if axis_name is not None:
@@ -140,6 +163,20 @@ def train_interval(
 
     Returns:
       The next state, and this interval's row of the history.
+
+    Example:
+      >>> from dec_jax import dense_architecture, init_params, init_state
+      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
+      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
+      >>> key = jax.random.key(0)
+      >>> params = init_params(key, net)
+      >>> z = embed(params, x, architecture=net)
+      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
+      >>> settings = dict(architecture=net, objective=DEC(), config=config)
+      >>> state, row = train_interval(state, jnp.asarray(x), **settings)
+      >>> int(state.step), int(row.cluster_sizes.sum())
+      (2, 20)
     """
 
     def step(
@@ -218,7 +255,15 @@ def _train_intervals(
     return shard_like(jax.lax.scan(interval, state, length=num_intervals), x, axis=None)
 
 
-_assign = jax.jit(assign, static_argnames=("architecture", "objective"))
+@partial(jax.jit, static_argnames=("architecture", "objective"))
+def _assign(
+    params: Params,
+    x: Num[Array, "n d"],
+    *,
+    architecture: Network,
+    objective: Objective,
+) -> tuple[Float[Array, "n k"], Int[Array, " n"]]:
+    return assign(params, x, architecture=architecture, objective=objective)
 
 
 def train(

@@ -54,6 +54,10 @@ class PretrainConfig:
         returns the parameters of the lowest loss. The loss is that of the validation data
         if there are any, else the mean of the epoch. None trains for all epochs and returns
         the last parameters.
+
+    Example:
+      >>> PretrainConfig(epochs=100, patience=5, optimizer=Optimizer("adam", 1e-3)).batch_size
+      256
     """
 
     epochs: int = 30
