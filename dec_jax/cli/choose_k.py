@@ -126,6 +126,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         )
     found = recommended(sweep)
     if stop.asked:
+        # Of larger numbers nothing is known.
+        found = found._replace(decided=False)
         print(f"Stopped after k = {sweep.n_clusters[-1]}: of those that were tried,")
     print(table(sweep))
     print("\n".join(search_lines(found)))

@@ -194,6 +194,7 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
       >>> match_labels(one, two).truth.tolist()
       ['y', 'x']
     """
+    first, second = _by_file_name(first), _by_file_name(second)
     by = _shared_name(first, second)
     n, m = len(first.labels), len(second.labels)
     if not by:
@@ -214,6 +215,15 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
             f"{shown(str(names[absent[0]]))!r} ({len(absent):,} of {n:,} are missing)."
         )
     return Matched(second.labels[found], first.labels, by, m - n)
+
+
+def _by_file_name(found: LabelFile) -> LabelFile:
+    """Calls the column `filename`, which --labels-csv reads, `file`, which runs write."""
+    if "filename" not in found.others or "file" in found.others:
+        return found
+    names = {"filename": "file"}
+    others = {names.get(title, title): it for title, it in found.others.items()}
+    return found._replace(others=others)
 
 
 def _all_differ(texts: np.ndarray) -> bool:

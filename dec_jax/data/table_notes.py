@@ -16,6 +16,7 @@ from dec_jax.validation import did_you_mean
 FIRST = "the first column, which has no name"
 INDEX = "the index"
 MOST_LISTED = 10  # rows, or columns, that a line lists; it counts the others
+FEWEST_EMPTY = 10  # rows from which a column without any value is warned of
 
 
 class Read(NamedTuple):
@@ -147,6 +148,11 @@ def warnings_of(read: Read, lines: Sequence[int] | None) -> list[str]:
                 f"{it.title!r} is missing in {counted(block.filled, lines)}, and was "
                 f"in no row of training; {'the median of training' if median else 'none'} "
                 "takes its place"
+            )
+        elif FEWEST_EMPTY <= len(block.x) == len(block.filled):
+            found.append(
+                f"{it.title!r} is missing in all {len(block.x):,} rows, and was not in "
+                "training; clusters that this column tells apart cannot be found"
             )
     return found
 

@@ -80,7 +80,8 @@ def fit_text_space(texts: Sequence[str]) -> TextSpace:
         weights = vectorizer.fit_transform(texts)
     except ValueError:
         raise ValueError(
-            "no word is in several documents, so that nothing can be compared"
+            "no word is in several documents and missing in others, so that nothing can be "
+            "compared"
         ) from None
     terms = vectorizer.get_feature_names_out()
     frequent = np.argsort(-weights.getnnz(axis=0), kind="stable")[:MOST_TERMS]

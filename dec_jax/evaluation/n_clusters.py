@@ -163,7 +163,10 @@ def sweep_n_clusters(
             break
     columns = np.array(rows, np.float64).T
     numbers, (gaps, shared, width, stability) = columns[0].astype(int), columns[1:]
-    noise = _noise_gap(rng, space, numbers, n_neighbors)
+    # Of the same numbers and draws whatever was tried: fewer numbers make no gap clearer.
+    rng = np.random.default_rng([seed, 1])
+    usual = np.arange(2, min(MOST_PARTS, n - 2) + 1)
+    noise = _noise_gap(rng, space, np.union1d(numbers, usual), n_neighbors)
     return Sweep(numbers, gaps, shared, width, stability, values, noise)
 
 
@@ -308,9 +311,17 @@ def _by_eigengap(sweep: Sweep) -> tuple[int | None, bool, list[str]]:
         f"{words}the eigengap is largest at k = {numbers[widest]}: {gaps[widest]:.4f}"
     ]
     near = (sweep.eigengap >= RIVAL * gaps[widest]) & (numbers != numbers[widest])
+    largest = int(sweep.eigengap.argmax())
+    unstable = stable.any() and sweep.eigengap[largest] * RIVAL > gaps[widest]
+    if unstable:
+        reasons = [
+            f"the eigengap is largest at k = {numbers[largest]}: "
+            f"{sweep.eigengap[largest]:.4f}, but halves of the data do not agree on its "
+            f"clusters (ARI {sweep.stability[largest]:.2f})"
+        ]
     noisy = gaps[widest] < ABOVE_NOISE * sweep.noise_gap
     at_edge = len(numbers) > 1 and numbers[widest] == numbers.max()
-    if near.any():
+    if near.any() and not unstable:
         names = ", ".join(map(str, numbers[near].tolist()))
         reasons.append(f"almost as large, or larger, at k = {names}")
     if noisy:

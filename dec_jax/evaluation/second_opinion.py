@@ -39,6 +39,9 @@ WEAK, MOST_WEAK = 0.6, 3
 HALF, NEAR_SHARE = 0.5, 0.1
 # Below this agreement of the simple methods, their best labeling is one of several.
 DISPUTED = 0.55
+# Support above which parts of the graph that are one more or fewer count as well: simple
+# methods agree on them nearly without exception.
+NEARLY_ALL = 0.95
 APART = 0.02  # conductance at which clusters are apart, whatever the methods say
 # Share of the conductance in noise of the same covariance above which there are no clusters.
 LIKE_NOISE = 0.8
@@ -193,7 +196,11 @@ def second_opinion(
     of_number = 1 - float(np.sqrt(share))
     of_all = LOW_WEIGHT * max(0.0, 1 - best / LOW_SUPPORT)
     parts = numbers.parts
-    another = parts is not None and abs(parts - k) > max(1, NEAR_SHARE * k)
+    another = parts is not None and (
+        abs(parts - k) > max(1, NEAR_SHARE * k)
+        or parts != k
+        and numbers.support.get(parts, 0.0) >= NEARLY_ALL > numbers.support.get(k, 0.0)
+    )
     unsupported = best <= LITTLE_SUPPORT
     doubt = float(
         1 - (1 - of_labels) * (1 - of_number) + of_all + HALF * (another + unsupported)

@@ -177,20 +177,26 @@ def check_search(method: str, dataset: Dataset) -> None:
 def recommended(sweep: Sweep) -> Recommendation:
     """Recommends a number, and names others that are worth a try where none is decided.
 
-    These are the number of the largest eigengap, if it is above that of noise and halves
-    of the data agree on the clusters, and the two of most support, if that is nearly the
-    largest. Without any, they are the numbers next to the one that is recommended.
+    These are the number of the largest eigengap that is above that of noise, first of
+    those on whose clusters halves of the data agree, then of all, and the two of most
+    support, if that is nearly the largest. Without any, they are the numbers next to the
+    one that is recommended.
     """
     found = recommend(sweep)
     if found.decided:
         return found
     k, enough = found.n_clusters, WORTH * sweep.support.max()
-    gaps = np.where(sweep.stability >= STABLE, sweep.eigengap, 0.0)
-    clear = gaps == max(gaps.max(), ABOVE_NOISE * sweep.noise_gap)
+    stable = np.where(sweep.stability >= STABLE, sweep.eigengap, 0.0)
+    numbers, clear = sweep.n_clusters, ABOVE_NOISE * sweep.noise_gap
+    # Small clusters are lost in a half of the data, while the graph has their gap.
+    others = [
+        int(numbers[gaps.argmax()])
+        for gaps in (stable, sweep.eigengap)
+        if gaps.max() >= clear
+    ]
+    others = [it for it in dict.fromkeys(others) if it != k]
     order = np.argsort(-sweep.support, kind="stable")
     agreed = order[sweep.support[order] >= enough]
-    numbers = sweep.n_clusters
-    others = [int(it) for it in numbers[clear] if it != k]
     others += [int(it) for it in numbers[agreed] if it not in (k, *others)][:2]
     others = others or [near for near in (k - 1, k + 1) if near >= 2]
     line = f"worth a try too: {listed_numbers(others)} clusters"

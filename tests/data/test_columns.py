@@ -1,6 +1,7 @@
 """Columns that are left out, missing values, rows far away, and new data."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -207,6 +208,20 @@ def test_numbers_that_miss_only_in_new_data_are_filled_and_told():
     ):
         table = load_table(frame, columns=first.columns)
     assert np.abs(table.x[:, 1]).max() < 0.5
+
+
+def test_a_column_without_any_value_in_new_data_is_told_where_training_missed_some():
+    ages = RNG.normal(40, 9, N)
+    ages[:3] = np.nan
+    first = load_table(frame_with(age=ages))
+    with pytest.warns(
+        UserWarning, match="'age' is missing in all 60 rows, and was not"
+    ):
+        load_table(frame_with(age=np.nan), columns=first.columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A few rows may all lack it by chance.
+        load_table(frame_with(age=np.nan).iloc[:3], columns=first.columns)
 
 
 def test_new_texts_are_read_as_in_training(tmp_path):

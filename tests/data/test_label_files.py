@@ -82,6 +82,13 @@ def test_samples_are_matched_by_a_name_before_a_number(tmp_path):
     assert (found.by, found.unused) == ("file", 1)
 
 
+def test_the_names_of_labels_for_images_are_those_that_a_run_writes(tmp_path):
+    one = write(tmp_path / "a.csv", "index,file,cluster\n0,b.png,5\n1,a.png,6\n")
+    two = write(tmp_path / "b.csv", "filename,label\na.png,cat\nb.png,dog\n")
+    found = match_labels(read_labels(one), read_labels(two, usual=CLASSES))
+    assert (found.truth.tolist(), found.by) == (["dog", "cat"], "file")
+
+
 def test_samples_are_matched_by_order_without_a_shared_name(tmp_path):
     one = write(tmp_path / "a.csv", "file,cluster\nb.png,5\na.png,6\n")
     two = write(tmp_path / "b.txt", "dog\ncat\n")

@@ -160,6 +160,15 @@ def test_labels_that_cut_the_blobs_are_one_of_several_answers():
     assert found.method in found.text and found.agreement < 0.1
 
 
+def test_one_cluster_too_few_is_told_where_all_methods_see_it():
+    rng = np.random.default_rng(0)
+    x = 9 * np.eye(8)[np.arange(400) % 5] + rng.normal(size=(400, 8))
+    few, right = (choose_labels(x, k) for k in (4, 5))
+    found = opinion_on(few.labels, few)
+    assert (found.verdict, found.other_number) == ("several answers", 5)
+    assert opinion_on(right.labels, right).verdict == "confident"
+
+
 def test_noise_has_no_clusters_to_speak_of():
     noise = RNG.normal(size=(600, 16))
     found = opinion_of(noise, 4)
@@ -190,8 +199,14 @@ def test_a_number_near_k_on_which_methods_agree_more_is_told():
     choice = choose_labels(x, 3)
     numbers = other_numbers(choice.space, 3)
     assert numbers.rival(3) == (4, pytest.approx(numbers.support[3], abs=1e-9))
-    # To the graph, one part more is a matter of taste.
+    # Methods agree on four parts without exception: one part more counts then.
     found = opinion_on(choice.labels, choice)
+    assert found.text.endswith(
+        "the graph of neighbors falls into 4 parts rather than 3"
+    )
+    # Without the view of the graph.
+    numbers = numbers._replace(parts=None)
+    found = second_opinion(choice.labels, choice.judgment, choice.space, numbers)
     assert found.verdict == "several answers" and found.doubt > DOUBTFUL
     assert "simple methods agree more on 4 clusters (support 1.00)" in found.text
     assert found.other_number == 4

@@ -69,6 +69,24 @@ def test_a_sweep_ends_where_it_is_told_to():
     assert len(sweep.stability) == 2
 
 
+def test_fewer_numbers_make_no_gap_clearer():
+    z = np.random.default_rng(0).normal(size=(120, 3))
+    few, more = (sweep_n_clusters(z, numbers) for numbers in ([2, 3], [2, 3, 4, 9]))
+    assert few.noise_gap == more.noise_gap > 0
+
+
+def test_a_gap_whose_clusters_halves_lose_is_named():
+    sweep = sweep_of(eigengap=peak(4), support=peak(2))
+    stability = np.where(sweep.n_clusters == 4, 0.7, 1.0)
+    found = recommend(sweep._replace(stability=stability))
+    assert (found.n_clusters, found.decided) == (2, True)
+    assert found.reasons[0] == (
+        "the eigengap is largest at k = 4: 1.0000, but halves of the data do not agree on "
+        "its clusters (ARI 0.70)"
+    )
+    assert not any("almost as large" in reason for reason in found.reasons)
+
+
 def test_sweep_has_a_number_for_each_k_in_the_order_given():
     seen = []
     sweep = sweep_n_clusters(blobs_of(3), [4, 2], on_k=seen.append)
@@ -149,7 +167,7 @@ def test_recommend_passes_over_what_does_not_repeat_itself():
         sweep_of(eigengap=gaps, stability=stability, support=peak(5, 0.5))
     )
     assert (found.n_clusters, found.decided) == (5, False)
-    assert found.reasons[1] == "almost as large, or larger, at k = 4"
+    assert found.reasons[0].startswith("the eigengap is largest at k = 4: 1.0000, but")
 
 
 def test_recommend_is_undecided_where_halves_disagree():

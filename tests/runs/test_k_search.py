@@ -104,6 +104,13 @@ def test_a_clear_gap_without_support_is_worth_a_try_first():
     assert k_search.recommended(noisy).others == (3,)
 
 
+def test_a_clear_gap_of_small_clusters_is_worth_a_try():
+    # Halves of the data lose a small cluster, whose gap the graph has all the same.
+    sweep = a_sweep([0.7, 0.6, 0.3, 0.2], eigengap=[0, 0, 0.3, 0], noise_gap=0.01)
+    found = k_search.recommended(sweep._replace(stability=np.array([1, 1, 0.7, 1])))
+    assert (found.n_clusters, found.decided, found.others) == (2, False, (4, 3))
+
+
 @pytest.mark.parametrize("decided", [False, True], ids=["open", "decided"])
 def test_an_open_number_is_no_confident_answer(
     decided, table, no_figures, with_opinion, tmp_path, monkeypatch
