@@ -12,6 +12,7 @@ from dec_jax.validation import did_you_mean, expanded, near_path, shown
 
 SUFFIXES = (*TABLE_SUFFIXES, ".npy", ".npz", ".txt")
 # Columns of labels.csv that number or describe samples, and are no labels.
+ROW = "row"  # of a run with --limit: the row in the whole data
 INDEX, DESCRIBING = "index", ("q", "typical")
 CLUSTERS = ("cluster", "label", "labels")
 CLASSES = ("class", "label", "labels", "target", "y")
@@ -174,8 +175,9 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
     """Finds the labels of two files that belong to the same samples.
 
     A column that both files have, and whose texts differ in all rows of each, names the
-    samples; a number of rows (`index`) counts only where there is no other. Without one,
-    the rows of both files must be in one order.
+    samples; a number of rows (`index`) counts only where there is no other. The `row` of
+    a run with --limit is a row of a second file that has more. Without such a column, the
+    rows of both files must be in one order.
 
     Args:
       first: its samples are all used.
@@ -195,8 +197,11 @@ def match_labels(first: LabelFile, second: LabelFile) -> Matched:
       ['y', 'x']
     """
     first, second = _by_file_name(first), _by_file_name(second)
-    by = _shared_name(first, second)
     n, m = len(first.labels), len(second.labels)
+    if ROW in first.others and ROW not in second.others and m > n:
+        rows = second.others.get(INDEX, np.arange(m).astype(str))
+        second = second._replace(others={**second.others, ROW: rows})
+    by = _shared_name(first, second)
     if not by:
         if n != m:
             raise ValueError(

@@ -89,6 +89,15 @@ def test_the_names_of_labels_for_images_are_those_that_a_run_writes(tmp_path):
     assert (found.truth.tolist(), found.by) == (["dog", "cat"], "file")
 
 
+@pytest.mark.parametrize("head, line", [("class", "{1}"), ("index,class", "{0},{1}")])
+def test_rows_of_a_limited_run_are_those_of_all_the_data(tmp_path, head, line):
+    one = write(tmp_path / "a.csv", "index,row,cluster\n0,2,5\n1,3,6\n")
+    lines = [line.format(row, name) for row, name in enumerate("vwxy")]
+    two = write(tmp_path / "b.csv", "\n".join([head, *lines]))
+    found = match_labels(read_labels(one), read_labels(two, usual=CLASSES))
+    assert (found.truth.tolist(), found.by) == (["x", "y"], "row")
+
+
 def test_samples_are_matched_by_order_without_a_shared_name(tmp_path):
     one = write(tmp_path / "a.csv", "file,cluster\nb.png,5\na.png,6\n")
     two = write(tmp_path / "b.txt", "dog\ncat\n")

@@ -97,10 +97,15 @@ def test_interrupt_is_as_it_was_again_after_a_run(finished):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_system_that_ends_a_run_is_as_ctrl_c(on_blobs, tmp_path, monkeypatch, name):
-    out = tmp_path / "out"
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, "pretraining", 1, signal_number=getattr(signal, name))
-        stopped = cluster(*on_blobs, "--out", out)
+    out, number = tmp_path / "out", getattr(signal, name)
+    # Under nohup, SIGHUP is ignored, and a run leaves it so.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patched:
+            interrupt_at(patched, "pretraining", 1, signal_number=number)
+            stopped = cluster(*on_blobs, "--out", out)
+    finally:
+        signal.signal(number, before)
     assert stopped.status == 130
     assert stopped.err.endswith(f"Resume it with:\n  {PROGRAM} --resume {out}\n")
     assert len(list((out / "checkpoints").glob("pretrain0-*/manifest.json"))) == 1
