@@ -75,6 +75,11 @@ def _run(options: argparse.Namespace, out: Path) -> None:
     from dec_jax.runs import folder
 
     check_programs()
+    last = Path(options.datasets[-1])
+    if (last / folder.MODEL).is_file() and Path(options.model).is_file():
+        raise UsageError(
+            f"the run comes before the data: dec-jax predict {last} {options.model}"
+        )
     path = folder.file_of_run(Path(options.model), folder.MODEL)
     loaded = model.load(path)
     if path.name == folder.MODEL:

@@ -283,6 +283,13 @@ def test_predict_rejects_a_model_that_was_only_pretrained(corners, points, out):
     assert_rejected(run, "The model has no centroids", out=out)
 
 
+def test_predict_rejects_the_data_before_the_run(corners, points, tmp_path, out):
+    (tmp_path / "mine").mkdir()
+    run = corners.rename(tmp_path / "mine" / "model.safetensors").parent
+    message = f"the run comes before the data: dec-jax predict {run} {points}"
+    assert_rejected(predict(points, run, "--out", out), message, out=out)
+
+
 def test_predict_rejects_a_folder_that_is_no_run(tmp_path, points, out):
     message = (
         f"{tmp_path} holds no model.safetensors; give the folder of a run that came"
