@@ -1,4 +1,4 @@
-"""How long must few images be pretrained?
+"""Measures how long few images must be pretrained.
 
     python -m benchmarks.few_images mnist usps fashion_mnist coil20 --save few-images
 

@@ -11,8 +11,8 @@ from dec_jax.data.table_files import TABLE_SUFFIXES, decoded, listed, read_table
 from dec_jax.validation import did_you_mean, expanded, near_path, shown
 
 SUFFIXES = (*TABLE_SUFFIXES, ".npy", ".npz", ".txt")
+ROW = "row"  # column of a run with --limit: the row in the whole data
 # Columns of labels.csv that number or describe samples, and are no labels.
-ROW = "row"  # of a run with --limit: the row in the whole data
 INDEX, DESCRIBING = "index", ("q", "typical")
 CLUSTERS = ("cluster", "label", "labels")
 CLASSES = ("class", "label", "labels", "target", "y")
@@ -226,8 +226,8 @@ def _by_file_name(found: LabelFile) -> LabelFile:
     """Calls the column `filename`, which --labels-csv reads, `file`, which runs write."""
     if "filename" not in found.others or "file" in found.others:
         return found
-    names = {"filename": "file"}
-    others = {names.get(title, title): it for title, it in found.others.items()}
+    others = dict(found.others)
+    others["file"] = others.pop("filename")
     return found._replace(others=others)
 
 

@@ -307,18 +307,21 @@ def _by_eigengap(sweep: Sweep) -> tuple[int | None, bool, list[str]]:
     gaps = np.where(stable if stable.any() else True, sweep.eigengap, -np.inf)
     widest, numbers = int(gaps.argmax()), sweep.n_clusters
     words = "of those on which halves of the data agree, " if stable.any() else ""
-    reasons = [
-        f"{words}the eigengap is largest at k = {numbers[widest]}: {gaps[widest]:.4f}"
-    ]
     near = (sweep.eigengap >= RIVAL * gaps[widest]) & (numbers != numbers[widest])
     largest = int(sweep.eigengap.argmax())
     unstable = stable.any() and sweep.eigengap[largest] * RIVAL > gaps[widest]
     if unstable:
-        reasons = [
+        reason = (
             f"the eigengap is largest at k = {numbers[largest]}: "
             f"{sweep.eigengap[largest]:.4f}, but halves of the data do not agree on its "
             f"clusters (ARI {sweep.stability[largest]:.2f})"
-        ]
+        )
+    else:
+        reason = (
+            f"{words}the eigengap is largest at k = {numbers[widest]}: "
+            f"{gaps[widest]:.4f}"
+        )
+    reasons = [reason]
     noisy = gaps[widest] < ABOVE_NOISE * sweep.noise_gap
     at_edge = len(numbers) > 1 and numbers[widest] == numbers.max()
     if near.any() and not unstable:

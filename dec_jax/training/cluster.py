@@ -163,20 +163,6 @@ def train_interval(
 
     Returns:
       The next state, and this interval's row of the history.
-
-    Example:
-      >>> from dec_jax import dense_architecture, init_params, init_state
-      >>> net = dense_architecture(4, hidden=(8,), embedding_dim=2)
-      >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
-      >>> config = TrainConfig(update_interval=2, max_intervals=3, tolerance=0)
-      >>> key = jax.random.key(0)
-      >>> params = init_params(key, net)
-      >>> z = embed(params, x, architecture=net)
-      >>> state = init_state(key, params, z[:2], np.zeros(20, int), config=config)
-      >>> settings = dict(architecture=net, objective=DEC(), config=config)
-      >>> state, row = train_interval(state, jnp.asarray(x), **settings)
-      >>> int(state.step), int(row.cluster_sizes.sum())
-      (2, 20)
     """
 
     def step(

@@ -115,6 +115,7 @@ def test_a_folder_has_a_document_in_each_file(tmp_path):
         (["one"], "texts in memory: there must be at least 2 documents, got 1"),
         (["?", "!"], "texts in memory: no word is in several documents"),
         ([f"word{i}" for i in range(30)], "no word is in several documents"),
+        (["one text"] * 30, "and missing in others, so that nothing can be compared"),
     ],
 )
 def test_dataset_from_texts_rejects_texts_that_cannot_be_compared(texts, message):
