@@ -91,4 +91,4 @@ def test_ctrl_c_ends_the_sweep_with_what_was_tried(table, tmp_path, monkeypatch)
     assert run.status == 0, run.err
     assert "Stopped after k = 2: of those that were tried," in run.out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["n_clusters"] == [2]
+    assert (results["n_clusters"], results["decided"]) == ([2], False)
